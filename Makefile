@@ -1,0 +1,107 @@
+# Two commands to know: "make serve" shows the site, "make test" checks everything.
+# Both bring what they need; git, make and a Python 3 with pip must be there.
+
+PORT ?= 8000
+PYTHON ?= python3
+VENV := .venv
+TOOLS := .tools
+BIN := $(VENV)/bin
+UV := $(TOOLS)/bin/uv
+READY := $(VENV)/.done
+SITE := build/site
+
+export NO_MKDOCS_2_WARNING := 1
+export JUPYTER_NO_CONFIG := 1
+export PYTHONHASHSEED := 0
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve live site test lint format cells browser-tests browser lock clean
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' Makefile | \
+		awk -F ' ## *' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+
+serve: site  ## run every notebook, build the site strictly, show it (PORT=8000)
+	@echo "The site: http://127.0.0.1:$(PORT)/ (Ctrl-C ends it)"
+	@$(BIN)/python -m http.server --bind 127.0.0.1 -d $(SITE) $(PORT) || test $$? -eq 130
+
+live: $(READY)  ## show the site and rebuild it at each change (PORT=8000)
+	$(BIN)/mkdocs serve --strict --dev-addr 127.0.0.1:$(PORT)
+
+site: $(READY)  ## build the site into build/site; any dead link or failing cell ends it
+	$(BIN)/mkdocs build --strict
+	$(BIN)/python -m spec.publish.links $(SITE)
+
+test: lint cells site browser-tests  ## check everything
+
+lint: $(READY)  ## formatting, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)  ## format and fix what can be fixed by machine
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+cells: $(READY)  ## notebook cells, doctests and tests, without the browser's
+	$(BIN)/python -m pytest --ignore tests/test_site.py
+
+browser-tests: $(READY)  ## drive the built site in Chromium, if it is there
+	$(BIN)/python -m pytest -rs tests/test_site.py
+
+browser:  ## install Debian's Chromium for the browser tests
+	@if command -v chromium >/dev/null; then echo "Chromium is installed."; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get -qq update && apt-get -qq install -y --no-install-recommends \
+			chromium >/dev/null; \
+	else echo "Run as root on Debian: apt-get install chromium" >&2; exit 1; fi
+
+lock: $(UV)  ## resolve the requirements anew and pin them with hashes
+	$(UV) pip compile -q --upgrade --universal --python-version 3.12 \
+		--generate-hashes --no-header --no-emit-index-url \
+		pyproject.toml requirements/dev.in -o requirements/dev.txt
+	$(UV) pip compile -q --upgrade --universal --python-version 3.8 \
+		--generate-hashes --no-header --no-emit-index-url \
+		requirements/uv.in -o requirements/uv.txt
+
+clean:  ## remove what was built; the environment stays
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# pip's --target works where venv lacks ensurepip and where the system's Python is
+# "externally managed". PYENV_VERSION: a pyenv without our version refuses to run.
+$(UV): requirements/uv.txt
+	@echo "Fetching uv into $(TOOLS)"
+	@for python in "$(PYTHON)" "env PYENV_VERSION=system $(PYTHON)"; do \
+		$$python -m pip install -qq --require-hashes --upgrade \
+			--target $(TOOLS) -r requirements/uv.txt 2>$(TOOLS).log && break; \
+	done; \
+	if ! [ -x $@ ] && command -v uv >/dev/null; then \
+		mkdir -p $(@D) && cp "$$(command -v uv)" $@; fi; \
+	if ! [ -x $@ ]; then cat $(TOOLS).log >&2; \
+		echo "$(PYTHON) could not install uv; it needs pip (Debian: python3-pip)." >&2; \
+		exit 1; fi; \
+	rm -f $(TOOLS).log; touch $@
+
+$(VENV)/pyvenv.cfg: .python-version | $(UV)
+	@echo "Making $(VENV)"
+	@rm -rf $(VENV); for python in "--no-python-downloads --python 3.12" \
+			"--no-python-downloads --python >=3.12" "--python 3.12"; do \
+		$(UV) venv -q $$python $(VENV) 2>$(TOOLS)/venv.log && break; \
+	done; \
+	if ! [ -f $@ ]; then cat $(TOOLS)/venv.log >&2; \
+		echo "No Python 3.12 or newer here, and uv could not fetch one." >&2; \
+		exit 1; fi; touch $@
+
+# uv knows its own settings only: a package index set for pip is handed on.
+$(READY): $(VENV)/pyvenv.cfg requirements/dev.txt pyproject.toml
+	@echo "Installing into $(VENV)"
+	@index=$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$($(PYTHON) -m pip \
+		config get global.index-url 2>/dev/null || true)}}}; \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	export UV_PYTHON_DOWNLOADS=never; \
+	$(UV) pip install -q --python $(BIN)/python --require-hashes \
+		-r requirements/dev.txt && \
+	$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
