@@ -1,0 +1,58 @@
+// What the theme leaves undone for keyboards and screen readers, and copy buttons.
+(() => {
+  const SCROLLING = ".ae-table, .ae-trace, .ae-trace pre, .nb-output pre, .nb-html, .nb-svg";
+
+  // The theme names the toolbar of each code block alike; axe wants them told apart.
+  const nameToolbars = (root) =>
+    root.querySelectorAll("nav.md-code__nav:not([aria-label])").forEach((nav) => {
+      const target = nav.querySelector("[data-clipboard-target]");
+      const id = target?.dataset.clipboardTarget ?? "";
+      nav.setAttribute("aria-label", `Code block ${id.replace(/[#>]|code$|__code_/g, "").trim()}`);
+    });
+
+  // A box that scrolls must be reachable by keyboard and have a name.
+  const reachScrolling = (root) =>
+    root.querySelectorAll(SCROLLING).forEach((box, number) => {
+      if (box.scrollWidth <= box.clientWidth && box.scrollHeight <= box.clientHeight) return;
+      box.tabIndex = 0;
+      if (box.hasAttribute("aria-label")) return;
+      box.setAttribute("role", "region");
+      box.setAttribute("aria-label", `Scrolling box ${number + 1}`);
+    });
+
+  const write = async (text) => {
+    if (navigator.clipboard) return navigator.clipboard.writeText(text);
+    // Without a secure context there is no clipboard, only the selection.
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  };
+
+  // <button class="ae-copy" data-copy="#id"> copies the text of the element #id.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button.ae-copy");
+    const source = button && document.querySelector(button.dataset.copy);
+    if (!source) return;
+    button.dataset.label ??= button.textContent;
+    await write(source.textContent.trim());
+    button.textContent = "Copied";
+    clearTimeout(button.timer);
+    button.timer = setTimeout(() => { button.textContent = button.dataset.label; }, 2000);
+  });
+
+  const prepare = () => {
+    const article = document.querySelector("article");
+    if (!article) return;
+    // A change of a button's text is announced where it happens.
+    article.querySelectorAll("button.ae-copy").forEach((b) => b.setAttribute("aria-live", "polite"));
+    nameToolbars(article);
+    reachScrolling(article);
+    new MutationObserver(() => nameToolbars(article))
+      .observe(article, { childList: true, subtree: true });
+    addEventListener("resize", () => reachScrolling(article));
+  };
+  document$.subscribe(prepare);
+})();

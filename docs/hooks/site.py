@@ -1,0 +1,183 @@
+"""All that the site knows about its theme and about mkdocs-jupyter.
+
+Chapters: mkdocs-jupyter mounts the percent files; here each is replaced by its
+executed notebook, which the template chapter.md.j2 turns into Markdown. Generated pages
+and marks come from `spec.publish.pages`. Nothing may be loaded from another host.
+"""
+
+import html
+import logging
+import os
+import re
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # MkDocs takes it back once this module is loaded
+from spec.publish import chapters, pages  # noqa: E402
+
+os.environ["JUPYTER_NO_CONFIG"] = "1"  # nbconvert reads the user's settings otherwise
+logging.getLogger("mkdocs.mkdocs-jupyter").setLevel(logging.WARNING)
+
+PUBLISHED_BESIDE_CHAPTERS = {".png", ".svg"}
+ELSEWHERE = (  # what the theme's script fetches from other hosts, for features not used
+    '"https://unpkg.com/mermaid@11/dist/mermaid.min.js"',
+    '"https://unpkg.com/resize-observer-polyfill"',
+)
+DIALOG = '<div class="md-search" data-md-component="search" role="dialog">'
+LOADS = re.compile(
+    r"<(script|link|img|iframe|source|object|embed|video|audio)\b[^>]*?"
+    r'\b(?:src|href|data)="?((?:https?:)?//[^"\s>]+)',
+    re.I,
+)
+CSS_LOADS = re.compile(r'(?:url\(|@import\s+)["\']?((?:https?:)?//[^"\')\s]+)')
+OUTPUT = re.compile("^\ue000(.*?)\ue001$", re.M | re.S)  # set by chapter.md.j2
+PLACEHOLDER = '<div data-nb-output="{}"></div>'
+SPLIT_ID = re.compile(r"(?<=AE-)<abbr[^>]*>(\w+)</abbr>")
+PLACED = re.compile(PLACEHOLDER.format(r"(\d+)"))
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """List the notebooks in the navigation, in the order of their file names."""
+    folder = ROOT / "notebooks"
+    notebooks = [
+        path.relative_to(ROOT).as_posix()
+        for path in chapters.sources()
+        if path.parent == folder
+    ]
+    for section in config.nav or []:
+        if section == {"Notebooks": []}:
+            section["Notebooks"] = notebooks
+    return config
+
+
+def _mounted(files: Files) -> list[File]:
+    return [file for file in files if hasattr(file, "_mkdocs_jupyter_mount")]
+
+
+def _executed() -> dict[Path, Path]:
+    """Each chapter's executed notebook; raises PluginError where a cell failed."""
+    try:
+        done = chapters.execute_all()
+    except RuntimeError as error:
+        raise PluginError(str(error)) from error
+    for path, notebook in done.items():
+        for number, problem in chapters.failures(notebook):
+            name = path.relative_to(ROOT)
+            raise PluginError(f"{name}: cell {number}: {problem}")
+    return {path: chapters.cached(path) for path in done}
+
+
+def _download(config: MkDocsConfig, uri: str, path: Path) -> File:
+    return File.generated(config, f"download/{uri}", abs_src_path=str(path))
+
+
+@event_priority(-100)  # after mkdocs-jupyter has mounted the folders
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Put executed notebooks in the place of chapters; add what is generated."""
+    executed = _executed()
+    for file in _mounted(files):
+        path = Path(file.abs_src_path)
+        if path in executed:
+            # Address, links and edit link stay those of the percent file.
+            file.abs_src_path = str(executed[path])
+            notebook = str(Path(file.src_uri).with_suffix(".ipynb"))
+            files.append(_download(config, notebook, executed[path]))
+            files.append(_download(config, file.src_uri, path))
+        elif path.suffix not in PUBLISHED_BESIDE_CHAPTERS:
+            files.remove(file)
+    for uri, markdown in pages.generated_pages().items():
+        if files.get_file_from_path(uri):
+            raise PluginError(f"{uri} is generated and also written by hand")
+        files.append(File.generated(config, uri, content=markdown))
+    return files
+
+
+def _with_links(markdown: str, uri: str) -> str:
+    """A chapter with links to its source and downloads under the title."""
+    stem = Path(uri).with_suffix("").as_posix()
+    up = "../" * (len(Path(uri).parts) - 1)
+    bar = (
+        f"[View source]({up}download/{stem}.py)\n"
+        f"[Download .py]({up}download/{stem}.py){{ download }}\n"
+        f"[Download .ipynb]({up}download/{stem}.ipynb){{ download }}\n"
+        "{ .ae-bar }"
+    )
+    return re.sub(r"\A(\s*# .*\n)", lambda m: f"{m[1]}\n{bar}\n\n", markdown)
+
+
+@event_priority(50)  # right after mkdocs-jupyter (100)
+def on_page_markdown(
+    markdown: str, page: Page, config: MkDocsConfig, files: Files
+) -> str:
+    """Take the escapes off a chapter, its outputs aside; replace marks everywhere."""
+    outputs: list[str] = []
+    page.nb_outputs = outputs
+
+    def keep(found: re.Match[str]) -> str:
+        outputs.append(found[1])
+        return PLACEHOLDER.format(len(outputs) - 1)
+
+    uri = page.file.src_uri
+    if hasattr(page.file, "_mkdocs_jupyter_mount"):
+        # All is escaped; what follows a "<" is nbconvert's own stylesheet.
+        text = html.unescape(markdown.partition("<")[0])
+        markdown = _with_links(OUTPUT.sub(keep, text), uri)
+    return pages.expand(markdown, uri)
+
+
+@event_priority(
+    -100
+)  # after mkdocs-jupyter, which parses and prints the page once more
+def on_page_content(
+    content: str, page: Page, config: MkDocsConfig, files: Files
+) -> str:
+    """Put outputs in their places; take explanations of words out of rule ids."""
+    content = SPLIT_ID.sub(r"\1", content)
+    return PLACED.sub(lambda found: page.nb_outputs[int(found[1])], content)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Give the search dialog the name that the theme does not give it."""
+    if "data-mkdocs-jupyter-mathjax" in output:
+        raise PluginError("mkdocs-jupyter loads MathJax unless mathjax_version is 2")
+    if DIALOG not in output:
+        raise PluginError("the theme's search dialog changed; look at on_post_page")
+    return output.replace(DIALOG, f'{DIALOG[:-1]} aria-label="Search">')
+
+
+def _close_script(site: Path) -> None:
+    """Take the addresses of other hosts out of the theme's script."""
+    for bundle in site.glob("assets/javascripts/bundle.*.min.js"):
+        text = bundle.read_text(encoding="utf-8")
+        for address in ELSEWHERE:
+            if address not in text:
+                raise PluginError(f"{address} is not in {bundle.name} any more")
+            text = text.replace(address, '"data:,"')
+        bundle.write_text(text, encoding="utf-8")
+
+
+def _loads_from_elsewhere(site: Path, own: str) -> list[str]:
+    found = []
+    for path in sorted([*site.rglob("*.html"), *site.rglob("*.css")]):
+        text = path.read_text(encoding="utf-8")
+        urls = [url for _, url in LOADS.findall(text) if urlsplit(url).netloc != own]
+        urls += CSS_LOADS.findall(text)
+        found += [f"{path.relative_to(site)}: {url}" for url in urls]
+    return found
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Make sure that no page loads anything from another host."""
+    site = Path(config.site_dir)
+    _close_script(site)
+    if bad := _loads_from_elsewhere(site, urlsplit(config.site_url or "").netloc):
+        shown = "\n".join(bad[:20])
+        raise PluginError(f"the site would load from another host:\n{shown}")

@@ -1,0 +1,1 @@
+"""What turns the specification into a site."""
