@@ -44,11 +44,18 @@ def pytest_collect_file(
 
 class ChapterFile(pytest.File):
     _executed: Any = None
+    _error: chapters.ChapterError | None = None
 
     def executed(self) -> Any:
+        if self._error:
+            raise self._error
         if self._executed is None:
             force = self.config.getoption("--run-cells")
-            self._executed = chapters.execute(self.path, force=force)
+            try:
+                self._executed = chapters.execute(self.path, force=force)
+            except chapters.ChapterError as error:
+                self._error = error
+                raise
         return self._executed
 
     def collect(self) -> Iterator[pytest.Item]:
@@ -82,7 +89,7 @@ class ChapterItem(pytest.Item):
         self.line = line
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
-        if isinstance(excinfo.value, Failed):
+        if isinstance(excinfo.value, Failed | chapters.ChapterError):
             return f"{self.path}:{self.line}\n{excinfo.value}"
         return super().repr_failure(excinfo)
 

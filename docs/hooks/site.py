@@ -66,7 +66,7 @@ def _executed() -> dict[Path, Path]:
     """Each chapter's executed notebook; raises PluginError where a cell failed."""
     try:
         done = chapters.execute_all()
-    except RuntimeError as error:
+    except chapters.ChapterError as error:
         raise PluginError(str(error)) from error
     for path, notebook in done.items():
         for number, problem in chapters.failures(notebook):

@@ -25,6 +25,16 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _CELL = re.compile(r"# %%", re.M)
 _SEEN_BY_CELLS = ("*.py", "*.lark", "*.litmus", "*.json")
 _SECONDS = 900  # a chapter that takes longer is taken for one that never ends
+_SURROUNDINGS = {  # what a cell puts out must not depend on who runs it
+    "COLUMNS": "80",
+    "JUPYTER_NO_CONFIG": "1",
+    "NO_COLOR": "1",
+    "PYTHONHASHSEED": "0",
+}
+
+
+class ChapterError(Exception):
+    """A chapter that gave no result: its process ended early, or did not end."""
 
 
 def is_chapter(path: Path) -> bool:
@@ -115,34 +125,25 @@ def cached(path: Path) -> Path:
 
 
 def _run(path: Path) -> Any:
-    """Execute the chapter in a new process.
-
-    Raises RuntimeError when that process ends without a result, and
-    subprocess.TimeoutExpired when it does not end.
-    """
+    """Execute the chapter in a new process; raises ChapterError for no result."""
+    name = path.relative_to(ROOT)
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "executed.ipynb"
-        surroundings = os.environ | {
-            "COLUMNS": "80",
-            "IPYTHONDIR": scratch,
-            "JUPYTER_NO_CONFIG": "1",
-            "NO_COLOR": "1",
-            "PYTHONHASHSEED": "0",
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "spec.publish.runner", str(path), str(target)],
-            cwd=ROOT,
-            env=surroundings,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-        )
-        if not target.exists():
-            name = path.relative_to(ROOT)
-            raise RuntimeError(
-                f"{name} ended its process ({done.returncode}):\n{done.stderr}"
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "spec.publish.runner", str(path), str(target)],
+                cwd=ROOT,
+                env=os.environ | _SURROUNDINGS | {"IPYTHONDIR": scratch},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS,
             )
+        except subprocess.TimeoutExpired:
+            raise ChapterError(f"{name} did not end in {_SECONDS} s") from None
+        if not target.exists():
+            status = done.returncode
+            raise ChapterError(f"{name} ended its process ({status})\n{done.stderr}")
         return nbformat.read(target, as_version=4)
 
 
@@ -160,8 +161,8 @@ def execute(path: Path, *, force: bool = False) -> Any:
     """The executed notebook of the chapter at `path`, from the cache if it is there.
 
     With `force` it runs in any case. A notebook in which a cell failed is returned
-    like any other (see `failures`) but not kept. Raises RuntimeError when the chapter
-    ends its process, subprocess.TimeoutExpired when it does not end.
+    like any other (see `failures`) but not kept. Raises ChapterError when the chapter
+    ends its process or does not end.
     """
     if not force and (stored := cached(path)).exists():
         return nbformat.read(stored, as_version=4)

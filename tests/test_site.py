@@ -1,0 +1,189 @@
+"""The built site, driven in Debian's Chromium with every other host closed.
+
+`make browser-tests` runs this after `make site`; `make browser` installs Chromium.
+"""
+
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+SITE = Path(__file__).parents[1] / "build" / "site"
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+]
+PAGES = sorted(
+    path.parent.relative_to(SITE).as_posix().removeprefix(".")
+    for path in SITE.rglob("index.html")
+)
+PHONE = {"width": 360, "height": 640}
+
+# What a reader types, and where one of the first three hits must lead.
+SEARCHES = {
+    "AE-FORK-2": "spec/fork/",
+    "AE-INV-1": "spec/guarantees/",
+    "copy_present_pte": "spec/fork/",
+    "do_wp_page": "spec/fault/",
+    "write_protect_seq": "spec/gup/",
+    "anon_exclusive": "spec/bit/",
+    "FOLL_PIN": "spec/gup/",
+    "vmsplice": "reference/litmus/",
+    "CVE-2020-29374": "reference/litmus/",
+    "unshare": "spec/fault/",
+    "mapcount": "spec/models/",
+    "page_count": "spec/models/",
+    "GUP-fast": "spec/gup/",
+    "missed COW": "glossary/",
+    "refcount": "spec/memory/",
+    "mmap_lock": "spec/memory/",
+    "ablation": "reference/rules/",
+    "litmus": "reference/litmus/",
+    "force_cow": "spec/models/",
+    "how to cite": "how-to-cite/",
+}
+
+pytestmark = [
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="there is no Chromium; make browser installs it"
+    ),
+    pytest.mark.skipif(not PAGES, reason="there is no site; make site builds it"),
+]
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def url() -> Iterator[str]:
+    handler = functools.partial(QuietHandler, directory=SITE)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser, url: str) -> Iterator[Page]:
+    """A page of a new profile; at its end nothing may have gone wrong in it."""
+    context = chromium.new_context()
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    troubles: list[str] = []
+    context.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((url, "data:", "blob:"))
+            else troubles.append(f"request to {request.url}")
+        ),
+    )
+    page.on("pageerror", lambda error: troubles.append(f"page error: {error}"))
+    page.on(
+        "console",
+        lambda message: (
+            troubles.append(f"console: {message.text}")
+            if message.type == "error"
+            else None
+        ),
+    )
+    yield page
+    context.close()
+    assert not troubles
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_page(page: Page, url: str, path: str) -> None:
+    """Shows a title, fits a phone, and its links within the page resolve."""
+    page.set_viewport_size(PHONE)
+    response = page.goto(f"{url}/{path}")
+    page.wait_for_load_state("networkidle")
+    assert response is not None
+    assert response.ok
+    assert page.locator("article h1").count() == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    dead = page.evaluate(
+        """[...document.querySelectorAll('a[href^="#"]')]
+             .map((a) => decodeURIComponent(a.hash.slice(1)))
+             .filter((id) => id && !document.getElementById(id))"""
+    )
+    assert dead == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_schemes_differ(page: Page, url: str, scheme: str, tmp_path: Path) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    picture = tmp_path / f"{scheme}.png"
+    page.screenshot(path=picture)
+    assert picture.stat().st_size > 0
+    found = page.evaluate("document.body.dataset.mdColorScheme")
+    assert found == {"light": "default", "dark": "slate"}[scheme]
+
+
+def search(page: Page, query: str) -> list[str]:
+    """Where the first three hits lead; a hit is a page, with its best sections."""
+    box = page.locator("input.md-search__input")
+    box.click()
+    page.keyboard.type(query)  # the theme listens for keys
+    page.locator(".md-search-result__meta", has_text="matching document").wait_for()
+    hits = page.locator(".md-search-result__list > .md-search-result__item")
+    links = [
+        link.get_attribute("href") or ""
+        for hit in hits.all()[:3]
+        for link in hit.locator(".md-search-result__link").all()
+    ]
+    return [link.partition("?")[0] for link in links]
+
+
+@pytest.mark.parametrize(("query", "target"), SEARCHES.items(), ids=list(SEARCHES))
+def test_search(page: Page, url: str, query: str, target: str) -> None:
+    page.goto(url)
+    found = search(page, query)
+    assert any(link.startswith(f"{url}/{target}") for link in found), found
+
+
+def test_copy_button_works_by_keyboard(page: Page, url: str) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
+    with_buttons = [
+        p for p in PAGES if "ae-copy" in (SITE / p / "index.html").read_text()
+    ]
+    if not with_buttons:
+        pytest.skip("no page has a copy button")
+    page.goto(f"{url}/{with_buttons[0]}")
+    button = page.locator("button.ae-copy").first
+    source = page.locator(button.get_attribute("data-copy") or "")
+    button.focus()
+    page.keyboard.press("Enter")
+    button.get_by_text("Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == (source.text_content() or "").strip()
+
+
+def test_dead_address_is_told(page: Page, url: str) -> None:
+    response = page.request.get(f"{url}/no-such-page/")
+    assert response.status == 404
