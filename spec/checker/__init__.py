@@ -1,0 +1,1 @@
+"""The checker: explores programs of threads over cells; knows no kernel concept."""

@@ -1,0 +1,130 @@
+"""What the checker is given: cells, threads, and what must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from spec.cells import Cells
+
+State = Mapping[str, Hashable]
+Thread = Callable[[Cells], Generator[Any, None, Any]]
+
+
+def rest() -> bool:
+    """Yielded by a thread that may stay where it is for ever; it is no deadlock."""
+    return True
+
+
+@dataclass(frozen=True)
+class StateProperty:
+    """A predicate that must be true in every reachable state."""
+
+    id: str
+    holds: Callable[[Cells], bool]
+
+
+@dataclass(frozen=True)
+class StepProperty:
+    """A predicate over the cells before and after a step, and what it assigned.
+
+    `enforced` is false for a rule that is only watched, to show that its removal
+    took effect.
+    """
+
+    id: str
+    holds: Callable[[Cells, Cells, set[str]], bool]
+    enforced: bool = True
+
+
+@dataclass(frozen=True)
+class Program:
+    """Threads that share cells.
+
+    Args:
+        initial: the states to start from; all have the same cells.
+        threads: by name, in the order in which columns of a trace are drawn.
+        states: what must hold in each state.
+        steps: what must hold of each step.
+        witnesses: by name, predicates of which some step should make each true.
+    """
+
+    initial: Sequence[dict[str, Hashable]]
+    threads: Mapping[str, Thread]
+    states: Sequence[StateProperty] = ()
+    steps: Sequence[StepProperty] = ()
+    witnesses: Mapping[str, Callable[[Cells, Cells, set[str]], bool]] = field(
+        default_factory=dict
+    )
+
+
+@dataclass(frozen=True)
+class TraceStep:
+    """One step of a trace: who, where in the code, what was read and written."""
+
+    thread: str
+    functions: tuple[str, ...]
+    reads: tuple[tuple[str, Any], ...]
+    writes: tuple[tuple[str, Any, Any], ...]
+    choices: tuple[tuple[str, Any], ...]
+    broken: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A shortest path: the state it starts in and its steps."""
+
+    initial: dict[str, Hashable]
+    steps: tuple[TraceStep, ...]
+
+    def states(self) -> Iterable[dict[str, Hashable]]:
+        """Every state on the way, the first and the last included."""
+        state = dict(self.initial)
+        yield dict(state)
+        for step in self.steps:
+            for key, _, new in step.writes:
+                state[key] = new
+            yield dict(state)
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A property that does not hold, and the shortest way to see it.
+
+    `property` is the id of a rule or a guarantee, or ``deadlock``.
+    """
+
+    property: str
+    why: str
+    trace: Trace
+
+    @property
+    def depth(self) -> int:
+        """Number of steps to the violation."""
+        return len(self.trace.steps)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an exploration found.
+
+    `complete` is false if it ended at a violation or was interrupted; then the
+    counts are those of the states seen so far.
+    """
+
+    states: int
+    transitions: int
+    depth: int
+    complete: bool
+    violations: tuple[Violation, ...] = ()
+    watched: Mapping[str, int] = field(default_factory=dict)
+    witnesses: Mapping[str, int] = field(default_factory=dict)
+    evaluations: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Everything was explored and nothing was violated."""
+        return self.complete and not self.violations

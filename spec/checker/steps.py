@@ -1,0 +1,396 @@
+"""Run one atomic step of one thread, and note what it read, wrote and chose.
+
+A generator cannot be copied, so a thread is brought to where it stands by running
+it again from its start on the values that it read before (its *history*). Where it
+stands is then described by its *location*: for each suspended function, the place
+in its code and those local variables that it will still use. Two histories that
+lead to one location are interchangeable, and the checker keeps the first.
+"""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from types import CodeType, GeneratorType
+from typing import Any
+
+from spec.cells import Broken, Cells, Record
+from spec.checker.program import Program, Thread, rest
+
+Reads = tuple[Any, ...]
+History = tuple[Reads, ...]
+Location = Hashable
+DONE: Location = ("done",)
+
+
+class Blocked(Exception):
+    """The step cannot be taken in this state: there is nothing to choose."""
+
+
+class _Branch(Exception):
+    """The step asks a question that its script does not answer."""
+
+    def __init__(self, options: tuple[Any, ...]) -> None:
+        super().__init__(options)
+        self.options = options
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One way in which a step can go.
+
+    Attributes:
+        writes: the assigned cells and their new values.
+        choices: the questions that were asked and the answers that were taken.
+        broken: ids of properties of steps that this step violates.
+        watched: the same for properties that are only watched.
+        witnesses: names of the witnesses that this step is.
+        location, history, resting: where the thread stands after it.
+        functions: the functions that it passed through, outermost first.
+        why: what a broken guarantee says, if the step raised one.
+    """
+
+    writes: dict[str, Any]
+    choices: tuple[tuple[str, Any], ...]
+    broken: tuple[str, ...]
+    watched: tuple[str, ...]
+    witnesses: tuple[str, ...]
+    location: Location
+    history: History
+    resting: bool
+    functions: tuple[str, ...]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class StepRun:
+    """What a thread's next step does wherever `reads` is found.
+
+    Attributes:
+        outcome: what happens; `None` if the step is blocked or asks a question.
+        options: the answers to the question that the step asks next, if any.
+    """
+
+    reads: dict[str, Any]
+    outcome: Outcome | None = None
+    options: tuple[Any, ...] = ()
+
+
+class _Store:
+    """The cells that a thread sees: first its history, then the real state."""
+
+    def __init__(self) -> None:
+        self.replay: Iterator[Any] = iter(())
+        self.live = False
+
+    def arm(
+        self,
+        history: History,
+        source: Callable[[str], Any],
+        reads: dict[str, Any],
+        script: Sequence[Any],
+    ) -> None:
+        self.replay = (value for step in history for value in step)
+        self.live = False
+        self.source = source
+        self.reads = reads
+        self.written: dict[str, Any] = {}
+        self.log: list[Any] = []
+        self.script = script
+        self.choices: list[tuple[str, Any]] = []
+
+    def read(self, key: str) -> Any:
+        if not self.live:
+            return next(self.replay)
+        if key in self.written:
+            value = self.written[key]
+        else:
+            if key not in self.reads:
+                self.reads[key] = self.source(key)
+            value = self.reads[key]
+        self.log.append(value)
+        return value
+
+    def write(self, key: str, value: Hashable) -> None:
+        if self.live:
+            self.written[key] = value
+
+    def choose(self, question: str, options: Sequence[Any]) -> Any:
+        if not self.live:
+            return next(self.replay)
+        if not options:
+            raise Blocked
+        if len(self.choices) == len(self.script):
+            raise _Branch(tuple(options))
+        answer = self.script[len(self.choices)]
+        self.choices.append((question, answer))
+        self.log.append(answer)
+        return answer
+
+
+class View:
+    """Read-only cells that note what is read; `changed` overlays the source."""
+
+    def __init__(
+        self, source: Callable[[str], Any], reads: dict[str, Any], changed: Any = ()
+    ) -> None:
+        self.source = source
+        self.reads = reads
+        self.changed = dict(changed)
+
+    def read(self, key: str) -> Any:
+        """The value of the cell, noted unless the step itself assigned it."""
+        if key in self.changed:
+            return self.changed[key]
+        if key not in self.reads:
+            self.reads[key] = self.source(key)
+        return self.reads[key]
+
+    def write(self, key: str, value: Hashable) -> None:
+        """Properties must not write."""
+        raise TypeError(f"a property assigns {key}")
+
+    def choose(self, question: str, options: Sequence[Any]) -> Any:
+        """Properties must not choose."""
+        raise TypeError(f"a property chooses {question}")
+
+
+class Stepper:
+    """Takes single steps of one thread of a program."""
+
+    def __init__(self, program: Program, thread: Thread) -> None:
+        self.program = program
+        self.thread = thread
+        self.store = _Store()
+
+    def start(self) -> Outcome:
+        """Where the thread stands before its first step."""
+        generator = self.thread(self.store)
+        wait = next(generator)
+        return Outcome(
+            {}, (), (), (), (), _location(generator), (), wait is rest, ()
+        )
+
+    def step(
+        self,
+        history: History,
+        source: Callable[[str], Any],
+        script: Sequence[Any] = (),
+    ) -> StepRun:
+        """The next step in the state that `source` reads.
+
+        Args:
+            history: how the thread came to where it stands.
+            source: reads a cell of the state.
+            script: the answers to the questions that the step asks.
+        """
+        reads: dict[str, Any] = {}
+        try:
+            return StepRun(reads, self._run(history, source, reads, script))
+        except _Branch as branch:
+            return StepRun(reads, None, branch.options)
+
+    def outcomes(
+        self,
+        history: History,
+        source: Callable[[str], Any],
+        script: tuple[Any, ...] = (),
+    ) -> Iterator[tuple[dict[str, Any], Outcome]]:
+        """Every outcome of the next step, whatever is answered, with its reads."""
+        run = self.step(history, source, script)
+        if run.outcome is not None:
+            yield run.reads, run.outcome
+        for option in run.options:
+            yield from self.outcomes(history, source, (*script, option))
+
+    def _run(
+        self,
+        history: History,
+        source: Callable[[str], Any],
+        reads: dict[str, Any],
+        script: Sequence[Any],
+    ) -> Outcome | None:
+        store = self.store
+        store.arm(history, source, reads, script)
+        generator = self.thread(store)
+        wait = next(generator)
+        for _ in history:
+            if wait is not None:
+                wait()
+            wait = next(generator)
+        store.live = True
+        why = ""
+        location: Location = DONE
+        resting = True
+        functions: tuple[str, ...] = ()
+        try:
+            if wait is not None and not wait():
+                return None
+            functions = _functions(generator)
+            wait = next(generator)
+            functions = _merge(functions, _functions(generator))
+            location = _location(generator)
+            resting = wait is rest
+        except StopIteration:
+            pass
+        except Blocked:
+            return None
+        except Broken as broken:
+            why = str(broken)
+            return self._outcome(
+                store, source, DONE, True, functions, history, why, broken.guarantee
+            )
+        return self._outcome(
+            store, source, location, resting, functions, history, why, None
+        )
+
+    def _outcome(
+        self,
+        store: _Store,
+        source: Callable[[str], Any],
+        location: Location,
+        resting: bool,
+        functions: tuple[str, ...],
+        history: History,
+        why: str,
+        raised: str | None,
+    ) -> Outcome:
+        before = View(source, store.reads)
+        after = View(source, store.reads, store.written)
+        written = set(store.written)
+        failed = [
+            p for p in self.program.steps if not p.holds(before, after, written)
+        ]
+        return Outcome(
+            writes=dict(store.written),
+            choices=tuple(store.choices),
+            broken=(*([raised] if raised else []), *(p.id for p in failed if p.enforced)),
+            watched=tuple(p.id for p in failed if not p.enforced),
+            witnesses=tuple(
+                name
+                for name, holds in self.program.witnesses.items()
+                if holds(before, after, written)
+            ),
+            location=location,
+            history=(*history, tuple(store.log)) if location != DONE else (),
+            resting=resting,
+            functions=functions,
+            why=why,
+        )
+
+
+def _chain(generator: Any) -> Iterator[GeneratorType[Any, Any, Any]]:
+    while isinstance(generator, GeneratorType) and generator.gi_frame is not None:
+        yield generator
+        generator = generator.gi_yieldfrom
+
+
+def _functions(generator: Any) -> tuple[str, ...]:
+    return tuple(g.__name__ for g in _chain(generator))
+
+
+def _merge(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[str, ...]:
+    return after if len(after) >= len(before) else before
+
+
+def _location(generator: Generator[Any, None, Any]) -> Location:
+    parts = []
+    for suspended in _chain(generator):
+        frame = suspended.gi_frame
+        alive = live_locals(frame.f_code, frame.f_lasti)
+        parts.append(
+            (
+                suspended.__qualname__,
+                frame.f_lasti,
+                tuple((name, freeze(frame.f_locals[name])) for name in alive
+                      if name in frame.f_locals),
+            )
+        )
+    return tuple(parts)
+
+
+def freeze(value: Any) -> Hashable:
+    """A hashable description of a local variable.
+
+    Records count by their names: what they hold is in the store.
+    """
+    if isinstance(value, Record):
+        return ("record", value.name)
+    if isinstance(value, GeneratorType):
+        return ("generator", value.__qualname__)
+    if is_dataclass(value) and not isinstance(value, type):
+        return (
+            type(value).__name__,
+            *(freeze(getattr(value, f.name)) for f in fields(value)),
+        )
+    if isinstance(value, tuple | list):
+        return tuple(freeze(item) for item in value)
+    if isinstance(value, str | int | bool | None | frozenset):
+        return value
+    return (type(value).__qualname__,)
+
+
+@cache
+def live_locals(code: CodeType, lasti: int) -> tuple[str, ...]:
+    """Local variables whose value may still be read after the yield at `lasti`.
+
+    Without this, two executions that differ only in what they have finished with
+    would count as two states. The usual backward data flow over the bytecode.
+    """
+    instructions = list(dis.get_instructions(code))
+    index = {instruction.offset: i for i, instruction in enumerate(instructions)}
+    handlers = [
+        (index.get(e.start, 0), index.get(e.end, len(instructions)), index[e.target])
+        for e in dis.Bytecode(code).exception_entries
+    ]
+    alive: list[frozenset[str]] = [frozenset()] * len(instructions)
+    changed = True
+    while changed:
+        changed = False
+        for i in range(len(instructions) - 1, -1, -1):
+            after = frozenset[str]().union(
+                *(alive[j] for j in _successors(instructions, index, handlers, i))
+            )
+            loaded, stored = _locals_used(instructions[i])
+            now = (after - stored) | loaded
+            if now != alive[i]:
+                alive[i] = now
+                changed = True
+    here = index[lasti]
+    after_yield = frozenset[str]().union(
+        *(alive[j] for j in _successors(instructions, index, [], here))
+    )
+    return tuple(sorted(after_yield))
+
+
+def _successors(
+    instructions: list[dis.Instruction],
+    index: dict[int, int],
+    handlers: list[tuple[int, int, int]],
+    i: int,
+) -> Iterator[int]:
+    instruction = instructions[i]
+    name = instruction.opname
+    if instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
+        yield index[instruction.argval]
+    ends = ("RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE")
+    if name not in ends and not name.startswith(("JUMP_FORWARD", "JUMP_BACKWARD")):
+        if i + 1 < len(instructions):
+            yield i + 1
+    for start, end, target in handlers:
+        if start <= i < end:
+            yield target
+
+
+def _locals_used(instruction: dis.Instruction) -> tuple[frozenset[str], frozenset[str]]:
+    name, value = instruction.opname, instruction.argval
+    names = value if isinstance(value, tuple) else (value,)
+    if name == "STORE_FAST_LOAD_FAST":
+        return frozenset(names[1:]) - frozenset(names[:1]), frozenset(names[:1])
+    if name.startswith("LOAD_FAST") or name in ("LOAD_DEREF", "LOAD_CLOSURE"):
+        return frozenset(names), frozenset()
+    if name.startswith(("STORE_FAST", "DELETE_FAST")):
+        return frozenset(), frozenset(names)
+    return frozenset(), frozenset()

@@ -1,0 +1,304 @@
+"""The registry of rules: text, id, predicate and sources of each in one place.
+
+A rule is a predicate over one atomic step: what was before it, what is after it.
+Chapters define rules with `@rule`; the sentence is the docstring of the
+predicate, so what is cited and what is checked stand in the same function.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from spec.cells import SpecificationError
+
+if TYPE_CHECKING:
+    from spec.memory import Machine, Mm, Page, Pte, Reference
+
+TOPICS = {
+    "SET": "setting the bit",
+    "CLR": "clearing the bit",
+    "COW": "write faults",
+    "UNS": "unshare faults",
+    "GUP": "slow GUP",
+    "FAST": "GUP-fast",
+    "FORK": "fork",
+    "WP": "write protection",
+    "INV": "guarantees",
+    "ASM": "assumptions",
+}
+"""The topics of ids that are in use; later chapters add to them."""
+
+MODAL_WORDS = ("MUST NOT", "MUST", "MAY", "SHOULD")
+ID = re.compile(r"AE-([A-Z]+)-([1-9][0-9]*)")
+
+
+class Step:
+    """One atomic step: the machine before and after, and what was written.
+
+    Args:
+        before: the machine before the step.
+        after: the machine after it.
+        written: the names of the cells that the step assigned.
+    """
+
+    def __init__(self, before: Machine, after: Machine, written: set[str]) -> None:
+        self.before = before
+        self.after = after
+        self.written = written
+
+    def _wrote(self, record: str, field: str) -> bool:
+        return f"{record}.{field}" in self.written
+
+    def sets_bit(self) -> Iterator[Page]:
+        """Pages (as they were before) whose bit this step sets."""
+        for name, page in self.before.pages.items():
+            if self._wrote(name, "anon_exclusive"):
+                new = self.after.pages[name].anon_exclusive
+                if new and not page.anon_exclusive:
+                    yield page
+
+    def clears_bit(self) -> Iterator[Page]:
+        """Pages (as they were before) whose bit this step clears."""
+        for name, page in self.before.pages.items():
+            if self._wrote(name, "anon_exclusive"):
+                new = self.after.pages[name].anon_exclusive
+                if page.anon_exclusive and not new:
+                    yield page
+
+    def frees(self) -> Iterator[Page]:
+        """Pages (as they are after) whose last reference this step drops."""
+        for name, page in self.after.pages.items():
+            if self._wrote(name, "refcount") and page.refcount == 0:
+                yield page
+
+    def changes_pte(self) -> Iterator[tuple[Mm, str, Pte | None, Pte | None]]:
+        """Each PTE that changes: process and address, old entry, new entry."""
+        for name, mm in self.before.mms.items():
+            for va in self.before.names.vas:
+                if f"{name}.pte[{va}]" in self.written:
+                    old, new = mm.pte[va], self.after.mms[name].pte[va]
+                    if old != new:
+                        yield mm, va, old, new
+
+    def copies_into_child(self) -> Iterator[Mm]:
+        """Children (not yet live) that this step gives a copy of their own."""
+        for mm, _, old, new in self.changes_pte():
+            if old is None and new is not None and mm.state == "forking":
+                page = self.before.pages.get(new.pfn)
+                if page is not None and page.refcount == 0:
+                    yield mm
+
+    def shares_with_child(self) -> Iterator[tuple[Mm, str, Page]]:
+        """Child, address and page (before) that fork maps into a child as it is."""
+        for mm, va, old, new in self.changes_pte():
+            if old is None and new is not None and mm.state == "forking":
+                page = self.before.pages.get(new.pfn)
+                if page is not None and page.refcount > 0:
+                    yield mm, va, page
+
+    def delivers(self) -> Iterator[Reference]:
+        """References (after) that GUP returns in this step."""
+        for name, ref in self.after.refs.items():
+            if self._wrote(name, "state") and ref.state == "live":
+                if self.before.refs[name].state != "live":
+                    yield ref
+
+    def drops(self) -> Iterator[Reference]:
+        """References (before) that their holder lets go in this step."""
+        for name, ref in self.before.refs.items():
+            if self._wrote(name, "state") and ref.state == "live":
+                if self.after.refs[name].state == "free":
+                    yield ref
+
+
+Predicate = Callable[[Any], bool]
+Witness = Callable[[Step], bool]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A normative sentence and the predicate that decides whether it is kept.
+
+    `holds` takes a `Step` for a rule and for a guarantee over steps, a `Machine`
+    for a guarantee over states. An assumption has no predicate of its own.
+    """
+
+    id: str
+    rev: int
+    sentence: str
+    holds: Predicate
+    over: str
+    source: str
+    kernel: tuple[str, ...]
+    models: tuple[str, ...]
+    module: str
+    name: str
+    taken: Witness | None = None
+    declined: Witness | None = None
+    survives: str = ""
+    withdrawn: str = ""
+
+    @property
+    def topic(self) -> str:
+        """The middle part of the id."""
+        return self.id.split("-")[1]
+
+    @property
+    def modal(self) -> str:
+        """The one modal word of the sentence; empty for guarantees, assumptions."""
+        return next((word for word in MODAL_WORDS if word in self.sentence), "")
+
+    @property
+    def number(self) -> int:
+        """The last part of the id."""
+        return int(self.id.split("-")[2])
+
+    @property
+    def checksum(self) -> str:
+        """8 hex digits of SHA-256 over the normalised sentence and predicate."""
+        text = " ".join(self.sentence.split()) + "\n" + predicate_source(self.holds)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def chapter(self) -> str:
+        """The chapter that defines the rule, for instance ``fork``."""
+        return self.module.rpartition(".")[2]
+
+    def _repr_html_(self) -> str:
+        from spec.publish.cards import rule_card
+
+        return rule_card(self)
+
+
+def predicate_source(predicate: Predicate) -> str:
+    """The code of a predicate without docstring, comments and layout."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(predicate)))
+    function = tree.body[0]
+    assert isinstance(function, ast.FunctionDef)
+    function.decorator_list = []
+    if ast.get_docstring(function) is not None:
+        function.body = function.body[1:]
+    return ast.unparse(function)
+
+
+REGISTRY: dict[str, Rule] = {}
+BIT_MODELS = ("sketch", "always", "upstream")
+ALL_MODELS = ("mapcount", "page_count", *BIT_MODELS)
+
+
+def rule(
+    id: str,
+    *,
+    rev: int = 1,
+    source: str,
+    kernel: tuple[str, ...] = (),
+    models: tuple[str, ...] = ("sketch",),
+    over: str = "step",
+    taken: Witness | None = None,
+    declined: Witness | None = None,
+    survives: str = "",
+    withdrawn: str = "",
+) -> Callable[[Predicate], Rule]:
+    """Make a predicate a rule; its docstring is the normative sentence.
+
+    Args:
+        id: ``AE-TOPIC-n``.
+        rev: grows when the sentence or the predicate changes.
+        source: message, commit or function that the rule comes from.
+        kernel: symbols that obey it, as ``mm/memory.c:do_wp_page``.
+        models: the models that promise to keep it.
+        over: ``step``, ``state`` or ``assumption``.
+        taken, declined: for MAY, a step that uses the permission and one that
+            could have and does not.
+        survives: for MUST, why its removal breaks no guarantee, if it does not.
+        withdrawn: why the rule was withdrawn and what replaced it.
+
+    Raises:
+        SpecificationError: the id is malformed or already taken, or the sentence
+            has no modal word, more than one, or more than 40 words.
+    """
+
+    def register(predicate: Predicate) -> Rule:
+        made = Rule(
+            id=id,
+            rev=rev,
+            sentence=" ".join(inspect.cleandoc(predicate.__doc__ or "").split()),
+            holds=predicate,
+            over=over,
+            source=source,
+            kernel=kernel,
+            models=models,
+            module=predicate.__module__,
+            name=predicate.__name__,
+            taken=taken,
+            declined=declined,
+            survives=survives,
+            withdrawn=withdrawn,
+        )
+        check_form(made)
+        REGISTRY[id] = made
+        return made
+
+    return register
+
+
+def check_form(made: Rule) -> None:
+    """Raise `SpecificationError` if `made` is not a well-formed new rule."""
+    match = ID.fullmatch(made.id)
+    if match is None or match[1] not in TOPICS:
+        raise SpecificationError(
+            f"{made.id}: an id is AE-TOPIC-n with a topic of {', '.join(TOPICS)}"
+        )
+    other = REGISTRY.get(made.id)
+    if other and (other.module, other.name) != (made.module, made.name):
+        raise SpecificationError(f"{made.id} is already {other.module}.{other.name}")
+    if not made.sentence or len(made.sentence.split()) > 40:
+        raise SpecificationError(f"{made.id}: a sentence of 1 to 40 words is needed")
+    found = re.findall("|".join(MODAL_WORDS), made.sentence)
+    wanted = 0 if made.topic in ("INV", "ASM") else 1
+    if len(found) != wanted:
+        raise SpecificationError(
+            f"{made.id}: {wanted} modal word(s) expected, found {found or 'none'}"
+        )
+    if made.modal == "MAY" and not (made.taken and made.declined):
+        raise SpecificationError(f"{made.id}: MAY needs both witnesses")
+
+
+def load() -> dict[str, Rule]:
+    """All rules of all chapters, in the order in which chapters define them."""
+    import spec.guarantees  # noqa: F401  (chapters register rules when imported)
+    import spec.models  # noqa: F401
+
+    return REGISTRY
+
+
+def find(id: str) -> Rule:
+    """The rule with this id.
+
+    Raises:
+        SpecificationError: there is none; names the nearest id.
+    """
+    rules = load()
+    if id in rules:
+        return rules[id]
+    near = difflib.get_close_matches(id.upper(), rules, n=1, cutoff=0.0)
+    raise SpecificationError(f"no rule has the id {id!r}; the nearest is {near[0]}")
+
+
+def obey(mm: Mm, id: str) -> bool:
+    """Whether this machine obeys the rule: false only while it is ablated."""
+    return id not in mm.machine.without
+
+
+def may(mm: Mm, id: str) -> bool:
+    """Whether a permission is used here; the checker tries both."""
+    answer: bool = mm.machine.cells.choose(id, (True, False))
+    return answer
