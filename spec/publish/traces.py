@@ -1,0 +1,433 @@
+"""A trace as text, the way commit messages draw a race: one column per CPU.
+
+Each step says what happens in the kernel's words: the operation that begins, the
+function that runs, the cells that change; of a step that only looks, what it saw.
+Locks are folded into short phrases; ghost state is left out.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spec.cells import PlainCells
+from spec.checker.program import Trace, TraceStep, Violation
+from spec.memory import Machine, Names, Pte, Reference
+from spec.rules import ID, load
+
+WIDTH = 72
+_GUTTER = 4
+_NARROWEST = 28
+_TYPOGRAPHIC = str.maketrans(
+    {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "--", "…": "..."}
+)
+
+
+def ascii_text(text: str) -> str:
+    """The text in ASCII, as an e-mail or a commit message wants it.
+
+    >>> ascii_text("Torvalds’ “bit” – naïve…")
+    'Torvalds\\' "bit" - naive...'
+    """
+    plain = unicodedata.normalize("NFKD", text.translate(_TYPOGRAPHIC))
+    return "".join(
+        letter if letter.isascii() else "?"
+        for letter in plain
+        if not unicodedata.combining(letter)
+    )
+
+
+def machine_of(state: Mapping[str, Any]) -> Machine:
+    """A machine to read the cells of `state` through; its names are found there."""
+
+    def owners(field: str) -> tuple[str, ...]:
+        return tuple(key[: -len(field)] for key in state if key.endswith(field))
+
+    vas = [key.partition("[")[2][:-1] for key in state if ".pte[" in key]
+    names = Names(
+        mms=owners(".mmap_lock"),
+        pages=owners(".refcount"),
+        refs=owners(".protected"),
+        cpus=owners(".hold"),
+        vas=tuple(dict.fromkeys(vas)),
+    )
+    return Machine(names, cells=PlainCells(dict(state)), cpu=names.cpus[0])
+
+
+def kind(ref: Reference) -> str:
+    """How a reference was taken, as litmus tests write it: ``ro get``."""
+    return f"{'rw' if ref.write else 'ro'} {'pin' if ref.pin else 'get'}"
+
+
+def pte_name(machine: Machine, mm: str, va: str) -> str:
+    """``pte(A)``, with the address if the machine has more than one."""
+    return f"pte({mm})" if len(machine.names.vas) == 1 else f"pte({mm}, {va})"
+
+
+def entry(pte: Pte | None) -> str:
+    """What a page table entry holds: ``p1 R/O`` or ``none``."""
+    return "none" if pte is None else repr(pte)
+
+
+def describe(machine: Machine) -> list[str]:
+    """The state of a machine, one line for each page table entry, page, reference."""
+    lines = [
+        f"{pte_name(machine, mm.name, va)} = {entry(mm.pte[va])}"
+        for mm in machine.live_mms()
+        for va in machine.names.vas
+    ]
+    for page in machine.pages.values():
+        if page.refcount:
+            pins = f", pincount {page.pincount}" if page.pincount else ""
+            lines.append(
+                f"{page}: refcount {page.refcount}, mapcount {page.mapcount}{pins}, "
+                f"anon_exclusive {page.anon_exclusive:d}"
+            )
+    for ref in machine.refs.values():
+        if ref.state != "free":
+            pending = ", not returned yet" if ref.state == "pending" else ""
+            lines.append(f"{ref}: {kind(ref)} of {ref.pfn} through {ref.mm}{pending}")
+    return lines
+
+
+# -- one step --------------------------------------------------------------------------
+
+
+def call(choice: Any) -> str:
+    """The operation that a client chose, as a call.
+
+    >>> call(("fork", "A", "B"))
+    'fork(A -> B)'
+    >>> call(("gup fast ro get", "A", "r"))
+    'r = gup_fast(A, ro get)'
+    """
+    if not isinstance(choice, tuple):
+        return str(choice)
+    words, *arguments = map(str, choice)
+    name, *how = words.split()
+    match name, arguments:
+        case "fork", [parent, child]:
+            return f"fork({parent} -> {child})"
+        case "gup", [mm, ref]:
+            speed = {"fast": "_fast", "only": "_fast_only"}.get(how[0], "")
+            return f"{ref} = gup{speed}({mm}, {' '.join(how[1:])})"
+    return f"{name}({', '.join([*arguments, *how])})"
+
+
+def operation(step: TraceStep) -> str | None:
+    """The operation that begins with this step; `None` if an earlier one goes on."""
+    chosen = [answer for asked, answer in step.choices if not ID.fullmatch(asked)]
+    return call(chosen[0]) if chosen else None
+
+
+def function(step: TraceStep) -> str:
+    """The innermost function that the step runs; empty if that is the client's."""
+    return step.functions[-1] if len(step.functions) > 1 else ""
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What one step does, sorted by where in its line group it is said."""
+
+    takes: list[str]
+    does: list[str]
+    drops: list[str]
+
+
+_SILENT = ("asked_gup", "hold", "va", "mm", "pfn", "pin", "write")
+_COUNTS = ("refcount", "mapcount", "pincount")
+
+
+def _lock(field: str, record: str, old: Any, new: Any) -> tuple[bool, str]:
+    """Whether a lock is taken, and how the lock is called."""
+    if field == "mmap_lock":
+        if new == -1:
+            return True, f"mmap_lock({record}) for write"
+        return new > old != -1, f"mmap_lock({record})"
+    return bool(new), f"PTL({record})" if field == "ptl" else f"folio lock of {record}"
+
+
+def _reference(record: str, old: str, new: str, after: Machine) -> str:
+    ref = after.refs[record]
+    if new == "pending":
+        return f"grabs {record} = {ref.pfn}"
+    if new == "live":
+        return f"returns {record} = {ref.pfn} ({kind(ref)})"
+    return f"puts {record}" if old == "live" else f"backs off, drops {record}"
+
+
+def _counts(record: str, changed: list[tuple[str, Any, Any]]) -> str:
+    counts = [
+        f"{key.partition('.')[2]} {old} -> {new}"
+        for key, old, new in changed
+        if key.startswith(f"{record}.") and key.endswith(_COUNTS)
+    ]
+    freed = any(key == f"{record}.refcount" and new == 0 for key, _, new in changed)
+    return f"{record}.{', '.join(counts)}{', freed' if freed else ''}"
+
+
+def _words(step: TraceStep, before: Machine, after: Machine) -> _Words:
+    """What the step changes, without what it leaves as it was."""
+    words = _Words([], [], [])
+    changed = [write for write in step.writes if write[1] != write[2]]
+    for key, old, new in changed:
+        record, _, rest = key.partition(".")
+        field, _, va = rest.rstrip("]").partition("[")
+        if field in ("mmap_lock", "ptl", "locked"):
+            taken, name = _lock(field, record, old, new)
+            (words.takes if taken else words.drops).append(name)
+        elif field in _COUNTS:
+            counts = _counts(record, changed)
+            if counts not in words.does:
+                words.does.append(counts)
+        elif field == "pte":
+            words.does.append(f"{pte_name(after, record, va)} = {entry(new)}")
+        elif field == "anon_exclusive":
+            words.does.append(f"{key} = {new:d}")
+        elif field == "write_protect_seq":
+            words.does.append(f"{field}({record}) = {new}")
+        elif field == "vma":
+            if before.mms[record].state == "live":
+                words.does.append(f"vma({record}) = {new or 'none'}")
+        elif field == "state":
+            if record in after.refs:
+                words.does.append(_reference(record, old, new, after))
+            elif new != "forking":
+                words.does.append(f"{record} is {new}")
+        elif field == "protected":
+            if old and after.refs[record].state != "free":
+                words.does.append(f"{record} is no longer protected")
+        elif field not in _SILENT:
+            words.does.append(f"{key} {old} -> {new}")
+    return words
+
+
+def _seen(step: TraceStep, machine: Machine) -> str:
+    """What a step that only looks has looked at."""
+    seen = []
+    for key, value in step.reads:
+        record, _, rest = key.partition(".")
+        field, _, va = rest.rstrip("]").partition("[")
+        if field == "pte":
+            seen.append(f"{pte_name(machine, record, va)} = {entry(value)}")
+        elif field == "write_protect_seq":
+            seen.append(f"{field}({record}) = {value}")
+        elif field in ("anon_exclusive", "refcount", "mapcount"):
+            seen.append(f"{key} = {value:d}")
+    return f"sees {', '.join(seen)}" if seen else ""
+
+
+def sayings(step: TraceStep, before: Machine, after: Machine) -> list[str]:
+    """What the step does or sees, phrase by phrase; empty if nothing worth saying.
+
+    Args:
+        step: the step.
+        before: the machine before it.
+        after: the machine after it.
+    """
+    words = _words(step, before, after)
+    answers = [
+        f"{'uses' if answer else 'does not use'} {asked}"
+        for asked, answer in step.choices
+        if ID.fullmatch(asked)
+    ]
+    looks = [] if words.does else [_seen(step, before)]
+    return [
+        *([f"takes {', '.join(words.takes)}"] if words.takes else []),
+        *filter(None, looks),
+        *answers,
+        *words.does,
+        *([f"drops {', '.join(words.drops)}"] if words.drops else []),
+    ]
+
+
+# -- the whole trace -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Said:
+    """One step in words.
+
+    Attributes:
+        number: 1 for the first step.
+        cpu: the thread that takes it.
+        operation: what begins with it, if anything.
+        function: the function that runs, if it is not the one said before.
+        phrases: what changes, or what is seen.
+    """
+
+    number: int
+    cpu: str
+    operation: str | None
+    function: str
+    phrases: list[str]
+
+
+def said(trace: Trace) -> Iterator[Said]:
+    """Each step of a trace in words."""
+    states = [machine_of(state) for state in trace.states()]
+    last: dict[str, str] = {}
+    for i, step in enumerate(trace.steps):
+        began, where = operation(step), function(step)
+        if began:
+            last[step.thread] = began.partition("(")[0].rpartition(" ")[2]
+        shown = where if where != last.get(step.thread) else ""
+        last[step.thread] = where
+        phrases = sayings(step, states[i], states[i + 1])
+        yield Said(i + 1, step.thread, began, shown, phrases)
+
+
+def _columns(cpus: list[str]) -> dict[str, int]:
+    """Where the column of each CPU begins; the last one is wide enough to read."""
+    gaps = max(len(cpus) - 1, 1)
+    stride = min(34, (WIDTH - _GUTTER - _NARROWEST) // gaps)
+    return {cpu: _GUTTER + i * stride for i, cpu in enumerate(cpus)}
+
+
+def _wrapped(text: str, column: int, indent: int, number: str) -> list[str]:
+    lead = " " * (column + indent)
+    # An assignment is not torn apart.
+    whole = re.sub(r" (=|->) ", "\x00\\1\x00", ascii_text(text))
+    lines = textwrap.wrap(
+        whole,
+        WIDTH,
+        initial_indent=f"{number:<{_GUTTER}}{lead[_GUTTER:]}",
+        subsequent_indent=f"{lead}  ",
+        break_on_hyphens=False,
+    )
+    return [line.replace("\x00", " ") for line in lines]
+
+
+def _group(step: Said, column: int, nested: bool) -> list[str]:
+    """The lines of one step; its number stands before the first.
+
+    `nested` tells whether phrases stand below a function rather than an operation.
+    """
+    lines = [(0, step.operation)] if step.operation else []
+    if step.function:
+        lines.append((2, f"{step.function}()"))
+    indent = 4 if nested else 2
+    lines += [(indent, phrase) for phrase in step.phrases]
+    numbers = [f"{step.number}", *[""] * len(lines)]
+    return [
+        line
+        for (indent, text), number in zip(
+            lines or [(indent, "...")], numbers, strict=False
+        )
+        for line in _wrapped(text, column, indent, number)
+    ]
+
+
+def _groups(trace: Trace, columns: dict[str, int]) -> Iterator[str]:
+    nested: dict[str, bool] = {}
+    for step in said(trace):
+        under = nested.get(step.cpu, False) and not step.operation
+        nested[step.cpu] = under or bool(step.function)
+        yield from _group(step, columns[step.cpu], nested[step.cpu])
+
+
+def _paragraph(lead: str, lines: list[str]) -> list[str]:
+    """Lines under a lead word, indented."""
+    return [
+        line
+        for i, text in enumerate(lines or ["nothing is mapped"])
+        for line in textwrap.wrap(
+            ascii_text(text),
+            WIDTH,
+            initial_indent=f"{lead if i == 0 else '':<10}",
+            subsequent_indent=" " * 12,
+        )
+    ]
+
+
+def _title(cpu: str) -> str:
+    return f"CPU {cpu[3:]}" if cpu.startswith("cpu") else cpu
+
+
+def verdict_lines(broken: str, why: str = "") -> list[str]:
+    """Which property the last step breaks, and its sentence."""
+    if broken == "deadlock":
+        return ["deadlock: no CPU can take a step"]
+    rule = load().get(broken)
+    sentence = rule.sentence if rule else ""
+    head = f"{broken} is broken{': ' if sentence else '.'}{sentence}"
+    cause = why.removeprefix(f"{broken}: ")
+    texts = [head, *([f"Here: {cause}."] if cause else [])]
+    return [
+        line
+        for text in texts
+        for line in textwrap.wrap(ascii_text(text), WIDTH, subsequent_indent="  ")
+    ]
+
+
+def text(trace: Trace, broken: str = "", why: str = "") -> str:
+    """The trace as plain ASCII text, at most 72 columns wide.
+
+    Args:
+        trace: what to draw.
+        broken: the id of the property that its last step breaks, if it does.
+        why: what the checker says about it.
+    """
+    *_, last = trace.states()
+    cpus = sorted({step.thread for step in trace.steps})
+    columns = _columns(cpus)
+    head = rule = ""
+    for cpu, column in columns.items():
+        head = f"{head:<{column}}{_title(cpu)}"
+        rule = f"{rule:<{column}}{'-' * len(_title(cpu))}"
+    lines = [*_paragraph("At first", describe(machine_of(trace.initial))), ""]
+    if trace.steps:
+        lines += [head, rule]
+        lines += _groups(trace, columns)
+        lines += ["", *_paragraph("Then", describe(machine_of(last)))]
+    if broken:
+        lines += ["", *verdict_lines(broken, why)]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def violation_text(violation: Violation) -> str:
+    """The trace of a violation as text, with the property that it breaks."""
+    return text(violation.trace, violation.property, violation.why)
+
+
+def plain(value: Any) -> Any:
+    """A value of a cell as JSON has it; a page table entry as its text."""
+    if isinstance(value, Pte):
+        return repr(value)
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return value
+
+
+def as_dict(violation: Violation) -> dict[str, Any]:
+    """A violation for machines: the initial cells, each step, what is broken."""
+    trace = violation.trace
+    rule = load().get(violation.property)
+    return {
+        "broken": violation.property,
+        "sentence": rule.sentence if rule else "",
+        "why": violation.why,
+        "depth": violation.depth,
+        "initial": {key: plain(value) for key, value in trace.initial.items()},
+        "steps": [
+            {
+                "cpu": step.thread,
+                "operation": words.operation,
+                "functions": list(step.functions),
+                "says": words.phrases,
+                "reads": {key: plain(value) for key, value in step.reads},
+                "writes": [
+                    {"cell": key, "old": plain(old), "new": plain(new)}
+                    for key, old, new in step.writes
+                ],
+                "choices": plain(step.choices),
+                "broken": list(step.broken),
+            }
+            for step, words in zip(trace.steps, said(trace), strict=True)
+        ],
+        "text": violation_text(violation),
+    }
