@@ -84,14 +84,19 @@ $(UV): requirements/uv.txt
 		exit 1; fi; \
 	rm -f $(TOOLS).log; touch $@
 
+# Any Python from 3.12 on will do; only where there is none does uv fetch one.
+# PYENV_VERSION: all that pyenv has, else it shows only what .python-version names.
 $(VENV)/pyvenv.cfg: .python-version | $(UV)
 	@echo "Making $(VENV)"
-	@rm -rf $(VENV); for python in "--no-python-downloads --python 3.12" \
+	@export PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -sd: -)"; \
+	rm -rf $(VENV); \
+	for python in "--no-python-downloads --python 3.12" \
 			"--no-python-downloads --python >=3.12" "--python 3.12"; do \
 		$(UV) venv -q $$python $(VENV) 2>$(TOOLS)/venv.log && break; \
 	done; \
 	if ! [ -f $@ ]; then cat $(TOOLS)/venv.log >&2; \
-		echo "No Python 3.12 or newer here, and uv could not fetch one." >&2; \
+		echo "There is no Python 3.12 or newer here, and uv could not fetch one:" \
+			"install one (Debian 13 has it as python3), then try again." >&2; \
 		exit 1; fi; touch $@
 
 # uv knows its own settings only: a package index set for pip is handed on.
