@@ -16,7 +16,7 @@ from typing import Any
 
 from spec.cells import PlainCells
 from spec.checker.program import Trace, TraceStep, Violation
-from spec.memory import Machine, Names, Pte, Reference
+from spec.memory import Machine, Mm, Names, Pte, Reference
 from spec.rules import ID, load
 
 WIDTH = 72
@@ -73,11 +73,21 @@ def entry(pte: Pte | None) -> str:
     return "none" if pte is None else repr(pte)
 
 
+def alive(machine: Machine) -> list[Mm]:
+    """The processes with something to show: living, or with a page table to come."""
+    return [
+        mm
+        for mm in machine.mms.values()
+        if mm.state == "live"
+        or (mm.state == "forking" and any(mm.pte[va] for va in machine.names.vas))
+    ]
+
+
 def describe(machine: Machine) -> list[str]:
     """The state of a machine, one line for each page table entry, page, reference."""
     lines = [
         f"{pte_name(machine, mm.name, va)} = {entry(mm.pte[va])}"
-        for mm in machine.live_mms()
+        for mm in alive(machine)
         for va in machine.names.vas
     ]
     for page in machine.pages.values():
@@ -344,7 +354,8 @@ def _paragraph(lead: str, lines: list[str]) -> list[str]:
     ]
 
 
-def _title(cpu: str) -> str:
+def title(cpu: str) -> str:
+    """How the column of a CPU is headed."""
     return f"CPU {cpu[3:]}" if cpu.startswith("cpu") else cpu
 
 
@@ -377,8 +388,8 @@ def text(trace: Trace, broken: str = "", why: str = "") -> str:
     columns = _columns(cpus)
     head = rule = ""
     for cpu, column in columns.items():
-        head = f"{head:<{column}}{_title(cpu)}"
-        rule = f"{rule:<{column}}{'-' * len(_title(cpu))}"
+        head = f"{head:<{column}}{title(cpu)}"
+        rule = f"{rule:<{column}}{'-' * len(title(cpu))}"
     lines = [*_paragraph("At first", describe(machine_of(trace.initial))), ""]
     if trace.steps:
         lines += [head, rule]
