@@ -14,6 +14,10 @@ export NO_MKDOCS_2_WARNING := 1
 export JUPYTER_NO_CONFIG := 1
 export PYTHONHASHSEED := 0
 export PIP_ROOT_USER_ACTION := ignore
+# Where the system trusts a certificate authority of its own, pip and uv must, too.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
+export UV_SYSTEM_CERTS ?= true
+endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
