@@ -145,26 +145,32 @@ def test_schemes_differ(page: Page, url: str, scheme: str, tmp_path: Path) -> No
     assert found == {"light": "default", "dark": "slate"}[scheme]
 
 
+# Once the number of hits is told: the links of the first three, pages and sections.
+FIRST_HITS = """() => {
+  const told = document.querySelector(".md-search-result__meta").textContent;
+  if (!told.includes("matching document")) return false;
+  const hits = [...document.querySelectorAll(".md-search-result__item")].slice(0, 3);
+  if (hits.length < Math.min(3, parseInt(told) || 0)) return false;
+  return hits.flatMap((hit) => [...hit.querySelectorAll(".md-search-result__link")])
+    .map((link) => link.pathname.slice(1) + link.hash);
+}"""
+
+
 def search(page: Page, query: str) -> list[str]:
     """Where the first three hits lead; a hit is a page, with its best sections."""
     box = page.locator("input.md-search__input")
     box.click()
-    page.keyboard.type(query)  # the theme listens for keys
-    page.locator(".md-search-result__meta", has_text="matching document").wait_for()
-    hits = page.locator(".md-search-result__list > .md-search-result__item")
-    links = [
-        link.get_attribute("href") or ""
-        for hit in hits.all()[:3]
-        for link in hit.locator(".md-search-result__link").all()
-    ]
-    return [link.partition("?")[0] for link in links]
+    box.fill(query)
+    box.press("End")  # the theme listens for keys
+    found: list[str] = page.wait_for_function(FIRST_HITS).json_value()
+    return found
 
 
 @pytest.mark.parametrize(("query", "target"), SEARCHES.items(), ids=list(SEARCHES))
 def test_search(page: Page, url: str, query: str, target: str) -> None:
     page.goto(url)
     found = search(page, query)
-    assert any(link.startswith(f"{url}/{target}") for link in found), found
+    assert any(link.startswith(target) for link in found), found
 
 
 def test_copy_button_works_by_keyboard(page: Page, url: str) -> None:
