@@ -1,6 +1,6 @@
 // What the theme leaves undone for keyboards and screen readers, and copy buttons.
 (() => {
-  const SCROLLING = ".ae-table, .ae-trace, .ae-trace pre, .nb-output pre, .nb-html, .nb-svg";
+  const SCROLLING = ".ae-table, .ae-trace, .ae-trace pre, .nb-output pre, .nb-html, .nb-svg, .md-typeset__scrollwrap";
 
   // The theme names the toolbar of each code block alike; axe wants them told apart.
   const nameToolbars = (root) =>
@@ -48,10 +48,10 @@
     if (!article) return;
     // A change of a button's text is announced where it happens.
     article.querySelectorAll("button.ae-copy").forEach((b) => b.setAttribute("aria-live", "polite"));
-    nameToolbars(article);
-    reachScrolling(article);
-    new MutationObserver(() => nameToolbars(article))
-      .observe(article, { childList: true, subtree: true });
+    const tend = () => { nameToolbars(article); reachScrolling(article); };
+    tend();
+    // The theme adds toolbars and boxes around tables when it gets to them.
+    new MutationObserver(tend).observe(article, { childList: true, subtree: true });
     addEventListener("resize", () => reachScrolling(article));
   };
   document$.subscribe(prepare);
