@@ -53,7 +53,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         if path.parent == folder
     ]
     for section in config.nav or []:
-        if section == {"Notebooks": []}:
+        if isinstance(section, dict) and "Notebooks" in section:
             section["Notebooks"] = notebooks
     return config
 
@@ -141,6 +141,7 @@ def on_page_content(
 ) -> str:
     """Put outputs in their places; take explanations of words out of rule ids."""
     content = SPLIT_ID.sub(r"\1", content)
+    content = content.replace("<th></th>", "<td></td>")  # a header must say something
     return PLACED.sub(lambda found: page.nb_outputs[int(found[1])], content)
 
 

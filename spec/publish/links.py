@@ -54,7 +54,15 @@ def _problem(site: Path, path: Path, pages: dict[Path, _Page], link: str) -> str
 
 
 def broken(site: Path) -> list[str]:
-    """The dead links and doubled ids of the site in the folder `site`, one a line."""
+    r"""The dead links and doubled ids of the site in the folder `site`, one a line.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "index.html").write_text('<a href="gone/"><a href="#no">')
+    ...     print(*broken(Path(folder)), sep="\n")
+    index.html: gone/ does not exist
+    index.html: #no: no such id
+    """
     site = site.resolve()
     pages = {
         path: _Page(path.read_text(encoding="utf-8"))
