@@ -1,0 +1,1 @@
+"""Litmus tests: small programs of processes and references, and what must hold."""
