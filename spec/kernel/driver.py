@@ -19,18 +19,24 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from spec.kernel import syscalls
+from spec.kernel.numbering import Numbering
 from spec.kernel.pagemap import Entry, Pages
 from spec.kernel.pin import PATIENCE, HeldPin
 from spec.kernel.ring import IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED, Ring
 from spec.kernel.syscalls import PAGE_SIZE
 from spec.kernel.worker import BASE, STRIDE, Resources, Worker
 
-VMSPLICE, IO_URING, HELD_READV, FUTEX = "vmsplice", "io_uring", "readv", "futex"
-"""How a reference is taken and kept; the last is gone when its call returns."""
+VMSPLICE, IO_URING = "vmsplice", "io_uring_register"
+READV, FUTEX = "process_vm_readv", "futex"
+"""How a reference is taken and kept; with futex(2) it is gone on return."""
 
 
 class DriverError(Exception):
     """The program could not be driven; one sentence."""
+
+
+class Unavailable(DriverError):
+    """This kernel refuses a system call that the program needs."""
 
 
 class Process:
@@ -47,7 +53,7 @@ class Process:
     def call(self, call: dict[str, Any]) -> dict[str, Any]:
         """Have it make one call; returns its answer."""
         self.channel.send(json.dumps(call).encode())
-        ends = [self.channel, self.pidfd]
+        ends = [self.channel.fileno(), self.pidfd]
         if self.pidfd in select.select(ends, [], [], PATIENCE)[0]:
             self.channel.setblocking(False)
         return receive(self.channel, self.name, call["word"])
@@ -87,8 +93,8 @@ def receive(channel: socket.socket, name: str, word: str) -> dict[str, Any]:
 class Reference:
     """A reference as its holder sees it; `pfn` is of the page mapped when taken."""
 
-    def __init__(self, how: str) -> None:
-        self.how = how
+    def __init__(self) -> None:
+        self.how = ""
         self.live = False
         self.page: Entry | None = None
         self.address = 0
@@ -99,8 +105,8 @@ class Run:
     """One program.
 
     Args:
-        program: ``processes`` (the first is there from the start), ``addresses``,
-            ``references`` (name to how it is taken) and ``calls``.
+        program: ``processes`` (the first is there from the start), ``addresses``
+            and ``calls``; see `spec.kernel.programs`.
         pages: the open files of the kernel.
         stack: closes what is opened.
     """
@@ -112,15 +118,15 @@ class Run:
         self.addresses = {
             name: BASE + i * STRIDE for i, name in enumerate(program["addresses"])
         }
-        self.references = {n: Reference(h) for n, h in program["references"].items()}
+        taken = {c["reference"]: c["how"] for c in program["calls"] if "how" in c}
+        self.references = {name: Reference() for name in taken}
         self.processes: dict[str, Process] = {}
-        self.numbers: dict[int, int] = {}
-        self.pages_seen = 0
+        self.numbers = Numbering[int]()
         self.looks = len(program["calls"]) + 1
         self.resources = Resources(
             {name: self._socketpair() for name in program["processes"]},
-            {n: self._pipe() for n, r in self.references.items() if r.how == VMSPLICE},
-            {n: self._ring() for n, r in self.references.items() if r.how == IO_URING},
+            {name: self._pipe() for name, how in taken.items() if how == VMSPLICE},
+            {name: self._ring() for name, how in taken.items() if how == IO_URING},
             self.addresses,
         )
         self.aside = self._pipe()
@@ -141,7 +147,7 @@ class Run:
         try:
             ring = Ring()
         except OSError as error:
-            raise DriverError(f"io_uring_setup: {error.strerror}") from error
+            raise Unavailable(f"io_uring_setup: {error.strerror}") from error
         self.stack.callback(ring.close)
         return ring
 
@@ -184,16 +190,15 @@ class Run:
     def gup(self, process: Process, call: dict[str, Any]) -> dict[str, Any]:
         """Take a reference."""
         reference = self.references[call["reference"]]
+        reference.how = call["how"]
         reference.address = self.addresses[call["address"]]
-        words = {VMSPLICE: "vmsplice", IO_URING: "io_uring_register", FUTEX: "futex"}
-        if reference.how == HELD_READV:
+        if reference.how == READV:
             answer = self.hold(process, reference)
         else:
-            answer = process.call({**call, "word": words[reference.how]})
+            answer = process.call({**call, "word": reference.how})
         if "errno" in answer:
             if answer["errno"] != "EFAULT":
-                what = words.get(reference.how, "process_vm_readv")
-                raise DriverError(f"{what} fails with {answer['errno']}")
+                raise Unavailable(f"{reference.how} fails with {answer['errno']}")
             return answer
         if reference.how != FUTEX:
             reference.live = True
@@ -206,9 +211,9 @@ class Run:
         try:
             reference.pin = HeldPin(process.pid, reference.address, self.looks)
         except OSError as error:
-            if error.filename == "process_vm_readv":
+            if error.filename == READV:
                 return {"errno": errno.errorcode[error.errno or 0]}
-            raise DriverError(f"{error.filename}: {error.strerror}") from error
+            raise Unavailable(f"{error.filename}: {error.strerror}") from error
         self.stack.callback(self.let_go, reference)
         return {"value": None}
 
@@ -271,7 +276,8 @@ class Run:
         }
         live = {n: r for n, r in self.references.items() if r.live}
         entries = [e for mapped in found.values() for e in mapped.values()]
-        self.number([*entries, *(r.page for r in live.values() if r.page)])
+        entries += [r.page for r in live.values() if r.page is not None]
+        self.numbers.look(e.pfn for e in entries if e.kind == "page")
         return {
             "processes": {
                 name: {va: self.shown(entry) for va, entry in mapped.items()}
@@ -283,22 +289,6 @@ class Run:
                 if r.page is not None
             },
         }
-
-    def number(self, entries: list[Entry]) -> None:
-        """Number pages by first appearance.
-
-        A page frame that nobody showed the last time is a new page: frames are
-        used again at once.
-        """
-        frames = dict.fromkeys(e.pfn for e in entries if e.kind == "page")
-        numbers = {}
-        for pfn in frames:
-            if pfn in self.numbers:
-                numbers[pfn] = self.numbers[pfn]
-            else:
-                self.pages_seen += 1
-                numbers[pfn] = self.pages_seen
-        self.numbers = numbers
 
     def shown(self, entry: Entry) -> dict[str, Any]:
         """An entry as JSON, its page frame as a small number."""
@@ -351,11 +341,13 @@ def reap() -> None:
 
 
 def run(program: dict[str, Any], pages: Pages) -> dict[str, Any]:
-    """Run one program; ``lines`` and ``final``, or ``error``."""
+    """Run one program; ``lines`` and ``final``, or ``unavailable`` or ``error``."""
     try:
         with ExitStack() as stack:
             stack.callback(reap)
             return Run(program, pages, stack).run()
+    except Unavailable as error:
+        return {"unavailable": str(error)}
     except DriverError as error:
         return {"error": str(error)}
     except OSError as error:

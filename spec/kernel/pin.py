@@ -50,7 +50,7 @@ class HeldPin:
     def __init__(self, pid: int, address: int, looks: int) -> None:
         self.pages = looks + 1
         self.looked = 0
-        self.error: OSError | None = None
+        self.errors: list[OSError] = []
         self.done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.memory = map_page(pages=self.pages)
         flags = os.O_CLOEXEC | os.O_NONBLOCK
@@ -68,10 +68,10 @@ class HeldPin:
         self.thread = threading.Thread(target=self._copy, args=arguments, daemon=True)
         self.thread.start()
         self._wait()
-        if self.error is not None:
+        if self.errors:
             self.thread.join()
             self._free()
-            raise self.error
+            raise self.errors[0]
 
     def look(self) -> int:
         """What the pinned page holds now (one byte)."""
@@ -96,7 +96,7 @@ class HeldPin:
         try:
             process_vm_readv(pid, address, targets)
         except OSError as error:
-            self.error = error
+            self.errors.append(error)
         os.eventfd_write(self.done, 1)
 
     def _wait(self) -> None:

@@ -1,0 +1,178 @@
+"""What a kernel shows after each line of a litmus test."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from spec.kernel.pagemap import availability
+from spec.kernel.programs import NotExpressible, program
+from spec.litmus.program import Test
+
+
+class KernelError(Exception):
+    """The kernel cannot be driven; one sentence that says why."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What an address maps: ``none``, ``zero``, ``page``, ``swap`` or ``other``.
+
+    `page` numbers the pages of a run by first appearance; it, the bit and
+    `mapcount` are about pages.
+    """
+
+    kind: str
+    page: int = 0
+    exclusive: bool = False
+    mapcount: int = 0
+
+    def __str__(self) -> str:
+        if self.kind == "page":
+            return f"p{self.page} {'E' if self.exclusive else '-'} {self.mapcount}"
+        return {"none": "-", "zero": "zeropage"}.get(self.kind, self.kind)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the holder of a reference has: a page or the zeropage, and what it reads."""
+
+    kind: str
+    page: int
+    value: int
+
+    def __str__(self) -> str:
+        name = f"p{self.page}" if self.kind == "page" else "zeropage"
+        return f"{name} = {self.value}"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is seen after one line.
+
+    Attributes:
+        answer: what a ``read`` gave; ``None`` for all else.
+        failed: the access raises SIGSEGV, or the system call fails.
+        mapped: by process and address, for all live processes.
+        held: by reference, for all live references.
+    """
+
+    answer: int | None
+    failed: bool
+    mapped: tuple[tuple[tuple[str, str], Mapped], ...]
+    held: tuple[tuple[str, Held], ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a kernel showed of a whole test.
+
+    `final` is what each process reads at the end where it maps a page.
+    """
+
+    lines: tuple[Observation, ...]
+    final: tuple[tuple[tuple[str, str], int], ...]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and when something was observed."""
+
+    release: str
+    architecture: str
+    date: str
+
+    def __str__(self) -> str:
+        return f"Linux {self.release} ({self.architecture}), {self.date}"
+
+    def json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+def this_machine() -> Machine:
+    """The running kernel, today."""
+    today = datetime.now(UTC).date().isoformat()
+    return Machine(platform.release(), platform.machine(), today)
+
+
+class Kernel:
+    """The running kernel, driven through a process of its own; use it with ``with``.
+
+    Raises:
+        KernelError: it cannot be driven here; says why.
+    """
+
+    def __enter__(self) -> Kernel:
+        if reason := availability():
+            raise KernelError(reason)
+        # A session of its own: Ctrl-C ends the caller, whose end ends the driver.
+        self.driver = subprocess.Popen(
+            [sys.executable, "-m", "spec.kernel.driver"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.driver.communicate()
+
+    def observe(self, test: Test) -> Run:
+        """Run `test` and observe it.
+
+        Raises:
+            NotExpressible: the test cannot be carried out by system calls here.
+            KernelError: the driver failed.
+        """
+        answer = self._ask(program(test))
+        if "unavailable" in answer:
+            raise NotExpressible(f"refused here: {answer['unavailable']}")
+        if "error" in answer:
+            raise KernelError(f"{test.name}: {answer['error']}")
+        operations = test.operations
+        lines = (
+            _observation(line, is_read=operation.word == "read", actor=operation.actor)
+            for line, operation in zip(answer["lines"], operations, strict=True)
+        )
+        return Run(tuple(lines), tuple(_by_place(answer["final"])))
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self.driver.stdin is not None
+        assert self.driver.stdout is not None
+        try:
+            self.driver.stdin.write(json.dumps(request) + "\n")
+            self.driver.stdin.flush()
+            answer = self.driver.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise KernelError(f"the driver ended with status {self.driver.wait()}")
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+
+def _by_place(table: dict[str, dict[str, Any]]) -> list[tuple[tuple[str, str], Any]]:
+    return [((mm, va), found) for mm, row in table.items() for va, found in row.items()]
+
+
+def _observation(line: dict[str, Any], *, is_read: bool, actor: str) -> Observation:
+    held = {
+        name: Held(seen["kind"], seen.get("page", 0), seen["value"])
+        for name, seen in line["references"].items()
+    }
+    answer = line.get("value")
+    if is_read and actor in held:
+        answer = held[actor].value
+    return Observation(
+        answer=answer,
+        failed="errno" in line,
+        mapped=tuple((at, Mapped(**e)) for at, e in _by_place(line["processes"])),
+        held=tuple(held.items()),
+    )

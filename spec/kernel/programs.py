@@ -1,0 +1,95 @@
+"""From a litmus test to the system calls that carry it out, if there are any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spec.kernel.driver import FUTEX, IO_URING, READV, VMSPLICE
+from spec.litmus.program import Operation, Test
+
+Program = dict[str, Any]
+
+
+class NotExpressible(Exception):
+    """A test that no sequence of system calls carries out; says why."""
+
+
+def program(test: Test) -> Program:
+    """What the driver runs for `test`.
+
+    Raises:
+        NotExpressible: the test needs something that user space cannot do, or not
+            in a way that can be observed.
+    """
+    for line in test.lines:
+        if line.is_race:
+            raise NotExpressible(f"line {line.line} is a race; the driver has one CPU")
+    operations = test.operations
+    _check_values(operations)
+    _check_exits(operations)
+    calls = [
+        {**_call(operation), **_how(operation, operations[i + 1 :])}
+        for i, operation in enumerate(operations)
+    ]
+    return {
+        "processes": list(test.processes),
+        "addresses": list(test.addresses),
+        "calls": calls,
+    }
+
+
+def _call(operation: Operation) -> dict[str, Any]:
+    names = ("actor", "word", "address", "value", "child", "protection", "reference")
+    found = {name: getattr(operation, name) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _how(operation: Operation, rest: tuple[Operation, ...]) -> dict[str, str]:
+    """The system call that takes the reference of a gup, as its holder would."""
+    foll, name = operation.foll, operation.reference
+    if foll is None:
+        return {}
+    where = f"line {operation.line}: "
+    if operation.entry == "fast-only":
+        raise NotExpressible(f"{where}no system call stops at GUP-fast")
+    if foll.pin and foll.write:
+        return {"how": IO_URING}
+    if foll.longterm:
+        raise NotExpressible(
+            f"{where}no system call takes R/O FOLL_LONGTERM references; "
+            "gup_test would, where it is built in"
+        )
+    if foll.pin:
+        return {"how": READV}
+    if not foll.write:
+        return {"how": VMSPLICE}
+    if rest and (rest[0].actor, rest[0].word) != (name, "put"):
+        raise NotExpressible(
+            f"{where}no system call keeps a FOLL_GET|FOLL_WRITE reference; "
+            f"it can be driven only if '{name}: put' is the next line"
+        )
+    return {"how": FUTEX}
+
+
+def _check_values(operations: tuple[Operation, ...]) -> None:
+    for operation in operations:
+        if operation.value is not None and not 0 <= operation.value <= 255:
+            raise NotExpressible(
+                f"line {operation.line}: {operation.value} is not a byte (0 to 255)"
+            )
+
+
+def _check_exits(operations: tuple[Operation, ...]) -> None:
+    """process_vm_readv(2), while it holds a pin, holds the address space as well."""
+    held: dict[str, str] = {}
+    for operation in operations:
+        foll = operation.foll
+        if foll is not None and foll.pin and not foll.write:
+            held[str(operation.reference)] = operation.actor
+        if operation.word == "put":
+            held.pop(operation.actor, None)
+        if operation.word == "exit" and operation.actor in held.values():
+            raise NotExpressible(
+                f"line {operation.line}: what holds a R/O pin on a page of "
+                f"{operation.actor} keeps its address space past exit"
+            )
