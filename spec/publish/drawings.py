@@ -48,11 +48,17 @@ class Box:
 class Drawing:
     """An SVG picture with a title and its twin in text.
 
+    Args:
+        title: what it shows, in a few words.
+        text: what it shows, in full.
+        description: what a screen reader says; `text` unless that stands beside it.
+
     Shown as the picture where HTML is understood, as the text elsewhere.
     """
 
     title: str
     text: str
+    description: str = ""
     height: int = 0
     root: ET.Element = field(init=False)
 
@@ -70,7 +76,7 @@ class Drawing:
             },
         )
         ET.SubElement(self.root, "title").text = self.title
-        ET.SubElement(self.root, "desc").text = self.text
+        ET.SubElement(self.root, "desc").text = self.description or self.text
 
     def svg(self) -> str:
         """The picture as an SVG element, fit to stand in an HTML page."""
@@ -238,7 +244,12 @@ def draw_trace(violation: Violation) -> Drawing:
     the steps have in the text.
     """
     words = traces.violation_text(violation)
-    drawing = Drawing(f"How {violation.property} is broken", words)
+    drawing = Drawing(
+        f"How {violation.property} is broken",
+        words,
+        "The trace as rows of boxes, one row for each step that changes something. "
+        "The trace as text stands beside it and says the same.",
+    )
     machines = [traces.machine_of(state) for state in violation.trace.states()]
     drawing.caption("At first")
     drawing.row(boxes(machines[0]))

@@ -112,8 +112,8 @@ def call(choice: Any) -> str:
 
     >>> call(("fork", "A", "B"))
     'fork(A -> B)'
-    >>> call(("gup fast ro get", "A", "r"))
-    'r = gup_fast(A, ro get)'
+    >>> call(("gup ro get fast-only", "A", "r"))
+    'r = gup_fast_only(A, ro get)'
     """
     if not isinstance(choice, tuple):
         return str(choice)
@@ -123,8 +123,8 @@ def call(choice: Any) -> str:
         case "fork", [parent, child]:
             return f"fork({parent} -> {child})"
         case "gup", [mm, ref]:
-            speed = {"fast": "_fast", "only": "_fast_only"}.get(how[0], "")
-            return f"{ref} = gup{speed}({mm}, {' '.join(how[1:])})"
+            how_called = "_".join(["gup", *how[2:]]).replace("-", "_")
+            return f"{ref} = {how_called}({mm}, {' '.join(how[:2])})"
     return f"{name}({', '.join([*arguments, *how])})"
 
 
@@ -148,7 +148,7 @@ class _Words:
     drops: list[str]
 
 
-_SILENT = ("asked_gup", "hold", "va", "mm", "pfn", "pin", "write")
+_SILENT = ("asked_gup", "hold", "parent", "va", "mm", "pfn", "pin", "write")
 _COUNTS = ("refcount", "mapcount", "pincount")
 
 
@@ -280,12 +280,15 @@ class Said:
 def said(trace: Trace) -> Iterator[Said]:
     """Each step of a trace in words."""
     states = [machine_of(state) for state in trace.states()]
+    running: dict[str, str] = {}
     last: dict[str, str] = {}
     for i, step in enumerate(trace.steps):
         began, where = operation(step), function(step)
         if began:
-            last[step.thread] = began.partition("(")[0].rpartition(" ")[2]
-        shown = where if where != last.get(step.thread) else ""
+            running[step.thread] = began.partition("(")[0].rpartition(" ")[2]
+            last[step.thread] = ""
+        known = (running.get(step.thread), last.get(step.thread))
+        shown = "" if where in known else where
         last[step.thread] = where
         phrases = sayings(step, states[i], states[i + 1])
         yield Said(i + 1, step.thread, began, shown, phrases)

@@ -1,0 +1,113 @@
+"""Rule cards: what a rule says, what it rests on, what breaks without it, as HTML."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+from spec.publish import citations, drawings, traces
+from spec.rules import Rule
+
+if TYPE_CHECKING:
+    from spec.checker.program import Violation
+    from spec.publish.verdicts import Store
+
+
+def _entry(term: str, definition: str) -> str:
+    return f"<dt>{term}</dt><dd>{definition}</dd>"
+
+
+def _codes(names: tuple[str, ...]) -> str:
+    return ", ".join(f"<code>{html.escape(name)}</code>" for name in names)
+
+
+def _folded(kind: str, summary: str, content: str) -> str:
+    """Content that the reader unfolds; search leaves it to the page of ablations."""
+    return (
+        f'<details class="{kind}" data-search-exclude><summary>{summary}</summary>'
+        f"{content}</details>"
+    )
+
+
+def badge(rule: Rule) -> str:
+    """The modal word of the rule as a mark; what kind of statement it is, if none."""
+    kinds = {"INV": "guarantee", "ASM": "assumption"}
+    word = "withdrawn" if rule.withdrawn else rule.modal or kinds.get(rule.topic, "")
+    return f'<span class="ae-modal">{word}</span>'
+
+
+def trace_html(violation: Violation) -> str:
+    """The trace of a violation: as text, then as a picture."""
+    text = html.escape(traces.violation_text(violation))
+    return (
+        f'<pre class="ae-trace">{text}</pre>'
+        f'<div class="ae-picture">{drawings.draw_trace(violation).svg()}</div>'
+    )
+
+
+def _without(rule: Rule, store: Store | None) -> str:
+    ablation = store.ablated(rule.id) if store else None
+    if ablation is None:
+        return ""
+    effect = ""
+    if ablation.took_effect is not None:
+        effect = f" The removal takes effect in step {ablation.took_effect}."
+    if ablation.violation is not None:
+        broken = ablation.violation.property
+        said = html.escape(citations.without(rule, store))
+        trace = _folded(
+            "ae-without",
+            f"The shortest way to break {broken}",
+            trace_html(ablation.violation),
+        )
+        return _entry("Without it", f"{said}.{effect}{trace}")
+    if ablation.witnesses:
+        said = "; ".join(
+            f"{html.escape(name)}: first in step {depth}"
+            for name, depth in ablation.witnesses.items()
+        )
+        return _entry("Witnesses", said)
+    reason = html.escape(ablation.reason or rule.survives)
+    return _entry("Without it", f"no guarantee breaks: {reason}{effect}")
+
+
+def _citation(rule: Rule, store: Store | None) -> str:
+    name = f"cite-{rule.id}"
+    text = html.escape(citations.cite(rule, store))
+    return _folded(
+        "ae-cite",
+        f"Cite {rule.id}",
+        f'<button type="button" class="ae-copy" data-copy="#{name}">Copy</button>'
+        f'<pre class="ae-trace" id="{name}">{text}</pre>',
+    )
+
+
+def rule_card(
+    rule: Rule, store: Store | None = None, tests: tuple[tuple[str, str], ...] = ()
+) -> str:
+    """The card of a rule.
+
+    Args:
+        rule: what the card is about.
+        store: computed verdicts. Without it, as in a notebook, the card says that
+            evidence is computed when the site is built, and offers nothing to copy.
+        tests: litmus tests that exercise the rule: name and address.
+    """
+    links = ", ".join(
+        f'<a href="{html.escape(url)}">{html.escape(name)}</a>' for name, url in tests
+    )
+    about = [
+        _entry("Source", html.escape(rule.source)),
+        _entry("Kernel", _codes(rule.kernel)) if rule.kernel else "",
+        _entry("Kept by", _codes(rule.models)),
+        _entry("Evidence", html.escape(citations.evidence(rule, store))),
+        _entry("Tests", links) if links else "",
+        _without(rule, store),
+    ]
+    return (
+        f'<div class="ae-card"><p>{html.escape(rule.sentence)}</p>'
+        f"<p>{badge(rule)} {rule.id} revision {rule.rev}, "
+        f"checksum <code>{rule.checksum}</code></p>"
+        f"<dl>{''.join(about)}</dl>"
+        f"{_citation(rule, store) if store else ''}</div>"
+    )

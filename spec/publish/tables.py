@@ -1,0 +1,46 @@
+"""Tables of generated pages, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def cell(text: object) -> str:
+    """The text of one cell: on one line, bars escaped."""
+    return " ".join(str(text).split()).replace("|", r"\|")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table in a box that scrolls where it is wider than the page.
+
+    Args:
+        header: one word or phrase for each column.
+        rows: the cells, each as Markdown.
+
+    Raises:
+        ValueError: a row has more or fewer cells than the header.
+
+    >>> print(table(["id", "n"], [["a|b", 1]]))
+    <div class="ae-table" markdown>
+    <BLANKLINE>
+    | id | n |
+    | --- | --- |
+    | a\\|b | 1 |
+    <BLANKLINE>
+    </div>
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    if any(len(line) != len(header) for line in lines):
+        raise ValueError(f"every row of a table needs {len(header)} cells")
+    body = ["| " + " | ".join(map(cell, line)) + " |" for line in lines]
+    return "\n".join(['<div class="ae-table" markdown>', "", *body, "", "</div>"])
+
+
+def code(text: str) -> str:
+    """Inline code."""
+    return f"`{text}`"
+
+
+def number(count: int) -> str:
+    """A count with commas between the thousands."""
+    return f"{count:,}"

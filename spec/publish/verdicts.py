@@ -1,0 +1,215 @@
+"""Computed verdicts, kept under build/verdicts until the specification changes.
+
+The name of each file holds a fingerprint of the code that decides (all of `spec` but
+what only publishes, and the rest of comments and prose), so that nothing stale is ever
+read. Pages, cards and `anon-exclusive ablate` share the store.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spec.ablation import Ablation
+    from spec.checker.program import Verdict
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "build" / "verdicts"
+SOURCES = ROOT / "spec"
+TOO_LARGE = "large"
+"""The bound that no page waits for."""
+
+_DECIDES = {".py", ".lark", ".litmus", ".json"}
+_ONLY_SHOWS = ("publish", "kernel", "cli.py", "__main__.py")
+_CLASS = "class"
+
+
+def fingerprint(sources: Path = SOURCES) -> str:
+    """16 hex digits that change with the code below `sources`, not with its comments.
+
+    The version of Python counts as well, and so does this module.
+    """
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted({*sources.rglob("*"), Path(__file__)}):
+        inside = path.relative_to(sources).parts if path != Path(__file__) else ()
+        if path.suffix not in _DECIDES or (inside and inside[0] in _ONLY_SHOWS):
+            continue
+        content = path.read_text(encoding="utf-8")
+        if path.suffix == ".py":
+            content = ast.dump(ast.parse(content, str(path)))
+        digest.update(f"{'/'.join(inside)}\0{len(content)}\0{content}".encode())
+    return digest.hexdigest()[:16]
+
+
+def encode(value: Any) -> Any:
+    """The value as JSON has it; a dataclass of the package keeps its name."""
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        found = {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+        return {_CLASS: f"{kind.__module__}:{kind.__qualname__}", **found}
+    if isinstance(value, tuple | list):
+        return [encode(item) for item in value]
+    if isinstance(value, dict):
+        return {key: encode(item) for key, item in value.items()}
+    return value
+
+
+def decode(value: Any) -> Any:
+    """What `encode` was given, each list as a tuple."""
+    if isinstance(value, list):
+        return tuple(decode(item) for item in value)
+    if isinstance(value, dict):
+        found = {key: decode(item) for key, item in value.items() if key != _CLASS}
+        if _CLASS not in value:
+            return found
+        module, _, name = value[_CLASS].partition(":")
+        return getattr(importlib.import_module(module), name)(**found)
+    return value
+
+
+class Store:
+    """What was computed for the specification as it is now.
+
+    Args:
+        folder: where the files are kept.
+        sources: the folder of the specification.
+        say: called with a line about each computation.
+    """
+
+    def __init__(
+        self,
+        folder: Path = FOLDER,
+        sources: Path = SOURCES,
+        say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    ) -> None:
+        self.folder = folder
+        self.key = fingerprint(sources)
+        self.say = say
+        self._read: dict[str, Any] = {}
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.{self.key}.json"
+
+    def read(self, name: str) -> Any:
+        """What is kept under `name`; `None` if nothing is."""
+        if name not in self._read and self._path(name).exists():
+            content = self._path(name).read_text(encoding="utf-8")
+            self._read[name] = decode(json.loads(content))
+        return self._read.get(name)
+
+    def write(self, name: str, value: Any) -> None:
+        """Keep `value` under `name`, in place of what older sources gave."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self._path(name).with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(encode(value)), encoding="utf-8")
+        for old in self.folder.glob(f"{name}.{'[0-9a-f]' * 16}.json"):
+            old.unlink(missing_ok=True)
+        part.replace(self._path(name))
+        self._read[name] = value
+
+    def get(self, name: str, compute: Callable[[], Any]) -> Any:
+        """What is kept under `name`, computed now if nothing is."""
+        found = self.read(name)
+        if found is None:
+            began = time.monotonic()
+            found = compute()
+            self.say(f"verdicts: {name}: {time.monotonic() - began:.1f} s")
+            if not getattr(found, "interrupted", False):
+                self.write(name, found)
+        return found
+
+    # -- what is asked for ------------------------------------------------------------
+
+    def checked(self, bounds: str, model: str) -> Verdict | None:
+        """The verdict on a model within named bounds, if it was computed."""
+        found: Verdict | None = self.read(f"check.{bounds}.{model}")
+        return found
+
+    def ablated(self, rule: str) -> Ablation | None:
+        """What the removal of a rule does, if it was computed."""
+        found: Ablation | None = self.read(f"ablate.{rule}")
+        return found
+
+    def check(self, bounds: str, model: str) -> Verdict:
+        """The verdict on a model within named bounds."""
+        from spec import bounds as named
+
+        found: Verdict = self.get(
+            f"check.{bounds}.{model}", lambda: named.check(bounds, model)
+        )
+        return found
+
+    def ablate(self, rule: str) -> Ablation:
+        """What the removal of a rule does."""
+        from spec import ablation
+
+        found: Ablation = self.get(f"ablate.{rule}", lambda: ablation.ablate(rule))
+        return found
+
+
+# -- filling the store -----------------------------------------------------------------
+
+Job = tuple[str, ...]
+
+
+def jobs() -> list[Job]:
+    """Everything that pages show: each model within each bound, each rule removed."""
+    from spec.bounds import BOUNDS
+    from spec.models import MODELS
+    from spec.rules import load
+
+    names = [name for name in BOUNDS if name != TOO_LARGE]
+    checks: list[Job] = [("check", b, m) for b in names for m in MODELS]
+    removals: list[Job] = [
+        ("ablate", rule.id)
+        for rule in load().values()
+        if rule.over == "step" and rule.modal and not rule.withdrawn
+    ]
+    # What takes longest begins first.
+    return [*reversed(checks), *removals]
+
+
+def missing(store: Store, wanted: Iterable[Job]) -> list[Job]:
+    """The jobs whose results are not kept yet."""
+    return [job for job in wanted if store.read(".".join(job)) is None]
+
+
+def _do(folder: Path, sources: Path, job: Job) -> str:
+    """Do one job, in a process of its own; returns the line that it says."""
+    lines: list[str] = []
+    store = Store(folder, sources, lines.append)
+    getattr(store, job[0])(*job[1:])
+    return "\n".join(lines)
+
+
+def fill(folder: Path = FOLDER, sources: Path = SOURCES) -> Store:
+    """The store with everything that pages show; computes only what is missing.
+
+    As many processes work as there are cores. Lines about progress go to stderr.
+    """
+    store = Store(folder, sources)
+    todo = missing(store, jobs())
+    if todo:
+        store.say(f"verdicts: {len(todo)} to compute")
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(len(todo), os.cpu_count() or 1) or 1, fresh) as pool:
+        running = [pool.submit(_do, folder, sources, job) for job in todo]
+        try:
+            for i, done in enumerate(as_completed(running), 1):
+                store.say(f"{done.result()} ({i} of {len(todo)})")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return store
