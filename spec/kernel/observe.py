@@ -6,13 +6,13 @@ import json
 import platform
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from spec.kernel.pagemap import availability
 from spec.kernel.programs import NotExpressible, program
-from spec.litmus.program import Test
+from spec.litmus.program import DEFAULT_ADDRESS, Test
 
 
 class KernelError(Exception):
@@ -66,6 +66,29 @@ class Observation:
     failed: bool
     mapped: tuple[tuple[tuple[str, str], Mapped], ...]
     held: tuple[tuple[str, Held], ...]
+
+    def facts(self) -> dict[str, str]:
+        """In words: by place (``A``, ``A at y``) and reference, and the answer."""
+        found = {place(*at): str(mapped) for at, mapped in self.mapped}
+        found |= {name: str(held) for name, held in self.held}
+        return found | {"the call": self.outcome}
+
+    def without_bit(self) -> Observation:
+        """The same for a model that has no bit: clear everywhere."""
+        clear = [(at, replace(mapped, exclusive=False)) for at, mapped in self.mapped]
+        return replace(self, mapped=tuple(clear))
+
+    @property
+    def outcome(self) -> str:
+        """In words: what the call came to."""
+        if self.failed:
+            return "fails"
+        return "succeeds" if self.answer is None else f"reads {self.answer}"
+
+
+def place(process: str, address: str) -> str:
+    """A process at an address as litmus tests write it."""
+    return process if address == DEFAULT_ADDRESS else f"{process} at {address}"
 
 
 @dataclass(frozen=True)

@@ -27,15 +27,23 @@ def program(test: Test) -> Program:
     operations = test.operations
     _check_values(operations)
     _check_exits(operations)
-    calls = [
-        {**_call(operation), **_how(operation, operations[i + 1 :])}
-        for i, operation in enumerate(operations)
-    ]
+    calls = [{**_call(o), **_how(o, operations)} for o in operations]
     return {
         "processes": list(test.processes),
         "addresses": list(test.addresses),
         "calls": calls,
     }
+
+
+def unseen(test: Test) -> frozenset[str]:
+    """The references that are gone when the call that takes them returns."""
+    return frozenset(
+        str(operation.reference)
+        for operation in test.operations
+        if operation.foll is not None
+        and operation.foll.write
+        and not operation.foll.pin
+    )
 
 
 def _call(operation: Operation) -> dict[str, Any]:
@@ -44,9 +52,9 @@ def _call(operation: Operation) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _how(operation: Operation, rest: tuple[Operation, ...]) -> dict[str, str]:
+def _how(operation: Operation, operations: tuple[Operation, ...]) -> dict[str, str]:
     """The system call that takes the reference of a gup, as its holder would."""
-    foll, name = operation.foll, operation.reference
+    foll = operation.foll
     if foll is None:
         return {}
     where = f"line {operation.line}: "
@@ -63,12 +71,25 @@ def _how(operation: Operation, rest: tuple[Operation, ...]) -> dict[str, str]:
         return {"how": READV}
     if not foll.write:
         return {"how": VMSPLICE}
-    if rest and (rest[0].actor, rest[0].word) != (name, "put"):
-        raise NotExpressible(
-            f"{where}no system call keeps a FOLL_GET|FOLL_WRITE reference; "
-            f"it can be driven only if '{name}: put' is the next line"
-        )
+    _check_transient(operation, operations)
     return {"how": FUTEX}
+
+
+def _check_transient(operation: Operation, operations: tuple[Operation, ...]) -> None:
+    """A futex(2) takes FOLL_GET|FOLL_WRITE, else R/O, and lets go at once."""
+    following = operations[operations.index(operation) + 1 :]
+    put = (operation.reference, "put")
+    if following and (following[0].actor, following[0].word) != put:
+        raise NotExpressible(
+            f"line {operation.line}: no system call keeps a FOLL_GET|FOLL_WRITE "
+            f"reference; '{operation.reference}: put' must be the next line"
+        )
+    at = operation.address
+    if any(o.protection == "r" and o.address == at for o in operations):
+        raise NotExpressible(
+            f"line {operation.line}: futex(2) asks again without FOLL_WRITE where "
+            "mprotect forbids writing"
+        )
 
 
 def _check_values(operations: tuple[Operation, ...]) -> None:

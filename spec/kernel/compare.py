@@ -1,0 +1,332 @@
+"""Is what a kernel shows something that a model allows?
+
+A model may allow several outcomes of a line (a write fault may reuse the page of a
+sole owner whose bit is clear, or copy it). So the comparison follows all states
+of the model that fit what was seen so far; when none is left, kernel and model
+differ, and the line says where.
+
+Compared are, after each line: which addresses and references share a page, whether
+an address still has the page that it had, the bit, the mapcount, what reads and
+references read, and which calls fail. Page frame numbers are not: see `Numbering`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spec import fault, fork, gup
+from spec.bit import Model
+from spec.cells import PlainCells, Value
+from spec.kernel.numbering import Numbering
+from spec.kernel.observe import Held, Kernel, Mapped, Observation, Run, place
+from spec.kernel.programs import NotExpressible, unseen
+from spec.litmus.program import Operation, Test
+from spec.memory import ZERO_PAGE, Machine, Mm, Names, Reference, run
+from spec.rules import BIT_MODELS
+
+AGREES, DIFFERS, NOT_EXPRESSIBLE = "agrees", "differs", "not expressible"
+FINAL = "what is read at the end"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a kernel does what a model does not allow.
+
+    Attributes:
+        line: of the file; 0 for the values that are read at the end.
+        operation: what was done there.
+        shown: what the kernel showed, place by place, where that is at odds.
+        allowed: for each outcome of the model, the same places.
+    """
+
+    line: int
+    operation: str
+    shown: str
+    allowed: tuple[str, ...]
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: {self.operation}" if self.line else self.operation
+        return f"{where}: shows {self.shown}, allowed {' or '.join(self.allowed)}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The verdict on one test: ``agrees``, ``differs`` or ``not expressible``."""
+
+    test: str
+    verdict: str
+    why: str = ""
+    difference: Difference | None = None
+
+
+def compare(test: Test, model: Model, kernel: Kernel) -> Comparison:
+    """Run `test` on the kernel and follow it on `model`.
+
+    Raises:
+        KernelError: the kernel cannot be driven.
+    """
+    try:
+        seen = kernel.observe(test)
+    except NotExpressible as reason:
+        return Comparison(test.name, NOT_EXPRESSIBLE, str(reason))
+    difference = judge(test, model, seen)
+    if difference is None:
+        return Comparison(test.name, AGREES)
+    return Comparison(test.name, DIFFERS, str(difference), difference)
+
+
+def judge(test: Test, model: Model, seen: Run) -> Difference | None:
+    """The first line at which no outcome of the model is left; ``None`` if none is."""
+    candidates = [_start(test, model)]
+    hidden = unseen(test)
+    shows = seen.lines if has_bit(model) else [o.without_bit() for o in seen.lines]
+    for operation, shown in zip(test.operations, shows, strict=True):
+        outcomes = [o for c in candidates for o in c.after(operation, hidden)]
+        candidates = _distinct(c for c, expected in outcomes if expected == shown)
+        if not candidates:
+            allowed = [expected for _, expected in outcomes]
+            return _difference(operation, shown, allowed)
+    final = [candidate.final_values() for candidate in candidates]
+    if seen.final in final:
+        return None
+    allowed_values = tuple(_values(values) for values in dict.fromkeys(final))
+    return Difference(0, FINAL, _values(seen.final), allowed_values)
+
+
+def has_bit(model: Model) -> bool:
+    """Whether the model keeps the bit; else it is left out of the comparison."""
+    return model.name in BIT_MODELS
+
+
+# -- the model --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One state of the model that fits everything that was seen so far."""
+
+    names: Names
+    model: Model
+    cells: dict[str, Value]
+    numbering: Numbering[str]
+
+    def after(
+        self, operation: Operation, hidden: frozenset[str] = frozenset()
+    ) -> Iterator[tuple[Candidate, Observation]]:
+        """Every state after `operation`, with what one would see of it.
+
+        Args:
+            operation: what is done.
+            hidden: references that cannot be looked at.
+        """
+        scripts: list[tuple[Any, ...]] = [()]
+        while scripts:
+            chooser = _Script(scripts.pop())
+            cells = PlainCells(dict(self.cells), chooser)
+            machine = Machine(self.names, self.model, cells)
+            result = perform(machine, operation)
+            if operation.word == "fork":
+                skip_zeropages(machine, machine.mms[str(operation.child)])
+            scripts += chooser.other_answers()
+            numbering = self.numbering.copy()
+            seen = see(machine, numbering, operation, result, hidden)
+            yield Candidate(self.names, self.model, cells.values, numbering), seen
+
+    def final_values(self) -> tuple[tuple[tuple[str, str], int], ...]:
+        """What each process reads where it maps a page."""
+        machine = Machine(self.names, None, PlainCells(self.cells))
+        return tuple(
+            ((mm.name, va), _contents(machine, pte.pfn))
+            for mm in _live(machine)
+            for va in self.names.vas
+            if (pte := mm.pte[va]) is not None
+        )
+
+
+class _Script:
+    """Answers the first choices as told, the others with their first option."""
+
+    def __init__(self, answers: tuple[Any, ...]) -> None:
+        self.answers = answers
+        self.asked: list[Sequence[Value]] = []
+
+    def __call__(self, question: str, options: Sequence[Value]) -> Any:
+        self.asked.append(options)
+        position = len(self.asked) - 1
+        return self.answers[position] if position < len(self.answers) else options[0]
+
+    def other_answers(self) -> Iterator[tuple[Any, ...]]:
+        """Scripts that begin like this run and then differ in one answer."""
+        given = [
+            self.answers[i] if i < len(self.answers) else options[0]
+            for i, options in enumerate(self.asked)
+        ]
+        for i in range(len(self.answers), len(self.asked)):
+            for option in self.asked[i][1:]:
+                yield (*given[:i], option)
+
+
+def _start(test: Test, model: Model) -> Candidate:
+    names = Names(
+        mms=test.processes,
+        pages=tuple(
+            f"p{i + 1}"
+            for i in range(
+                len(test.processes) * len(test.addresses) + len(test.references) + 1
+            )
+        ),
+        refs=test.references,
+        vas=test.addresses,
+    )
+    machine = Machine(names, model)
+    machine.start(test.processes[0])
+    assert isinstance(machine.cells, PlainCells)
+    return Candidate(names, model, machine.cells.values, Numbering[str]())
+
+
+def _distinct(candidates: Iterator[Candidate]) -> list[Candidate]:
+    found = {}
+    for candidate in candidates:
+        numbers = tuple(sorted(candidate.numbering.numbers.items()))
+        found[tuple(candidate.cells.values()), numbers] = candidate
+    return list(found.values())
+
+
+def perform(machine: Machine, operation: Operation) -> Any:
+    """Carry out `operation` on the model, alone; returns what it returns."""
+    if operation.by_reference:
+        return _by_reference(machine, machine.refs[operation.actor], operation)
+    mm = machine.mms[operation.actor]
+    va = str(operation.address)
+    match operation.word:
+        case "write":
+            return run(fault.write(mm, va, int(operation.value or 0)))
+        case "read":
+            return run(fault.read(mm, va))
+        case "fork":
+            return run(fork.fork(mm, machine.mms[str(operation.child)]))
+        case "exit":
+            return run(fault.exit(mm))
+        case "munmap":
+            return run(fault.munmap(mm, va))
+        case "mprotect":
+            return run(fault.mprotect(mm, va, str(operation.protection)))
+        case _:
+            return _gup(machine, mm, va, operation)
+
+
+def skip_zeropages(machine: Machine, child: Mm) -> None:
+    """fork leaves out page tables that later faults fill alike (``vma_needs_copy``).
+
+    It does so where the VMA never had an anonymous page, which the model does not
+    know; what the child reads is zero either way.
+    """
+    for va in machine.names.vas:
+        pte = child.pte[va]
+        is_zeropage = pte is not None and pte.pfn == ZERO_PAGE
+        if is_zeropage and not machine.cells.choose("vma_needs_copy", (True, False)):
+            child.pte[va] = None
+
+
+def _gup(machine: Machine, mm: Mm, va: str, operation: Operation) -> Any:
+    assert operation.foll is not None
+    reference = machine.refs[str(operation.reference)]
+    function = {
+        "slow": gup.get_user_pages,
+        "fast": gup.get_user_pages_fast,
+        "fast-only": gup.get_user_pages_fast_only,
+    }[operation.entry]
+    return run(function(mm, va, reference, operation.foll))
+
+
+def _by_reference(machine: Machine, ref: Reference, operation: Operation) -> Any:
+    if ref.state != "live":
+        return None
+    if operation.word == "put":
+        gup.put(machine.mms[str(ref.mm)], ref)
+        return None
+    if operation.word == "write":
+        machine.pages[str(ref.pfn)].value = int(operation.value or 0)
+        return None
+    return _contents(machine, str(ref.pfn))
+
+
+def _live(machine: Machine) -> list[Mm]:
+    return [mm for mm in machine.mms.values() if mm.state == "live"]
+
+
+def _contents(machine: Machine, pfn: str) -> int:
+    return 0 if pfn == ZERO_PAGE else machine.pages[pfn].value
+
+
+def see(
+    machine: Machine,
+    numbering: Numbering[str],
+    operation: Operation,
+    result: Any,
+    hidden: frozenset[str] = frozenset(),
+) -> Observation:
+    """What one would see of a state of the model, were it a kernel."""
+    places = [(mm, va) for mm in _live(machine) for va in machine.names.vas]
+    ptes = {(mm.name, va): mm.pte[va] for mm, va in places}
+    refs = {
+        name: ref
+        for name, ref in machine.refs.items()
+        if ref.state == "live" and name not in hidden
+    }
+    frames = [pte.pfn for pte in ptes.values() if pte is not None]
+    frames += [str(ref.pfn) for ref in refs.values()]
+    numbering.look(frame for frame in frames if frame != ZERO_PAGE)
+
+    def mapped(pfn: str | None) -> Mapped:
+        if pfn is None or pfn == ZERO_PAGE:
+            return Mapped("none" if pfn is None else "zero")
+        page = machine.pages[pfn]
+        return Mapped("page", numbering[pfn], page.anon_exclusive, page.mapcount)
+
+    def held(pfn: str) -> Held:
+        value = _contents(machine, pfn)
+        if pfn == ZERO_PAGE:
+            return Held("zero", 0, value)
+        return Held("page", numbering[pfn], value)
+
+    is_read = operation.word == "read"
+    refused = None if is_read else False
+    return Observation(
+        answer=result if is_read else None,
+        failed=operation.word in ("read", "write", "mprotect", "gup")
+        and not operation.by_reference
+        and result is refused,
+        mapped=tuple(
+            (at, mapped(pte.pfn if pte else None)) for at, pte in ptes.items()
+        ),
+        held=tuple((name, held(str(ref.pfn))) for name, ref in refs.items()),
+    )
+
+
+# -- words ------------------------------------------------------------------------
+
+
+def _difference(
+    operation: Operation, shown: Observation, allowed: list[Observation]
+) -> Difference:
+    seen = shown.facts()
+    others = [observation.facts() for observation in dict.fromkeys(allowed)]
+    names = dict.fromkeys([*seen, *(name for facts in others for name in facts)])
+    odd = [name for name in names if any(f.get(name) != seen.get(name) for f in others)]
+
+    def words(facts: dict[str, str]) -> str:
+        return ", ".join(f"{name}: {facts.get(name, 'absent')}" for name in odd)
+
+    return Difference(
+        operation.line,
+        str(operation),
+        words(seen),
+        tuple(dict.fromkeys(words(facts) for facts in others)),
+    )
+
+
+def _values(values: tuple[tuple[tuple[str, str], int], ...]) -> str:
+    return ", ".join(f"{place(*at)} = {value}" for at, value in values)
