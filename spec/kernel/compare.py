@@ -16,14 +16,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spec import fault, fork, gup
 from spec.bit import Model
 from spec.cells import PlainCells, Value
 from spec.kernel.numbering import Numbering
 from spec.kernel.observe import Held, Kernel, Mapped, Observation, Run, place
 from spec.kernel.programs import NotExpressible, unseen
 from spec.litmus.program import Operation, Test
-from spec.memory import ZERO_PAGE, Machine, Mm, Names, Reference, run
+from spec.litmus.run import names_of, perform
+from spec.memory import ZERO_PAGE, Machine, Mm, Names, run
 from spec.rules import BIT_MODELS
 
 AGREES, DIFFERS, NOT_EXPRESSIBLE = "agrees", "differs", "not expressible"
@@ -126,7 +126,7 @@ class Candidate:
             chooser = _Script(scripts.pop())
             cells = PlainCells(dict(self.cells), chooser)
             machine = Machine(self.names, self.model, cells)
-            result = perform(machine, operation)
+            result = run(perform(machine, operation))
             if operation.word == "fork":
                 skip_zeropages(machine, machine.mms[str(operation.child)])
             scripts += chooser.other_answers()
@@ -169,17 +169,7 @@ class _Script:
 
 
 def _start(test: Test, model: Model) -> Candidate:
-    names = Names(
-        mms=test.processes,
-        pages=tuple(
-            f"p{i + 1}"
-            for i in range(
-                len(test.processes) * len(test.addresses) + len(test.references) + 1
-            )
-        ),
-        refs=test.references,
-        vas=test.addresses,
-    )
+    names = names_of(test)
     machine = Machine(names, model)
     machine.start(test.processes[0])
     assert isinstance(machine.cells, PlainCells)
@@ -194,29 +184,6 @@ def _distinct(candidates: Iterator[Candidate]) -> list[Candidate]:
     return list(found.values())
 
 
-def perform(machine: Machine, operation: Operation) -> Any:
-    """Carry out `operation` on the model, alone; returns what it returns."""
-    if operation.by_reference:
-        return _by_reference(machine, machine.refs[operation.actor], operation)
-    mm = machine.mms[operation.actor]
-    va = str(operation.address)
-    match operation.word:
-        case "write":
-            return run(fault.write(mm, va, int(operation.value or 0)))
-        case "read":
-            return run(fault.read(mm, va))
-        case "fork":
-            return run(fork.fork(mm, machine.mms[str(operation.child)]))
-        case "exit":
-            return run(fault.exit(mm))
-        case "munmap":
-            return run(fault.munmap(mm, va))
-        case "mprotect":
-            return run(fault.mprotect(mm, va, str(operation.protection)))
-        case _:
-            return _gup(machine, mm, va, operation)
-
-
 def skip_zeropages(machine: Machine, child: Mm) -> None:
     """fork leaves out page tables that later faults fill alike (``vma_needs_copy``).
 
@@ -228,29 +195,6 @@ def skip_zeropages(machine: Machine, child: Mm) -> None:
         is_zeropage = pte is not None and pte.pfn == ZERO_PAGE
         if is_zeropage and not machine.cells.choose("vma_needs_copy", (True, False)):
             child.pte[va] = None
-
-
-def _gup(machine: Machine, mm: Mm, va: str, operation: Operation) -> Any:
-    assert operation.foll is not None
-    reference = machine.refs[str(operation.reference)]
-    function = {
-        "slow": gup.get_user_pages,
-        "fast": gup.get_user_pages_fast,
-        "fast-only": gup.get_user_pages_fast_only,
-    }[operation.entry]
-    return run(function(mm, va, reference, operation.foll))
-
-
-def _by_reference(machine: Machine, ref: Reference, operation: Operation) -> Any:
-    if ref.state != "live":
-        return None
-    if operation.word == "put":
-        gup.put(machine.mms[str(ref.mm)], ref)
-        return None
-    if operation.word == "write":
-        machine.pages[str(ref.pfn)].value = int(operation.value or 0)
-        return None
-    return _contents(machine, str(ref.pfn))
 
 
 def _live(machine: Machine) -> list[Mm]:

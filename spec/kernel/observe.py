@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from spec.kernel.pagemap import availability
-from spec.kernel.programs import NotExpressible, program
+from spec.kernel.programs import NotExpressible, Program, program
 from spec.litmus.program import DEFAULT_ADDRESS, Test
 
 
@@ -25,6 +25,11 @@ class Mapped:
 
     `page` numbers the pages of a run by first appearance; it, the bit and
     `mapcount` are about pages.
+
+    >>> print(Mapped("page", 1, exclusive=True, mapcount=1))
+    p1 E 1
+    >>> print(Mapped("page", 1, exclusive=False, mapcount=2))
+    p1 . 2
     """
 
     kind: str
@@ -34,8 +39,8 @@ class Mapped:
 
     def __str__(self) -> str:
         if self.kind == "page":
-            return f"p{self.page} {'E' if self.exclusive else '-'} {self.mapcount}"
-        return {"none": "-", "zero": "zeropage"}.get(self.kind, self.kind)
+            return f"p{self.page} {'E' if self.exclusive else '.'} {self.mapcount}"
+        return "-" if self.kind == "none" else self.kind
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Held:
     value: int
 
     def __str__(self) -> str:
-        name = f"p{self.page}" if self.kind == "page" else "zeropage"
+        name = f"p{self.page}" if self.kind == "page" else self.kind
         return f"{name} = {self.value}"
 
 
@@ -154,7 +159,7 @@ class Kernel:
             NotExpressible: the test cannot be carried out by system calls here.
             KernelError: the driver failed.
         """
-        answer = self._ask(program(test))
+        answer = self.ask(program(test))
         if "unavailable" in answer:
             raise NotExpressible(f"refused here: {answer['unavailable']}")
         if "error" in answer:
@@ -166,7 +171,12 @@ class Kernel:
         )
         return Run(tuple(lines), tuple(_by_place(answer["final"])))
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, request: Program) -> dict[str, Any]:
+        """The driver's answer to a program; see `spec.kernel.driver`.
+
+        Raises:
+            KernelError: the driver is gone.
+        """
         assert self.driver.stdin is not None
         assert self.driver.stdout is not None
         try:

@@ -1,0 +1,251 @@
+"""``anon-exclusive kernel``: what the running kernel shows, and whether that agrees."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spec.bit import Model
+from spec.bounds import find_model
+from spec.cells import SpecificationError
+from spec.kernel.compare import AGREES, DIFFERS, NOT_EXPRESSIBLE, Comparison, compare
+from spec.kernel.observe import Kernel, KernelError, Run, place, this_machine
+from spec.kernel.programs import NotExpressible
+from spec.litmus.parser import LitmusError, read
+from spec.litmus.program import Test
+from spec.models import MODELS
+
+WIDTH = 72
+SUFFIX = ".litmus"
+LEGEND = "pN page, E bit set, . bit clear, number: mapcount, - nothing mapped"
+
+
+class WrongUse(click.ClickException):
+    """One sentence; exit code 2."""
+
+    exit_code = 2
+
+
+@click.group()
+def kernel() -> None:
+    """Drive the running Linux kernel, observe it, compare it with a model."""
+
+
+def _arguments(command: Callable[..., None]) -> Callable[..., None]:
+    named = click.argument("tests", metavar="[FILE|NAME]...", nargs=-1)
+    machine = click.option("--json", "as_json", is_flag=True, help="For machines.")
+    return named(machine(command))
+
+
+@kernel.command()
+@_arguments
+def observe(tests: tuple[str, ...], as_json: bool) -> None:
+    """Run litmus tests on this kernel; show its pages after each line.
+
+    Without an argument, the whole catalogue. Exit code 2 if nothing could be run.
+    """
+    runs = _each(tests, _observed)
+    if as_json:
+        found = [_run_as_json(test, run) for test, run in runs]
+        _print_json({"tests": found})
+    else:
+        for test, run in runs:
+            click.echo(f"litmus {test.name}")
+            click.echo(run if isinstance(run, str) else table(test, run))
+            click.echo()
+        click.echo(f"{LEGEND}\n{this_machine()}")
+    if all(isinstance(run, str) for _, run in runs):
+        raise WrongUse("none of these tests can be run on this kernel")
+
+
+@kernel.command(name="compare")
+@_arguments
+@click.option(
+    "--model",
+    default="upstream",
+    show_default=True,
+    help=f"One of {', '.join(MODELS)}.",
+)
+def compare_command(tests: tuple[str, ...], as_json: bool, model: str) -> None:
+    """Does this kernel do only what a model allows?
+
+    Without an argument, the whole catalogue. Exit code 1 if some test differs, 2 if
+    nothing could be compared.
+    """
+    chosen = model_named(model)
+    verdicts = [v for _, v in _each(tests, lambda t, k: compare(t, chosen, k))]
+    if as_json:
+        _print_json({"model": model, "tests": [asdict(v) for v in verdicts]})
+    else:
+        width = max((len(v.test) for v in verdicts), default=0)
+        for verdict in verdicts:
+            click.echo(_verdict_line(verdict, width))
+        click.echo(f"\n{_summary(verdicts, model)}\n{this_machine()}")
+    found = {verdict.verdict for verdict in verdicts}
+    if DIFFERS in found:
+        raise SystemExit(1)
+    if AGREES not in found:
+        raise WrongUse("nothing was compared: none of these tests can be run here")
+
+
+def _observed(test: Test, running: Kernel) -> Run | str:
+    try:
+        return running.observe(test)
+    except NotExpressible as reason:
+        return f"  {NOT_EXPRESSIBLE}: {reason}"
+
+
+def _each[T](
+    names: Sequence[str], what: Callable[[Test, Kernel], T]
+) -> list[tuple[Test, T]]:
+    """What `what` says of each test, on one kernel."""
+    tests = load(names)
+    try:
+        with Kernel() as running:
+            return [(test, what(test, running)) for test in tests]
+    except KernelError as error:
+        raise WrongUse(f"this kernel cannot be driven: {error}") from None
+
+
+# -- input ------------------------------------------------------------------------
+
+
+def load(names: Sequence[str]) -> list[Test]:
+    """The tests with these file names or catalogue names; by default all of them.
+
+    Raises:
+        WrongUse: there is no such test, or it cannot be read.
+    """
+    catalogue = _catalogue()
+    try:
+        return [read(_path(name, catalogue)) for name in names or catalogue]
+    except LitmusError as error:
+        raise WrongUse(str(error)) from None
+
+
+def _catalogue() -> dict[str, Path]:
+    folder = Path(str(files("spec.litmus"))) / "catalogue"
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def _path(name: str, catalogue: dict[str, Path]) -> Path:
+    if name in catalogue:
+        return catalogue[name]
+    if Path(name).is_file():
+        return Path(name)
+    raise WrongUse(
+        f"{name!r} is neither a file nor in the catalogue{_nearest(name, catalogue)}"
+    )
+
+
+def model_named(name: str) -> Model:
+    """The model that is called `name`.
+
+    Raises:
+        WrongUse: there is none; names the nearest.
+    """
+    try:
+        return find_model(name)
+    except SpecificationError as mistake:
+        raise WrongUse(str(mistake)) from None
+
+
+def _nearest(name: str, choices: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.0)
+    return f"; the nearest is {near[0]!r}" if near else ""
+
+
+# -- output -----------------------------------------------------------------------
+
+
+def table(test: Test, run: Run) -> str:
+    """A row for each line, a column for each place; at most `WIDTH` wide.
+
+    What does not fit is shown in further tables below the first.
+    """
+    outcomes = [
+        "" if shown.outcome == "succeeds" else f"  {shown.outcome}"
+        for shown in run.lines
+    ]
+    rows = [f"{o}{out}" for o, out in zip(test.operations, outcomes, strict=True)]
+    facts = [
+        {place(*at): str(mapped) for at, mapped in shown.mapped}
+        | {name: str(held) for name, held in shown.held}
+        for shown in run.lines
+    ]
+    final = {place(*at): f"= {value}" for at, value in run.final}
+    columns = list(dict.fromkeys(name for row in facts for name in row))
+    text = [["", *columns]]
+    text += [
+        [row, *(shown.get(name, "") for name in columns)]
+        for row, shown in zip(rows, facts, strict=True)
+    ]
+    text += [["reads at the end", *(final.get(name, "") for name in columns)]]
+    widths = [max(len(row[i]) for row in text) for i in range(len(columns) + 1)]
+    return "\n\n".join(_block(text, widths, group) for group in _groups(widths))
+
+
+def _groups(widths: list[int]) -> list[list[int]]:
+    """The columns of each table: as many as fit beside the first."""
+    groups: list[list[int]] = [[]]
+    for column in range(1, len(widths)):
+        used = 2 + widths[0] + sum(widths[i] + 2 for i in [*groups[-1], column])
+        if used > WIDTH and groups[-1]:
+            groups.append([])
+        groups[-1].append(column)
+    return groups
+
+
+def _block(text: list[list[str]], widths: list[int], group: list[int]) -> str:
+    rows = []
+    for row in text:
+        cells = "  ".join(row[i].ljust(widths[i]) for i in (0, *group))
+        rows.append(f"  {cells}".rstrip())
+    return "\n".join(rows)
+
+
+def _verdict_line(verdict: Comparison, width: int) -> str:
+    line = f"{verdict.test:{width}}  {verdict.verdict}"
+    if not verdict.why:
+        return line
+    why = textwrap.fill(verdict.why, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    return f"{line}\n{why}"
+
+
+def _summary(verdicts: list[Comparison], model: str) -> str:
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    words = [f"{counts[v]} {v}" for v in (AGREES, DIFFERS, NOT_EXPRESSIBLE)]
+    return f"Compared with {model}: {', '.join(words)}."
+
+
+def _print_json(found: dict[str, Any]) -> None:
+    click.echo(json.dumps({"machine": this_machine().json(), **found}, indent=2))
+
+
+def _run_as_json(test: Test, run: Run | str) -> dict[str, Any]:
+    if isinstance(run, str):
+        return {"test": test.name, NOT_EXPRESSIBLE: run.partition(": ")[2]}
+    return {
+        "test": test.name,
+        "lines": [
+            {
+                "line": operation.line,
+                "operation": str(operation),
+                "answer": shown.answer,
+                "failed": shown.failed,
+                "mapped": {place(*at): asdict(mapped) for at, mapped in shown.mapped},
+                "held": {name: asdict(held) for name, held in shown.held},
+            }
+            for operation, shown in zip(test.operations, run.lines, strict=True)
+        ],
+        "final": {place(*at): value for at, value in run.final},
+    }
