@@ -79,7 +79,7 @@ def compare(test: Test, model: Model, kernel: Kernel) -> Comparison:
 
 def judge(test: Test, model: Model, seen: Run) -> Difference | None:
     """The first line at which no outcome of the model is left; ``None`` if none is."""
-    candidates = [_start(test, model)]
+    candidates = [start(test, model)]
     hidden = unseen(test)
     shows = seen.lines if has_bit(model) else [o.without_bit() for o in seen.lines]
     for operation, shown in zip(test.operations, shows, strict=True):
@@ -168,7 +168,8 @@ class _Script:
                 yield (*given[:i], option)
 
 
-def _start(test: Test, model: Model) -> Candidate:
+def start(test: Test, model: Model) -> Candidate:
+    """The first state: one process, every address mapped R/W, nothing present."""
     names = names_of(test)
     machine = Machine(names, model)
     machine.start(test.processes[0])
