@@ -1,1 +1,1 @@
-"""An executable specification of the PG_anon_exclusive bit in Linux mm."""
+"""anon-exclusive: an executable specification of exclusive anonymous pages."""

@@ -1,17 +1,47 @@
+# %% [markdown]
+# # The exclusive bit
+#
+# `anon_exclusive` says: *this anonymous page belongs to this process alone*. It
+# is one bit in `struct page`; it is neither in the PTE nor derived from a count.
+# A process that finds the bit set may rely on its address keeping this page.
+#
+# The design is the one that David Hildenbrand sketched on 2021-12-19, here called
+# **the sketch**. Linux merged a variant in 5.19 (6c287605fd56), here called
+# **upstream**. They agree on what the bit means and differ in who sets it and in
+# what `fork()` looks at:
+#
+# | | the sketch | upstream |
+# | --- | --- | --- |
+# | set by | whoever asks GUP, and by copies made for GUP | every fault that maps a page for one process |
+# | `fork()` of a page whose bit is set | shares if the mapping is the only reference, else copies | copies if the page may be pinned, else shares |
+# | protects | every reference that GUP returned | pins; `FOLL_WRITE` until the process forks |
+#
+# ## What a caller asks for
+
 # %%
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from spec.memory import Machine, Mm, Page, Pte
+from spec.memory import (
+    Machine,
+    Mm,
+    Names,
+    Page,
+    Pte,
+    Reference,
+    add_mapping,
+    alloc_page,
+)
 from spec.rules import BIT_MODELS, Step, rule
 
 
 # %%
 @dataclass(frozen=True, slots=True)
 class Foll:
-    """What a caller of GUP asks for (``FOLL_*``)."""
+    """What a caller of GUP asks for (``FOLL_*``); without `pin`: ``FOLL_GET``."""
 
     write: bool = False
     pin: bool = False
@@ -20,178 +50,305 @@ class Foll:
 
 @dataclass(frozen=True, slots=True)
 class FaultFlags:
-    """Why a page fault is handled (``FAULT_FLAG_*``); `gup` if GUP needs it."""
+    """Why a fault is handled (``FAULT_FLAG_*``); `gup` if a GUP request needs it."""
 
     write: bool = False
     unshare: bool = False
     gup: bool = False
 
 
+# %% [markdown]
+# ## The decisions
+#
+# The models of COW that Linux had, or nearly had, differ in a handful of
+# decisions. Operations ask for them; a model answers them and does nothing else.
+
+
 # %%
 class Model(Protocol):
-    """The decisions on which the models of COW differ, and nothing else."""
+    """The decisions on which the models of COW differ."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the model is called on the command line."""
 
     def may_reuse(self, mm: Mm, page: Page) -> bool:
-        """May a write fault give this page back, its bit being clear?"""
+        """May a fault keep this page for its process, though the bit is clear?"""
 
-    def may_return(self, mm: Mm, foll: Foll, pte: Pte, page: Page) -> bool:
+    def starts_exclusive(self, mm: Mm, why: FaultFlags) -> bool:
+        """Does the page that a fault leaves mapped get its bit set?"""
+
+    def may_upgrade(self, page: Page) -> bool:
+        """May mprotect make the mapping writable without a fault?"""
+
+    def may_return(self, foll: Foll, pte: Pte, page: Page) -> bool:
         """May GUP return this page as it is mapped now?"""
 
     def may_set_bit(self, mm: Mm, pte: Pte, page: Page) -> bool:
         """May GUP set the bit itself, instead of asking for an unshare fault?"""
 
-    def may_share(self, mm: Mm, page: Page) -> bool:
-        """May fork map this page into the child, or must it copy?"""
-
-    def may_upgrade(self, page: Page) -> bool:
-        """May mprotect make a mapping of this page writable without a fault?"""
-
-    def starts_exclusive(self, mm: Mm, why: FaultFlags) -> bool:
-        """Does the page that a fault maps start with its bit set?"""
-
-    def child_starts_exclusive(self) -> bool:
-        """Does the copy that fork makes start with its bit set?"""
-
     def unshares_zeropage(self, foll: Foll) -> bool:
         """Must GUP replace the shared zeropage before it returns?"""
 
-    def syncs_with_fork(self, foll: Foll) -> bool:
-        """Does GUP-fast back off if fork ran meanwhile?"""
+    def syncs_with_fork(self, mm: Mm, foll: Foll) -> bool:
+        """Does GUP-fast back off if it raced with fork?"""
+
+    def may_share(self, mm: Mm, page: Page) -> bool:
+        """May fork share this page with the child, or must it copy?"""
+
+    def child_starts_exclusive(self) -> bool:
+        """Does the copy that fork gives the child get its bit set?"""
 
     def protects(self, foll: Foll) -> bool:
         """Is the address promised to keep the page while this reference lives?"""
 
-    def protects_across_fork(self, foll: Foll) -> bool:
-        """Does the promise outlive a fork of the process?"""
+    def protects_across_fork(self, ref: Reference) -> bool:
+        """Does that promise outlive a fork of the process?"""
+
+
+# %% [markdown]
+# The sketch is written decision by decision, each beside its rules. `@sketch`
+# puts a function in place as the sketch's answer to the decision of that name.
 
 
 # %%
-THE_SKETCH = "Hildenbrand, 2021-12-19, Re: [PATCH v1 06/11] mm: support GUP-triggered unsharing"
-REFINEMENT = "Hildenbrand, 2021-12-21, same thread, reply to Gunthorpe"
+class Sketch:
+    """The normative model: its answers stand in the chapters on fault, GUP, fork."""
 
+    name = "sketch"
+    may_reuse: Callable[[Mm, Page], bool]
+    starts_exclusive: Callable[[Mm, FaultFlags], bool]
+    may_upgrade: Callable[[Page], bool]
+    may_return: Callable[[Foll, Pte, Page], bool]
+    may_set_bit: Callable[[Mm, Pte, Page], bool]
+    unshares_zeropage: Callable[[Foll], bool]
+    syncs_with_fork: Callable[[Mm, Foll], bool]
+    may_share: Callable[[Mm, Page], bool]
+    child_starts_exclusive: Callable[[], bool]
+    protects: Callable[[Foll], bool]
+    protects_across_fork: Callable[[Reference], bool]
+
+    def __call__(self, answer: Callable[..., bool]) -> Callable[..., bool]:
+        """Use `answer` for the decision that bears its name."""
+        setattr(self, answer.__name__, answer)
+        return answer
+
+
+sketch = Sketch()
+
+# %% [markdown]
+# ## Setting the bit
+#
+# Rules are predicates over one atomic step: the machine before it and after it.
+# They do not mention our code, so they can be held against any patch. Two
+# questions recur: who maps a page, and who else could see what is written to it.
 
 # %%
-def mapped_by(step: Step, page: Page) -> list[tuple[Mm, Pte]]:
-    """The mappings of `page` before the step."""
-    return [
-        (mm, pte)
-        for mm in step.before.mms.values()
-        for va in step.before.names.vas
-        if (pte := mm.pte[va]) is not None and pte.pfn == page.name
-    ]
+SKETCH = "Hildenbrand, 2021-12-19, Re: [PATCH v1 06/11] mm: support GUP-triggered unsharing via FAULT_FLAG_UNSHARE (!hugetlb)"  # noqa: E501
+REFINED = "Hildenbrand, 2021-12-21, same thread, in reply to Gunthorpe"
+PROTOCOL = "6c287605fd56 (5.19), mm: remember exclusively mapped anonymous pages with PG_anon_exclusive"  # noqa: E501
 
 
-@rule(
-    "AE-SET-1",
-    source=REFINEMENT,
-    kernel=("mm/memory.c:do_wp_page", "mm/gup.c:follow_page_pte"),
-    models=BIT_MODELS,
-)
-def bit_is_set_under_the_ptl(step: Step) -> bool:
-    """A step MUST hold the page table lock of the mapping while it sets the bit of a mapped page."""
-    return all(
-        mm.ptl for page in step.sets_bit() for mm, _ in mapped_by(step, page)
-    )
+def mappings(machine: Machine, page: Page) -> Iterator[tuple[Mm, Pte]]:
+    """Every PTE that maps `page`, with its process."""
+    for mm in machine.mms.values():
+        for va in machine.names.vas:
+            pte = mm.pte[va]
+            if pte is not None and pte.pfn == page.name:
+                yield mm, pte
 
 
-def other_holders(machine: Machine, mm: Mm, page: Page) -> set[str]:
-    """The other processes that map `page` or for which GUP returned it."""
-    mappers = {
-        other.name
-        for other in machine.mms.values()
-        for va in machine.names.vas
-        if (pte := other.pte[va]) is not None and pte.pfn == page.name
-    }
-    holders = {
+def others(machine: Machine, mm: Mm, page: Page) -> set[str]:
+    """The processes besides `mm` that map `page` or for which GUP returned it."""
+    mapping = {other.name for other, _ in mappings(machine, page)}
+    holding = {
         str(ref.mm)
         for ref in machine.refs.values()
         if ref.state == "live" and ref.pfn == page.name
     }
-    return (mappers | holders) - {mm.name}
+    return (mapping | holding) - {mm.name}
 
 
+# %% [markdown]
+# ### AE-SET-1 {#AE-SET-1}
+#
+# The page table lock keeps the mapping in place between the decision and the
+# store. A page may be freed and belong to somebody else once it is gone.
+
+
+# %%
+@rule(
+    "AE-SET-1",
+    source=REFINED,
+    kernel=("mm/memory.c:do_wp_page",),
+    models=BIT_MODELS,
+)
+def set_under_the_lock(step: Step) -> bool:
+    """A step that sets the bit of a mapped page MUST hold the page table lock
+    of the mapping."""
+    return all(
+        mm.ptl for page in step.sets_bit() for mm, _ in mappings(step.before, page)
+    )
+
+
+# %% [markdown]
+# ### AE-SET-2 {#AE-SET-2}
+#
+# The sketch asks for `page_count() == 1`. That test is how an operation knows;
+# what must be true is that nobody else has the page. The two are not the same:
+# after the test, GUP-fast of the *same* process may raise the count before the
+# bit is set, and that is harmless, because the bit then protects its reference.
+# [AE-INV-6](guarantees.py#AE-INV-6) says what the test is good for.
+
+
+# %%
 @rule(
     "AE-SET-2",
-    source=REFINEMENT,
+    source=f"{SKETCH}; {REFINED}",
     kernel=("mm/memory.c:wp_can_reuse_anon_folio",),
     models=BIT_MODELS,
 )
-def bit_needs_sole_owner(step: Step) -> bool:
-    """A step MUST NOT set the bit of a page that another process maps or holds a reference to."""
+def set_for_the_sole_owner(step: Step) -> bool:
+    """A step MUST NOT set the bit of a page that another process maps or holds
+    a reference to."""
     return not any(
-        other_holders(step.before, mm, page)
+        others(step.before, mm, page)
         for page in step.sets_bit()
-        for mm, _ in mapped_by(step, page)
+        for mm, _ in mappings(step.before, page)
     )
 
 
-def sets_bit_of_writable_page(step: Step) -> bool:
+# %% [markdown]
+# ### AE-SET-3 {#AE-SET-3}
+#
+# The author's refinement of two days later. It is sound because no operation of
+# the protocol leaves a writable PTE on a shared page
+# ([AE-FORK-5](fork.py#AE-FORK-5), [AE-WP-1](fault.py#AE-WP-1)).
+
+
+# %%
+def writable_and_referenced(step: Step) -> bool:
+    """The bit is set although a reference besides the mapping exists."""
     return any(
         pte.writable and page.refcount > 1
         for page in step.sets_bit()
-        for _, pte in mapped_by(step, page)
+        for _, pte in mappings(step.before, page)
     )
 
 
-def sets_bit_of_read_only_page(step: Step) -> bool:
+def read_only_and_alone(step: Step) -> bool:
+    """The bit is set because the mapping, read-only, is the only reference."""
     return any(
-        not pte.writable
+        not pte.writable and page.refcount == 1
         for page in step.sets_bit()
-        for _, pte in mapped_by(step, page)
+        for _, pte in mappings(step.before, page)
     )
 
 
 @rule(
     "AE-SET-3",
-    source=REFINEMENT,
-    kernel=(),
-    taken=sets_bit_of_writable_page,
-    declined=sets_bit_of_read_only_page,
+    source=REFINED,
+    taken=writable_and_referenced,
+    declined=read_only_and_alone,
 )
 def writable_page_may_be_marked(step: Step) -> bool:
-    """A page that one page table maps writable MAY get its bit set whatever its reference count."""
+    """A GUP request MAY set the bit of a page that its process maps writable,
+    whatever the reference count."""
+    return set_for_the_sole_owner.holds(step)
+
+
+# %% [markdown]
+# ### AE-SET-4 {#AE-SET-4}
+#
+# "Not setting the bit always during COW but only on GUP request." This is what
+# makes `fork()` free for a process that never asks GUP: its pages have no bit, so
+# `fork()` has nothing to look at. Upstream sets the bit on every fresh page.
+
+
+# %%
+@rule("AE-SET-4", source=SKETCH)
+def set_on_request(step: Step) -> bool:
+    """A step MUST NOT set the bit of a page for a process on whose behalf GUP
+    was never asked."""
     return all(
-        len(mapped_by(step, page)) == 1
+        mm.asked_gup
         for page in step.sets_bit()
-        if page.refcount > 1
+        for mm, _ in mappings(step.after, step.after.pages[page.name])
     )
 
 
-@rule("AE-SET-4", source=THE_SKETCH, kernel=())
-def nobody_asked_no_bit(step: Step) -> bool:
-    """A step MUST NOT set the bit on behalf of a process for which no GUP request was made."""
+# %% [markdown]
+# ### AE-SET-5 {#AE-SET-5}
+#
+# Upstream's invariant: a writable PTE implies the bit. R/W GUP can then trust
+# the PTE and need not look at the bit. In the sketch a writable page whose bit is
+# clear is legal and common, so R/W GUP looks at the bit as well
+# ([AE-GUP-1](gup.py#AE-GUP-1)).
+
+
+# %%
+@rule(
+    "AE-SET-5",
+    source=PROTOCOL,
+    kernel=("mm/memory.c:do_wp_page", "mm/memory.c:do_anonymous_page"),
+    models=("upstream", "always"),
+)
+def writable_implies_the_bit(step: Step) -> bool:
+    """A step that maps an anonymous page writable MUST leave the bit of the page
+    set."""
     return all(
-        step.after.mms[mm.name].asked_gup
-        for page in step.sets_bit()
-        for mm in step.after.mms.values()
-        for va in step.after.names.vas
-        if (pte := mm.pte[va]) is not None and pte.pfn == page.name
+        step.after.pages[new.pfn].anon_exclusive
+        for _, _, _, new in step.changes_pte()
+        if new is not None and new.writable
     )
+
+
+# %% [markdown]
+# ## Clearing the bit
+#
+# Only `fork()` clears the bit of a page that stays mapped (reclaim, migration and
+# KSM are not in this chapter's operations). Freeing a page ends it.
+#
+# ### AE-CLR-1 {#AE-CLR-1}
+#
+# `mprotect()` makes a mapping read-only for the CPU. It does not make the page
+# shared: a pinned page that lost its bit here would be copied at the next write.
 
 
 # %%
 @rule(
     "AE-CLR-1",
-    source=THE_SKETCH,
+    source=PROTOCOL,
     kernel=("mm/mprotect.c:change_pte_range",),
     models=BIT_MODELS,
 )
 def write_protection_keeps_the_bit(step: Step) -> bool:
-    """A step that write-protects a mapping without sharing the page MUST NOT clear its bit."""
+    """A step that write-protects a mapping without sharing the page MUST NOT
+    clear the bit."""
     cleared = {page.name for page in step.clears_bit()}
     return not any(
-        old is not None
-        and new == Pte(old.pfn, writable=False)
-        and old.pfn in cleared
-        for _, _, old, new in step.changes_pte()
+        new is not None and not new.writable and new.pfn in cleared
+        for _, _, _, new in step.changes_pte()
     )
 
 
-@rule("AE-CLR-2", source=THE_SKETCH, kernel=("mm/gup.c:gup_put_folio",), models=BIT_MODELS)
+# %% [markdown]
+# ### AE-CLR-2 {#AE-CLR-2}
+#
+# A page keeps the bit after the last reference is gone; "bit set" does not mean
+# "pinned now". Clearing it at the put would need to know that no other reference
+# relies on it.
+
+
+# %%
+@rule(
+    "AE-CLR-2",
+    source=SKETCH,
+    kernel=("mm/gup.c:gup_put_folio",),
+    models=BIT_MODELS,
+)
 def put_keeps_the_bit(step: Step) -> bool:
-    """Dropping a reference MUST NOT clear the bit of a page that stays mapped."""
+    """Dropping a reference MUST NOT clear the bit of a page that stays in use."""
     cleared = {page.name for page in step.clears_bit()}
     return not any(
         ref.pfn in cleared and step.after.pages[str(ref.pfn)].refcount > 0
@@ -199,12 +356,87 @@ def put_keeps_the_bit(step: Step) -> bool:
     )
 
 
+# %% [markdown]
+# ### AE-CLR-3 {#AE-CLR-3}
+
+
+# %%
 @rule(
     "AE-CLR-3",
     source="mm/page_alloc.c, v6.1",
     kernel=("mm/page_alloc.c:free_pages_prepare",),
     models=BIT_MODELS,
 )
-def free_page_has_no_bit(step: Step) -> bool:
+def freeing_ends_the_bit(step: Step) -> bool:
     """Freeing a page MUST clear its bit."""
     return not any(page.anon_exclusive for page in step.frees())
+
+
+# %% [markdown]
+# ## What the model assumes
+#
+# An assumption has an id so that it can be cited, doubted and lifted. It has no
+# predicate: the model cannot show what it leaves out.
+#
+# ### AE-ASM-1 {#AE-ASM-1}
+
+
+# %%
+@rule("AE-ASM-1", source="088b8aa537c2 (6.1)", over="assumption")
+def sequential_consistency(machine: Machine) -> bool:
+    """Every CPU sees the steps of the others in one order, at once; memory
+    barriers are not modelled."""
+    return True
+
+
+# %% [markdown]
+# ### AE-ASM-2 {#AE-ASM-2}
+
+
+# %%
+@rule("AE-ASM-2", source="6ce64428d620 (5.12)", over="assumption")
+def no_stale_tlb(machine: Machine) -> bool:
+    """No CPU writes through a translation that the page table no longer holds;
+    TLB flushes are not modelled."""
+    return True
+
+
+# %% [markdown]
+# ### AE-ASM-3 {#AE-ASM-3}
+
+
+# %%
+@rule("AE-ASM-3", source="mm/gup.c: GUP_PIN_COUNTING_BIAS, v6.1", over="assumption")
+def pins_are_counted_exactly(machine: Machine) -> bool:
+    """A page may be pinned exactly if it is pinned; false positives of the pin
+    heuristic only cause further copies."""
+    return True
+
+
+# %% [markdown]
+# ### AE-ASM-4 {#AE-ASM-4}
+#
+# The sketch speaks of anonymous pages. What a reference to the zeropage is worth
+# is left to a later chapter; here it is worth nothing once the process writes.
+
+
+# %%
+@rule("AE-ASM-4", source=SKETCH, over="assumption")
+def zeropage_is_not_promised(machine: Machine) -> bool:
+    """A reference to the shared zeropage is not protected: a write to the address
+    replaces the zeropage."""
+    return True
+
+
+# %% [markdown]
+# ## Example
+#
+# A machine that runs the sketch. Its process has one page, and the bit is clear.
+
+# %%
+machine = Machine(Names(), sketch)
+A = machine.start("A")
+page = alloc_page(machine)
+add_mapping(A, "x", page, writable=True)
+assert not page.anon_exclusive
+assert others(machine, A, page) == set()

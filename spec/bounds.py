@@ -1,105 +1,430 @@
-"""Named bounds: which machine is explored, and what its CPUs may do."""
-from __future__ import annotations
-from dataclasses import dataclass, field
-from functools import partial
-from spec import fault, fork, gup
-from spec.bit import Foll
-from spec.memory import Machine, Names, Pte, add_mapping, alloc_page, put_page
-from spec.rules import Step, load
-from spec.checker.program import Program, StateProperty, StepProperty, rest
-from spec.checker.steps import Blocked
+"""Named bounds: what is explored, by whom, and how far.
 
-def transient(mm, va):
-    """LRU batch, speculative get."""
-    pte = mm.pte[va]
-    page = mm.machine.pages.get(pte.pfn) if pte else None
-    if page is None: return
-    page.refcount += 1
+A *client* runs on each CPU. It picks an operation from its menu, runs it, and picks
+again, up to a number of operations; it may also stop. A bound consists of sections.
+Each section gives every CPU a menu, and all choices and interleavings are explored.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations_with_replacement
+from typing import Any
+
+from spec import fault, fork, gup
+from spec.bit import Foll, Model
+from spec.cells import Cells, PlainCells, SpecificationError
+from spec.checker.explore import Progress, explore
+from spec.checker.program import (
+    Program,
+    StateProperty,
+    StepProperty,
+    Verdict,
+    rest,
+)
+from spec.checker.steps import Blocked
+from spec.guarantees import OBSERVABLE, count_rises_under_the_lock
+from spec.memory import (
+    Machine,
+    Mm,
+    Names,
+    Steps,
+    put_page,
+    run,
+    try_get_page,
+    vm_normal_page,
+)
+from spec.models import MODELS
+from spec.rules import Rule, Step, load
+
+Choice = tuple[str, ...]
+
+
+# -- operations of the environment -----------------------------------------------------
+
+
+def transient(mm: Mm, va: str) -> Steps:
+    """The kernel holds the page for a while: an LRU batch, a speculative get."""
+    page = vm_normal_page(mm, mm.pte[va])
+    if page is None or not try_get_page(page):
+        return
     mm.machine.cpu.hold = page.name
     yield
     mm.machine.cpu.hold = None
     put_page(page)
 
-def device_write(ref, machine):
-    page = machine.pages[ref.pfn]
-    page.value = 1
 
-def options(machine, menu):
-    live = [mm for mm in machine.mms.values() if mm.state == "live"]
-    own = list(machine.refs)[int(machine.cpu.name[3:])] if machine.cpu.name[3:] < str(len(machine.refs)) else None
-    free_ref = own if own and machine.refs[own].state == "free" else None
-    unborn = next((m.name for m in machine.mms.values() if m.state == "unborn"), None)
-    out = []
-    for op in menu:
-        if op in ("put", "dwrite"):
-            out += [(op, r.name) for r in machine.refs.values() if r.state == "live" and r.pfn != "zero" and (op == "put" or r.write)]
-        elif op.startswith("gup"):
-            if free_ref: out += [(op, m.name, free_ref) for m in live]
-        elif op == "fork":
-            if unborn: out += [(op, m.name, unborn) for m in live]
-        else:
-            out += [(op, m.name) for m in live]
-    return out
-
-def make(machine, choice):
-    op, *args = choice
-    m = machine
-    va = "x"
-    if op == "put": return _g(gup.put, machine.mms["A"], m.refs[args[0]])
-    if op == "dwrite": return _g(device_write, m.refs[args[0]], m)
-    mm = m.mms[args[0]]
-    if op == "write": return fault.write(mm, va, 0)
-    if op == "read": return fault.read(mm, va)
-    if op == "munmap": return fault.munmap(mm, va)
-    if op == "exit": return fault.exit(mm)
-    if op == "mprot r": return fault.mprotect(mm, va, "r")
-    if op == "mprot rw": return fault.mprotect(mm, va, "rw")
-    if op == "transient": return transient(mm, va)
-    if op == "fork": return fork.fork(mm, m.mms[args[1]])
-    _, how, w, p = op.split()
-    f = {"slow": gup.get_user_pages, "fast": gup.get_user_pages_fast, "only": gup.get_user_pages_fast_only}[how]
-    return f(mm, va, m.refs[args[1]], Foll(write=w == "rw", pin=p == "pin"))
-def _g(f, *a):
-    f(*a)
+def put(machine: Machine, ref: str) -> Steps:
+    """The holder of a reference lets go."""
+    gup.put(machine.mms[str(machine.refs[ref].mm)], machine.refs[ref])
     return
     yield
 
-def client(names, model, cpu, menu, n, without, cells):
-    machine = Machine(names, model, cells, cpu, without)
-    for _ in range(n):
+
+# -- clients ---------------------------------------------------------------------------
+
+GUP = {
+    "": gup.get_user_pages,
+    "fast": gup.get_user_pages_fast,
+    "fast-only": gup.get_user_pages_fast_only,
+}
+
+
+def begin(machine: Machine, choice: Choice) -> Steps:
+    """The operation that a choice stands for, for instance ``("write", "A")``."""
+    word, name, *more = choice
+    if word == "put":
+        return put(machine, name)
+    mm, va = machine.mms[name], machine.names.vas[0]
+    kind, *flags = word.split()
+    if kind == "gup":
+        how = GUP[flags[2] if len(flags) > 2 else ""]
+        foll = Foll(write=flags[0] == "rw", pin=flags[1] == "pin")
+        return how(mm, va, machine.refs[more[0]], foll)
+    if kind == "fork":
+        return fork.fork(mm, machine.mms[more[0]])
+    if kind == "mprotect":
+        return fault.mprotect(mm, va, flags[0])
+    simple: dict[str, Callable[[Mm, str], Steps]] = {
+        "read": fault.read,
+        "write": fault.write,
+        "munmap": fault.munmap,
+        "transient": transient,
+        "exit": lambda mm, va: fault.exit(mm),
+    }
+    return simple[kind](mm, va)
+
+
+def choices(
+    machine: Machine, menu: tuple[str, ...], processes: tuple[str, ...]
+) -> Iterator[Choice]:
+    """What the client may do now: the menu, for each live process of its own."""
+    live = [name for name in processes if machine.mms[name].state == "live"]
+    for word in menu:
+        if word == "put":
+            for name, ref in machine.refs.items():
+                if ref.state == "live" and ref.pfn in machine.pages:
+                    yield word, name
+        elif word.startswith("gup"):
+            own = list(machine.refs)[list(machine.cpus).index(machine.cpu.name)]
+            if machine.refs[own].state == "free":
+                yield from ((word, mm, own) for mm in live)
+        elif word == "fork":
+            unborn = [n for n, mm in machine.mms.items() if mm.state == "unborn"]
+            yield from ((word, mm, unborn[0]) for mm in live if unborn)
+        else:
+            yield from ((word, mm) for mm in live)
+
+
+def client(
+    section: Section, model: Model, without: frozenset[str], cpu: str, cells: Cells
+) -> Steps:
+    """Run up to so many operations of the client's choice on one CPU.
+
+    The choice of an operation and its first step are one step: a choice alone
+    changes nothing that another CPU could see. An operation whose first lock is
+    busy does not begin yet.
+    """
+    machine = Machine(section.names, model, cells, cpu, without)
+    which = section.names.cpus.index(cpu)
+    menu, processes = section.menus[which], section.processes[which]
+    for _ in range(section.operations):
         yield rest
-        steps = make(machine, cells.choose("op", options(machine, menu)))
-        wait = next(steps, None)
-        if wait is not None and not wait():
-            raise Blocked
+        options = tuple(choices(machine, menu, processes))
+        steps = begin(machine, cells.choose("next", options))
+        del options
+        for wait in steps:
+            if wait is not None:
+                raise Blocked
+            yield
+            break
         yield from steps
 
-def program(names, menu, n, model, without=frozenset()):
-    rules = load()
-    threads = {cpu: partial(client, names, model, cpu, menu, n, without) for cpu in names.cpus}
-    init = []
-    for kind in ("none", "page"):
-        m = Machine(names, model)
-        a = m.mms["A"]; a.state = "live"; a.vma["x"] = "rw"
-        if kind == "page":
-            p = alloc_page(m); add_mapping(a, "x", p, writable=True)
-        init.append(dict(m.cells.values))
-    before, after = Machine(names, None, Switch()), Machine(names, None, Switch())
-    step = Step(before, after, set())
-    def on_state(r):
-        def holds(cells):
-            before.cells.now = cells
-            return r.holds(before)
-        return holds
-    def on_step(r):
-        def holds(b, a, w):
-            before.cells.now = b; after.cells.now = a; step.written = w
-            return r.holds(step)
-        return holds
-    states = [StateProperty(r.id, on_state(r)) for r in rules.values() if r.over == "state"]
-    steps = [StepProperty(r.id, on_step(r), r.id not in without) for r in rules.values() if r.over == "step" and model.name in r.models]
-    return Program(init, threads, states, steps)
 
-class Switch:
-    def read(self, key): return self.now.read(key)
-    def write(self, k, v): raise TypeError
+# -- bounds ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Section:
+    """One exhaustive exploration.
+
+    Attributes:
+        names: what exists.
+        menus: for each CPU, the operations that its client chooses from.
+        processes: for each CPU, the processes that its client acts on.
+        operations: how many operations each CPU does at most.
+    """
+
+    names: Names
+    menus: tuple[tuple[str, ...], ...]
+    processes: tuple[tuple[str, ...], ...]
+    operations: int
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A named set of sections."""
+
+    name: str
+    sections: tuple[Section, ...]
+
+    def meetings(self) -> set[tuple[str, str]]:
+        """The unordered pairs of operations that can run at the same time."""
+        return {
+            pair
+            for section in self.sections
+            for i, mine in enumerate(section.menus)
+            for theirs in section.menus[i + 1 :]
+            for a in mine
+            for b in theirs
+            for pair in [tuple(sorted((kind(a), kind(b))))]
+        }
+
+    def describe(self) -> dict[str, str]:
+        """What the bound contains, in words, for a table."""
+        first = self.sections[0]
+        kinds = {kind(w) for s in self.sections for menu in s.menus for w in menu}
+        pairs = set(combinations_with_replacement(sorted(kinds), 2))
+        return {
+            "processes": str(len(first.names.mms)),
+            "CPUs": str(len(first.names.cpus)),
+            "pages": str(len(first.names.pages)),
+            "references": str(len(first.names.refs)),
+            "operations of each CPU": f"up to {first.operations}",
+            "kinds of operations": ", ".join(sorted(kinds)),
+            "pairs of operations that meet": (
+                f"{len(self.meetings() & pairs)} of {len(pairs)}"
+            ),
+            "sections": str(len(self.sections)),
+        }
+
+
+def kind(word: str) -> str:
+    """The operation that a word of a menu names, without its flags."""
+    parts = word.split()
+    if parts[0] == "gup":
+        return " ".join(["gup", *parts[3:]])
+    return parts[0]
+
+
+def names_for(processes: int, cpus: int, pages: int) -> Names:
+    """Machine names: a reference for each CPU, one address."""
+    return Names(
+        mms=tuple("ABC"[:processes]),
+        pages=tuple(f"p{i + 1}" for i in range(pages)),
+        refs=tuple("rst"[:cpus]),
+        cpus=tuple(f"cpu{i}" for i in range(cpus)),
+    )
+
+
+def program(
+    section: Section, model: Model, without: frozenset[str] = frozenset()
+) -> Program:
+    """What the checker explores: one client for each CPU, all rules, all guarantees.
+
+    While a rule is ablated, all rules are only watched: what must then break is a
+    guarantee that users can observe.
+    """
+    rules = [r for r in load().values() if model.name in r.models]
+    judge = _Judge(section.names)
+    return Program(
+        initial=list(initial_states(section, model)),
+        threads={
+            cpu: partial(client, section, model, without, cpu)
+            for cpu in section.names.cpus
+        },
+        states=[
+            StateProperty(r.id, judge.state(r))
+            for r in rules
+            if r.over == "state" and (not without or r.id in OBSERVABLE)
+        ],
+        steps=[
+            StepProperty(r.id, judge.step(r.holds), not without or r.id in OBSERVABLE)
+            for r in rules
+            if r.over == "step"
+        ],
+        witnesses={
+            "count rises under the lock": judge.step(count_rises_under_the_lock),
+            **{f"{r.id} taken": judge.step(r.taken) for r in rules if r.taken},
+            **{f"{r.id} declined": judge.step(r.declined) for r in rules if r.declined},
+        },
+    )
+
+
+def initial_states(section: Section, model: Model) -> Iterator[dict[str, Hashable]]:
+    """One live process: its address untouched, read before, or written before."""
+    for touch in (None, fault.read, fault.write):
+        values: dict[str, Hashable] = {}
+        machine = Machine(section.names, model, PlainCells(values))
+        values.update(machine.initial())
+        first = machine.start()
+        if touch is not None:
+            run(touch(first, section.names.vas[0]))
+        yield values
+
+
+class _Judge:
+    """Evaluates predicates of the specification on the checker's cells."""
+
+    def __init__(self, names: Names) -> None:
+        self.before = _Window()
+        self.after = _Window()
+        self.machine = Machine(names, None, self.before)
+        self.the_step = Step(self.machine, Machine(names, None, self.after), set())
+
+    def state(self, rule: Rule) -> Callable[[Cells], bool]:
+        """`rule` as a predicate over cells."""
+
+        def holds(cells: Cells) -> bool:
+            self.before.cells = cells
+            return rule.holds(self.machine)
+
+        return holds
+
+    def step(
+        self, predicate: Callable[[Step], bool]
+    ) -> Callable[[Cells, Cells, set[str]], bool]:
+        """`predicate` over the cells before and after a step."""
+
+        def holds(before: Cells, after: Cells, written: set[str]) -> bool:
+            if self.the_step.written is not written:
+                self.before.cells, self.after.cells = before, after
+                self.the_step.assign(written)
+            return predicate(self.the_step)
+
+        return holds
+
+
+class _Window:
+    """Cells that stand for others, so that a machine need not be made anew."""
+
+    cells: Cells
+
+    def read(self, key: str) -> Any:
+        return self.cells.read(key)
+
+    def write(self, key: str, value: Hashable) -> None:
+        self.cells.write(key, value)
+
+    def choose(self, question: str, options: Any) -> Any:
+        return self.cells.choose(question, options)
+
+
+def section(*clients: tuple[str, str], operations: int = 2) -> Section:
+    """A section from each CPU's processes and menu, as ``("AB", "write; fork")``."""
+    cpus = len(clients)
+    return Section(
+        names=names_for(processes=cpus, cpus=cpus, pages=cpus + 3),
+        menus=tuple(tuple(menu.split("; ")) for _, menu in clients),
+        processes=tuple(tuple(processes) for processes, _ in clients),
+        operations=operations,
+    )
+
+
+SMALL = (
+    section(("AB", "fork; munmap; write"), ("AB", "gup ro get fast; gup rw pin; put")),
+    section(("A", "fork; mprotect r; write"), ("A", "gup rw pin; put; transient")),
+)
+STANDARD = (
+    section(
+        ("A", "fork; munmap"), ("AB", "gup ro pin fast; put"), ("B", "write; transient")
+    ),
+    section(
+        ("A", "fork; munmap; write"),
+        ("AB", "gup rw pin fast; put; read"),
+        ("AB", "write; fork"),
+    ),
+    section(
+        ("A", "fork; write"),
+        ("A", "gup ro get fast-only; gup ro get; put"),
+        ("B", "gup rw pin; munmap; exit"),
+    ),
+    section(
+        ("A", "fork; exit; munmap"),
+        ("AB", "munmap; read; exit; put"),
+        ("AB", "gup ro get fast; transient; fork; put; read"),
+    ),
+    section(
+        ("A", "fork; mprotect r; write"),
+        ("A", "gup rw pin fast"),
+        ("AB", "write; transient; mprotect rw"),
+    ),
+    section(
+        ("A", "gup ro pin; mprotect r; transient"),
+        ("A", "gup rw get fast-only; mprotect rw; read"),
+        ("A", "read; put; transient; munmap; exit"),
+    ),
+    section(
+        ("A", "gup ro get fast-only; gup rw get fast"),
+        ("A", "gup ro get fast; gup rw pin fast-only"),
+        ("A", "gup rw pin; put"),
+    ),
+)
+BOUNDS = {
+    bounds.name: bounds
+    for bounds in (
+        Bounds("small", SMALL),
+        Bounds("standard", STANDARD),
+        Bounds("large", tuple(replace(s, operations=3) for s in STANDARD)),
+    )
+}
+
+
+def find_bounds(name: str) -> Bounds:
+    """The bounds of this name.
+
+    Raises:
+        SpecificationError: there are none; names the nearest.
+    """
+    return BOUNDS[_known(name, "bounds", BOUNDS)]
+
+
+def find_model(name: str) -> Model:
+    """The model of this name.
+
+    Raises:
+        SpecificationError: there is none; names the nearest.
+    """
+    return MODELS[_known(name, "model", MODELS)]
+
+
+def _known(name: str, what: str, known: Iterable[str]) -> str:
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    raise SpecificationError(
+        f"no {what} named {name!r}; expected one of {', '.join(known)}; "
+        f"the nearest is {near!r}"
+    )
+
+
+def check(
+    bounds: str,
+    model: str,
+    without: Iterable[str] = (),
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Verdict:
+    """Explore all sections of a bound; ends with the section that has a violation.
+
+    Counts of states and transitions are sums over the sections, depth is the
+    greatest.
+
+    Args:
+        bounds, model: names of them.
+        without: ids of rules that the operations do not obey.
+        report: called after each level.
+
+    Raises:
+        SpecificationError: a name or an id is unknown.
+    """
+    ablated = frozenset(without)
+    the_model = find_model(model)
+    total = Verdict(0, 0, 0, complete=True)
+    for part in find_bounds(bounds).sections:
+        total = total.and_then(explore(program(part, the_model, ablated), report))
+        if not total.holds:
+            break
+    return total

@@ -1,18 +1,35 @@
+# %% [markdown]
+# # Faults: first touch, write, unshare, write protection
+#
+# A fault decides whether a process keeps its page or gets a copy. Copying where
+# a reference relies on the page is a *wrong COW*: from then on the holder and the
+# process see different pages. Keeping a page that somebody else still reads is a
+# *missed COW*: what the process writes leaks.
+
 # %%
 from __future__ import annotations
 
-from spec.bit import FaultFlags, THE_SKETCH, other_holders
+from spec.bit import (
+    REFINED,
+    SKETCH,
+    FaultFlags,
+    mappings,
+    others,
+    sketch,
+)
 from spec.memory import (
     ZERO_PAGE,
+    Machine,
     Mm,
+    Names,
     Page,
     Pte,
     Steps,
     add_mapping,
     alloc_page,
-    get_page,
     folio_trylock,
     folio_unlock,
+    get_page,
     mmap_read_lock,
     mmap_read_unlock,
     mmap_write_lock,
@@ -20,24 +37,22 @@ from spec.memory import (
     ptl_lock,
     ptl_unlock,
     put_page,
+    references_through,
     remove_mapping,
+    run,
     vm_normal_page,
 )
 from spec.rules import ALL_MODELS, BIT_MODELS, Step, may, obey, rule
 
+# %% [markdown]
+# ## Access by the CPU
+#
+# The MMU writes if the PTE allows it. Otherwise it faults, and after the fault the
+# instruction runs again: between the two, another CPU may have changed the PTE.
+
 
 # %%
-def read(mm: Mm, va: str) -> Steps:
-    """The CPU reads; returns the value, or ``None`` after SIGSEGV."""
-    while mm.pte[va] is None:
-        if not (yield from page_fault(mm, va, FaultFlags())):
-            return None
-        yield
-    page = vm_normal_page(mm, mm.pte[va])
-    return page.value if page is not None else 0
-
-
-def write(mm: Mm, va: str, value: int = 1) -> Steps:
+def write(mm: Mm, va: str, value: int = 0) -> Steps:
     """The CPU writes `value`; returns false after SIGSEGV."""
     while not store(mm, va, value):
         if not (yield from page_fault(mm, va, FaultFlags(write=True))):
@@ -51,14 +66,22 @@ def store(mm: Mm, va: str, value: int) -> bool:
     pte = mm.pte[va]
     if pte is None or not pte.writable:
         return False
-    page = mm.machine.pages[pte.pfn]
-    page.value = value
+    mm.machine.pages[pte.pfn].value = value
     return True
 
 
-# %%
+def read(mm: Mm, va: str) -> Steps:
+    """The CPU reads; returns the value, or ``None`` after SIGSEGV."""
+    while (pte := mm.pte[va]) is None:
+        if not (yield from page_fault(mm, va, FaultFlags())):
+            return None
+        yield
+    page = vm_normal_page(mm, pte)
+    return 0 if page is None else page.value
+
+
 def page_fault(mm: Mm, va: str, flags: FaultFlags) -> Steps:
-    """Handle a fault under `mmap_lock` (``do_user_addr_fault``)."""
+    """Handle a fault with `mmap_lock` shared; false means SIGSEGV."""
     yield from mmap_read_lock(mm)
     handled = yield from handle_mm_fault(mm, va, flags)
     mmap_read_unlock(mm)
@@ -66,7 +89,7 @@ def page_fault(mm: Mm, va: str, flags: FaultFlags) -> Steps:
 
 
 def handle_mm_fault(mm: Mm, va: str, flags: FaultFlags) -> Steps:
-    """Give the address what the access needs; false if the VMA forbids it."""
+    """Do what the access needs; false if the mapping does not allow it."""
     vma = mm.vma[va]
     if vma is None or (flags.write and vma == "r"):
         return False
@@ -78,38 +101,52 @@ def handle_mm_fault(mm: Mm, va: str, flags: FaultFlags) -> Steps:
     return True
 
 
+# %%
 def do_anonymous_page(mm: Mm, va: str, flags: FaultFlags) -> Steps:
     """First touch: the zeropage for a read, a fresh page for a write."""
     yield from ptl_lock(mm)
-    if mm.pte[va] is None:
-        if flags.write:
-            page = alloc_page(mm.machine)
-            if mm.model.starts_exclusive(mm, flags):
-                page.anon_exclusive = True
-            add_mapping(mm, va, page, writable=True)
-        else:
-            mm.pte[va] = Pte(ZERO_PAGE, writable=False)
+    if mm.pte[va] is None and flags.write:
+        map_new_page(mm, va, contents=0, flags=flags)
+    elif mm.pte[va] is None:
+        mm.pte[va] = Pte(ZERO_PAGE, writable=False)
     ptl_unlock(mm)
+
+
+def map_new_page(mm: Mm, va: str, contents: int, flags: FaultFlags) -> None:
+    """Map a page that nobody else can have; the bit is set before it is mapped."""
+    new = alloc_page(mm.machine)
+    new.value = contents
+    if mm.model.starts_exclusive(mm, flags):
+        new.anon_exclusive = True
+    add_mapping(mm, va, new, writable=flags.write)
+
+
+# %% [markdown]
+# ## A page that is mapped read-only
+#
+# One function serves a write and an *unshare* request. The second comes from GUP
+# (`FAULT_FLAG_UNSHARE`): a reader wants a page that will stay, and does not write.
+# It leaves the PTE read-only.
 
 
 # %%
 def do_wp_page(mm: Mm, va: str, orig_pte: Pte, flags: FaultFlags) -> Steps:
-    """A write to, or an unshare request for, a page that is mapped read-only."""
+    """Keep the page if it may be kept, else copy it."""
     yield from ptl_lock(mm)
     if mm.pte[va] != orig_pte:
         ptl_unlock(mm)
         return
     page = vm_normal_page(mm, orig_pte)
-    if page is not None and (yield from wp_can_reuse_anon_folio(mm, page, flags)):
-        if flags.write:
-            mm.pte[va] = Pte(page.name, writable=True)
-        ptl_unlock(mm)
+    if page is None or not (yield from wp_can_reuse_anon_folio(mm, page, flags)):
+        yield from wp_page_copy(mm, va, orig_pte, page, flags)
         return
-    yield from wp_page_copy(mm, va, orig_pte, page, flags)
+    if flags.write:
+        mm.pte[va] = Pte(page.name, writable=True)
+    ptl_unlock(mm)
 
 
 def wp_can_reuse_anon_folio(mm: Mm, page: Page, flags: FaultFlags) -> Steps:
-    """Whether the faulting process may keep the page; sets the bit if it starts so."""
+    """May the process keep the page? Sets the bit if the page then has it."""
     if page.anon_exclusive and obey(mm, "AE-COW-1"):
         return True
     if not folio_trylock(page):
@@ -125,44 +162,222 @@ def wp_can_reuse_anon_folio(mm: Mm, page: Page, flags: FaultFlags) -> Steps:
     return reuse
 
 
-def wp_page_copy(
-    mm: Mm, va: str, orig_pte: Pte, old: Page | None, flags: FaultFlags
-) -> Steps:
-    """Copy without the page table lock, then map the copy if nothing changed."""
-    cpu = mm.machine.cpu
-    if old is not None:
-        get_page(old)
-        cpu.hold = old.name
-    contents = old.value if old is not None else 0
-    ptl_unlock(mm)
-
-    yield
-    yield from ptl_lock(mm)
-    if mm.pte[va] == orig_pte or not obey(mm, "AE-COW-4"):
-        new = alloc_page(mm.machine)
-        new.value = contents
-        if mm.model.starts_exclusive(mm, flags):
-            new.anon_exclusive = True
-        add_mapping(mm, va, new, writable=flags.write)
-        if old is not None:
-            remove_mapping(mm, old)
-            put_page(old)
-    ptl_unlock(mm)
-    if old is not None:
-        cpu.hold = None
-        put_page(old)
+# %% [markdown]
+# The copy is made without the page table lock. A temporary reference keeps the old
+# page meanwhile; it is one of the reasons why another process that looks at the
+# count now sees more than its own mapping.
 
 
 # %%
+def wp_page_copy(
+    mm: Mm, va: str, orig_pte: Pte, old: Page | None, flags: FaultFlags
+) -> Steps:
+    """Copy, then map the copy if the PTE still is what it was."""
+    contents = 0
+    if old is not None:
+        get_page(old)
+        mm.machine.cpu.hold = old.name
+        contents = old.value
+    ptl_unlock(mm)
+    yield
+    yield from ptl_lock(mm)
+    if mm.pte[va] == orig_pte or not obey(mm, "AE-COW-4"):
+        map_new_page(mm, va, contents, flags)
+        if old is not None:
+            remove_mapping(old)
+            put_page(old)
+    ptl_unlock(mm)
+    if old is not None:
+        mm.machine.cpu.hold = None
+        put_page(old)
+
+
+# %% [markdown]
+# ## Rules for keeping and copying
+#
+# ### AE-COW-1 {#AE-COW-1}
+#
+# "On a CoW fault, if that bit is set, I can simply reuse the page" (same author,
+# an hour earlier). No count is looked at: a page with the bit has an owner.
+
+
+# %%
+@rule(
+    "AE-COW-1",
+    source=SKETCH,
+    kernel=("mm/memory.c:do_wp_page",),
+    models=BIT_MODELS,
+)
+def exclusive_page_stays(step: Step) -> bool:
+    """A fault MUST NOT replace a page whose bit is set."""
+    return not any(
+        step.before.pages[old.pfn].anon_exclusive for _, old, _ in step.replaces()
+    )
+
+
+# %% [markdown]
+# ### AE-COW-2 {#AE-COW-2}
+#
+# Linux learned this in 5.9: `mapcount == 1` does not show that nobody else reads
+# the page, because a reference is no mapping (CVE-2020-29374). The operations know
+# it by `refcount == 1`.
+
+
+# %%
+@rule(
+    "AE-COW-2",
+    source="09854ba94c6a (5.9), mm: do_wp_page() simplification",
+    kernel=("mm/memory.c:wp_can_reuse_anon_folio",),
+    models=("page_count", *BIT_MODELS),
+)
+def writable_page_is_not_shared(step: Step) -> bool:
+    """A write fault MUST NOT make writable a page that another process maps or
+    holds a reference to."""
+    return not any(
+        others(step.before, mm, step.before.pages[new.pfn])
+        for mm, new in step.makes_writable()
+        if not step.changes_protection(mm)
+    )
+
+
+# %% [markdown]
+# ### AE-COW-3 {#AE-COW-3}
+#
+# A permission: a real kernel copies such a page when an LRU batch or another
+# temporary reference happens to hold it. The model lets both happen, and a
+# comparison with a kernel accepts either.
+
+
+# %%
+def keeps_a_page_without_the_bit(step: Step) -> bool:
+    """A write fault maps the page writable although its bit is clear."""
+    return any(
+        not step.before.pages[new.pfn].anon_exclusive
+        for mm, new in step.makes_writable()
+        if not step.changes_protection(mm)
+    )
+
+
+def copies_a_page_nobody_shares(step: Step) -> bool:
+    """A fault replaces a page that no other process has."""
+    return any(
+        not others(step.before, mm, step.before.pages[old.pfn])
+        for mm, old, _ in step.replaces()
+    )
+
+
+@rule(
+    "AE-COW-3",
+    source="09854ba94c6a (5.9), mm: do_wp_page() simplification",
+    kernel=("mm/memory.c:wp_can_reuse_anon_folio",),
+    models=("page_count", *BIT_MODELS),
+    taken=keeps_a_page_without_the_bit,
+    declined=copies_a_page_nobody_shares,
+)
+def last_reference_may_be_kept(step: Step) -> bool:
+    """A fault MAY keep a page whose bit is clear if the mapping is its only
+    reference."""
+    return writable_page_is_not_shared.holds(step)
+
+
+# %%
+@sketch
 def may_reuse(mm: Mm, page: Page) -> bool:
-    """The sketch: only for the last reference, and then it is a permission."""
+    """refcount == 1; then it is a permission"""
     if page.refcount > 1 and obey(mm, "AE-COW-2"):
         return False
     return may(mm, "AE-COW-3")
 
 
+# %% [markdown]
+# ### AE-COW-4 {#AE-COW-4}
+#
+# `pte_same()` under the lock, after the copy. The page that is replaced must be
+# the page that was copied.
+
+
+# %%
+@rule(
+    "AE-COW-4",
+    source="mm/memory.c:wp_page_copy, v6.1",
+    kernel=("mm/memory.c:wp_page_copy",),
+    models=ALL_MODELS,
+)
+def copy_replaces_what_was_copied(step: Step) -> bool:
+    """A fault MUST map its copy only in place of the page that it copied."""
+    return all(
+        any(cpu.hold == old.pfn for cpu in step.before.cpus.values())
+        for _, old, _ in step.replaces()
+    ) and not any(step.maps_copy_over_nothing())
+
+
+# %% [markdown]
+# ### AE-COW-5 {#AE-COW-5}
+#
+# "The bit can be set directly if we have to copy the page in the fault handler."
+# Nobody else can have the copy yet. If the fault does not use the permission, GUP
+# finds the page writable and sets the bit itself ([AE-SET-3](bit.py#AE-SET-3)).
+
+
+# %%
+def maps_new_with_bit(step: Step) -> bool:
+    """A fault for GUP maps a new writable page with the bit set."""
+    return any(
+        new.writable and step.after.pages[new.pfn].anon_exclusive
+        for _, new in step.maps_new()
+    )
+
+
+def maps_new_without_bit(step: Step) -> bool:
+    """A fault for GUP maps a new writable page with the bit clear."""
+    return any(
+        mm.asked_gup and new.writable and not step.after.pages[new.pfn].anon_exclusive
+        for mm, new in step.maps_new()
+    )
+
+
+@rule(
+    "AE-COW-5",
+    source=SKETCH,
+    taken=maps_new_with_bit,
+    declined=maps_new_without_bit,
+)
+def copy_may_be_marked(step: Step) -> bool:
+    """A fault that maps a new page on behalf of a GUP request MAY set the bit of
+    the page before it maps it."""
+    return all(
+        len(list(mappings(step.after, step.after.pages[new.pfn]))) == 1
+        for _, new in step.maps_new()
+        if step.after.pages[new.pfn].anon_exclusive
+    )
+
+
+# %% [markdown]
+# ### AE-UNS-1 {#AE-UNS-1}
+
+
+# %%
+@rule(
+    "AE-UNS-1",
+    source=f"{REFINED}; a7f226604170 (5.19)",
+    kernel=("mm/memory.c:do_wp_page",),
+    models=BIT_MODELS,
+)
+def unshare_ends_sharing(step: Step) -> bool:
+    """An unshare fault MUST copy a page that another process maps or holds a
+    reference to."""
+    return not any(
+        others(step.before, mm, page)
+        for page in step.sets_bit()
+        if page.locked
+        for mm, _ in mappings(step.before, page)
+    )
+
+
+# %%
+@sketch
 def starts_exclusive(mm: Mm, why: FaultFlags) -> bool:
-    """The sketch: the bit is for those who asked GUP, not for every copy."""
+    """only for GUP: always if it unshares, else MAY"""
     if why.unshare:
         return True
     if why.gup:
@@ -170,55 +385,99 @@ def starts_exclusive(mm: Mm, why: FaultFlags) -> bool:
     return not obey(mm, "AE-SET-4")
 
 
+# %% [markdown]
+# ## Write protection
+#
+# ### AE-WP-1 {#AE-WP-1}
+#
+# `mprotect(PROT_READ)` and back must not turn a shared page writable: the second
+# call may skip the fault only where the fault would keep the page anyway.
+
+
+# %%
+@rule(
+    "AE-WP-1",
+    source="64fe24a3e05e (6.0)",
+    kernel=("mm/mprotect.c:can_change_pte_writable",),
+    models=ALL_MODELS,
+)
+def upgrade_needs_the_bit(step: Step) -> bool:
+    """mprotect MUST NOT make the mapping of a page writable unless the bit of the
+    page is set."""
+    return all(
+        step.before.pages[new.pfn].anon_exclusive
+        for mm, new in step.makes_writable()
+        if step.changes_protection(mm)
+    )
+
+
 # %%
 def mprotect(mm: Mm, va: str, protection: str) -> Steps:
-    """Change the protection of the mapping to ``r`` or ``rw``."""
+    """Change the protection to ``r`` or ``rw``; false if nothing is mapped."""
     yield from mmap_write_lock(mm)
-    if mm.vma[va] is None:
-        mmap_write_unlock(mm)
-        return False
-    yield from ptl_lock(mm)
-    mm.vma[va] = protection
-    change_pte(mm, va, protection)
-    ptl_unlock(mm)
+    mapped = mm.vma[va] is not None
+    if mapped:
+        mm.vma[va] = protection
+        yield from change_pte_range(mm, va, protection)
     mmap_write_unlock(mm)
-    return True
+    return mapped
 
 
-def change_pte(mm: Mm, va: str, protection: str) -> None:
-    """Write-protect, or upgrade where no fault is needed (``change_pte_range``)."""
+def change_pte_range(mm: Mm, va: str, protection: str) -> Steps:
+    """Write-protect the PTE, or upgrade it where no fault is needed."""
+    yield from ptl_lock(mm)
     pte = mm.pte[va]
-    page = vm_normal_page(mm, pte) if pte is not None else None
-    if pte is None or page is None:
-        return
-    if protection == "r":
-        mm.pte[va] = Pte(pte.pfn, writable=False)
+    page = vm_normal_page(mm, pte)
+    if page is not None and protection == "r":
+        mm.pte[va] = Pte(page.name, writable=False)
         if not obey(mm, "AE-CLR-1"):
             page.anon_exclusive = False
-    elif mm.model.may_upgrade(page) or not obey(mm, "AE-WP-1"):
-        mm.pte[va] = Pte(pte.pfn, writable=True)
+    elif page is not None and (mm.model.may_upgrade(page) or not obey(mm, "AE-WP-1")):
+        mm.pte[va] = Pte(page.name, writable=True)
+    ptl_unlock(mm)
+
+
+@sketch
+def may_upgrade(page: Page) -> bool:
+    """bit set"""
+    return page.anon_exclusive
+
+
+# %% [markdown]
+# ## Unmapping
+#
+# The PTE is cleared under its lock, the reference is dropped afterwards
+# (`mmu_gather`). The bit is left as it is. Whoever relied on the address has no
+# claim on it any more.
 
 
 # %%
 def munmap(mm: Mm, va: str) -> Steps:
-    """Remove the mapping (``zap_pte_range``), then drop its reference."""
+    """Remove the mapping of one address."""
     yield from mmap_write_lock(mm)
-    yield from zap_pte(mm, va)
-    mm.vma[va] = None
+    yield from zap_pte_range(mm, va)
     mmap_write_unlock(mm)
 
 
-def zap_pte(mm: Mm, va: str) -> Steps:
-    """Clear the PTE under its lock; the page is put after that."""
+def exit(mm: Mm) -> Steps:
+    """The process ends and all its mappings go (``exit_mmap``)."""
+    yield from mmap_write_lock(mm)
+    for va in mm.machine.names.vas:
+        yield from zap_pte_range(mm, va)
+    mm.state = "dead"
+    mmap_write_unlock(mm)
+
+
+def zap_pte_range(mm: Mm, va: str) -> Steps:
+    """Clear one PTE under its lock, then drop the mapping's reference."""
     yield from ptl_lock(mm)
-    pte = mm.pte[va]
-    page = vm_normal_page(mm, pte) if pte is not None else None
+    page = vm_normal_page(mm, mm.pte[va])
     mm.pte[va] = None
-    for ref in mm.machine.refs.values():
-        if ref.state != "free" and (ref.mm, ref.va) == (mm.name, va):
-            ref.protected = False
+    mm.vma[va] = None
+    for ref in references_through(mm, va):
+        ref.protected = False
     if page is not None:
-        remove_mapping(mm, page)
+        remove_mapping(page)
         mm.machine.cpu.hold = page.name
     ptl_unlock(mm)
     if page is not None:
@@ -227,110 +486,23 @@ def zap_pte(mm: Mm, va: str) -> Steps:
         put_page(page)
 
 
-def exit(mm: Mm) -> Steps:
-    """The process ends: all its mappings go (``exit_mmap``)."""
-    yield from mmap_write_lock(mm)
-    for va in mm.machine.names.vas:
-        yield from zap_pte(mm, va)
-        mm.vma[va] = None
-    mm.state = "dead"
-    mmap_write_unlock(mm)
-
+# %% [markdown]
+# ## Example
+#
+# A process writes for the first time. In the sketch the page has no bit: nobody
+# asked GUP. Write protection and a further write bring the page back without a
+# copy, because the mapping is its only reference.
 
 # %%
-@rule(
-    "AE-COW-1",
-    source=THE_SKETCH,
-    kernel=("mm/memory.c:do_wp_page",),
-    models=BIT_MODELS,
-)
-def exclusive_page_stays(step: Step) -> bool:
-    """A fault MUST NOT replace a page whose bit is set."""
-    return not any(
-        old is not None
-        and new is not None
-        and old.pfn != new.pfn
-        and old.pfn != ZERO_PAGE
-        and step.before.pages[old.pfn].anon_exclusive
-        for _, _, old, new in step.changes_pte()
-    )
+machine = Machine(Names(), sketch)
+A = machine.start("A")
+assert run(write(A, "x", 1))
+assert A.pte["x"] == Pte("p1", writable=True)
+assert not machine.pages["p1"].anon_exclusive
 
-
-@rule(
-    "AE-COW-2",
-    source="09854ba94c6a (5.9): mm: do_wp_page() simplification",
-    kernel=("mm/memory.c:wp_can_reuse_anon_folio",),
-    models=("page_count", *BIT_MODELS),
-)
-def reuse_needs_one_reference(step: Step) -> bool:
-    """A write fault MUST NOT make a page writable that another process maps or holds a reference to."""
-    return not any(
-        other_holders(step.before, mm, step.before.pages[new.pfn])
-        for mm, _, old, new in step.changes_pte()
-        if old is not None and new == Pte(old.pfn, True) and mm.mmap_lock > 0
-    )
-
-
-def reuses_clear_page(step: Step) -> bool:
-    return any(
-        old is not None
-        and new == Pte(old.pfn, True)
-        and mm.mmap_lock > 0
-        and not step.before.pages[old.pfn].anon_exclusive
-        for mm, _, old, new in step.changes_pte()
-    )
-
-
-def copies_page(step: Step) -> bool:
-    return any(
-        old is not None and new is not None and ZERO_PAGE != old.pfn != new.pfn
-        for _, _, old, new in step.changes_pte()
-    )
-
-
-@rule(
-    "AE-COW-3",
-    source=THE_SKETCH,
-    kernel=("mm/memory.c:wp_can_reuse_anon_folio",),
-    models=("page_count", *BIT_MODELS),
-    taken=reuses_clear_page,
-    declined=copies_page,
-)
-def last_reference_may_be_reused(step: Step) -> bool:
-    """A write fault MAY map the page writable, its bit being clear, if the mapping is its only reference."""
-    return reuse_needs_one_reference.holds(step)
-
-
-@rule(
-    "AE-COW-4",
-    source="mm/memory.c, v6.1",
-    kernel=("mm/memory.c:wp_page_copy",),
-    models=ALL_MODELS,
-)
-def copy_replaces_what_was_copied(step: Step) -> bool:
-    """A fault that copies MUST map the copy only if the PTE still is what it was when the fault began."""
-    return True
-
-
-@rule("AE-COW-5", source=THE_SKETCH, taken=copies_page, declined=copies_page)
-def copy_may_be_marked(step: Step) -> bool:
-    """A fault that copies a page on behalf of a GUP request MAY set the bit of the copy before it maps it."""
-    return True
-
-
-@rule("AE-UNS-1", source=THE_SKETCH, kernel=("mm/memory.c:do_wp_page",), models=BIT_MODELS)
-def unshare_copies(step: Step) -> bool:
-    """An unshare fault MUST copy a page whose bit is clear if the page has any reference besides the mapping."""
-    return True
-
-
-@rule("AE-WP-1", source="64fe24a3e05e (6.0)", kernel=("mm/mprotect.c:can_change_pte_writable",), models=ALL_MODELS)
-def upgrade_needs_the_bit(step: Step) -> bool:
-    """mprotect MUST NOT make the mapping of a page writable unless the bit of the page is set."""
-    return not any(
-        old is not None
-        and new == Pte(old.pfn, True)
-        and mm.mmap_lock == -1
-        and not step.before.pages[old.pfn].anon_exclusive
-        for mm, va, old, new in step.changes_pte()
-    )
+# %%
+run(mprotect(A, "x", "r"))
+run(mprotect(A, "x", "rw"))
+assert A.pte["x"] == Pte("p1", writable=False)
+assert run(write(A, "x", 2))
+assert (A.pte["x"], run(read(A, "x"))) == (Pte("p1", writable=True), 2)

@@ -52,35 +52,58 @@ class Step:
     def __init__(self, before: Machine, after: Machine, written: set[str]) -> None:
         self.before = before
         self.after = after
+        self.assign(written)
+
+    def assign(self, written: set[str]) -> None:
+        """Look at another step of the same machines."""
         self.written = written
+        self._memo: dict[str, list[Any]] = {}
+
+    def _once(self, name: str, compute: Callable[[], Iterator[Any]]) -> list[Any]:
+        # some thirty rules ask the same few questions of each step
+        if name not in self._memo:
+            self._memo[name] = list(compute())
+        return self._memo[name]
 
     def _wrote(self, record: str, field: str) -> bool:
         return f"{record}.{field}" in self.written
 
-    def sets_bit(self) -> Iterator[Page]:
+    def sets_bit(self) -> list[Page]:
         """Pages (as they were before) whose bit this step sets."""
+        return self._once("sets_bit", self._sets_bit)
+
+    def _sets_bit(self) -> Iterator[Page]:
         for name, page in self.before.pages.items():
             if self._wrote(name, "anon_exclusive"):
                 new = self.after.pages[name].anon_exclusive
                 if new and not page.anon_exclusive:
                     yield page
 
-    def clears_bit(self) -> Iterator[Page]:
+    def clears_bit(self) -> list[Page]:
         """Pages (as they were before) whose bit this step clears."""
+        return self._once("clears_bit", self._clears_bit)
+
+    def _clears_bit(self) -> Iterator[Page]:
         for name, page in self.before.pages.items():
             if self._wrote(name, "anon_exclusive"):
                 new = self.after.pages[name].anon_exclusive
                 if page.anon_exclusive and not new:
                     yield page
 
-    def frees(self) -> Iterator[Page]:
+    def frees(self) -> list[Page]:
         """Pages (as they are after) whose last reference this step drops."""
+        return self._once("frees", self._frees)
+
+    def _frees(self) -> Iterator[Page]:
         for name, page in self.after.pages.items():
             if self._wrote(name, "refcount") and page.refcount == 0:
                 yield page
 
-    def changes_pte(self) -> Iterator[tuple[Mm, str, Pte | None, Pte | None]]:
+    def changes_pte(self) -> list[tuple[Mm, str, Pte | None, Pte | None]]:
         """Each PTE that changes: process and address, old entry, new entry."""
+        return self._once("changes_pte", self._changes_pte)
+
+    def _changes_pte(self) -> Iterator[tuple[Mm, str, Pte | None, Pte | None]]:
         for name, mm in self.before.mms.items():
             for va in self.before.names.vas:
                 if f"{name}.pte[{va}]" in self.written:
@@ -88,28 +111,92 @@ class Step:
                     if old != new:
                         yield mm, va, old, new
 
-    def copies_into_child(self) -> Iterator[Mm]:
-        """Children (not yet live) that this step gives a copy of their own."""
+    def replaces(self) -> Iterator[tuple[Mm, Pte, Pte]]:
+        """Process, old and new entry where an anonymous page gives way to another."""
         for mm, _, old, new in self.changes_pte():
+            if old is not None and new is not None and old.pfn in self.before.pages:
+                if old.pfn != new.pfn:
+                    yield mm, old, new
+
+    def makes_writable(self) -> Iterator[tuple[Mm, Pte]]:
+        """Process and new entry where a page stays and becomes writable."""
+        for mm, _, old, new in self.changes_pte():
+            if old is not None and new is not None and old.pfn == new.pfn:
+                if new.writable:
+                    yield mm, new
+
+    def maps_new(self) -> Iterator[tuple[Mm, Pte]]:
+        """Process and entry where a fault maps a page that was free before."""
+        for mm, _, _, new in self.changes_pte():
+            if new is not None and mm.state == "live" and new.pfn in self.before.pages:
+                if self.before.pages[new.pfn].refcount == 0:
+                    yield mm, new
+
+    def maps_copy_over_nothing(self) -> Iterator[Mm]:
+        """Processes where the copy of a page is mapped and nothing was mapped."""
+        copying = any(
+            self._wrote(name, "hold") and cpu.hold is not None
+            for name, cpu in self.before.cpus.items()
+        )
+        for mm, _, old, new in self.changes_pte():
+            if copying and old is None and new is not None:
+                yield mm
+
+    def changes_protection(self, mm: Mm) -> bool:
+        """The step assigns the protection of a mapping: mprotect or munmap."""
+        return any(
+            f"{mm.name}.vma[{va}]" in self.written for va in mm.machine.names.vas
+        )
+
+    def copies_into_child(self) -> Iterator[tuple[Mm, str]]:
+        """Child and address where fork maps a copy."""
+        for mm, va, old, new in self.changes_pte():
             if old is None and new is not None and mm.state == "forking":
                 page = self.before.pages.get(new.pfn)
                 if page is not None and page.refcount == 0:
-                    yield mm
+                    yield mm, va
 
     def shares_with_child(self) -> Iterator[tuple[Mm, str, Page]]:
-        """Child, address and page (before) that fork maps into a child as it is."""
+        """Child, address and page (before) where fork maps the parent's page."""
         for mm, va, old, new in self.changes_pte():
             if old is None and new is not None and mm.state == "forking":
                 page = self.before.pages.get(new.pfn)
                 if page is not None and page.refcount > 0:
                     yield mm, va, page
 
-    def delivers(self) -> Iterator[Reference]:
+    def parent_of(self, child: Mm) -> Mm:
+        """The process (before) that forks `child`."""
+        return self.before.mms[str(child.parent)]
+
+    def forking(self) -> list[Mm]:
+        """Processes (before) that are being forked."""
+        return [
+            self.parent_of(child)
+            for child in self.before.mms.values()
+            if child.state == "forking"
+        ]
+
+    def delivers(self) -> list[Reference]:
         """References (after) that GUP returns in this step."""
+        return self._once("delivers", self._delivers)
+
+    def _delivers(self) -> Iterator[Reference]:
         for name, ref in self.after.refs.items():
             if self._wrote(name, "state") and ref.state == "live":
                 if self.before.refs[name].state != "live":
                     yield ref
+
+    def delivers_fast(self) -> Iterator[Reference]:
+        """References (after) that GUP-fast returns in this step."""
+        for ref in self.delivers():
+            if self.before.refs[ref.name].state == "pending":
+                yield ref
+
+    def delivers_slowly(self) -> Iterator[Reference]:
+        """References (after) that slow GUP returns in this step."""
+        for ref in self.delivers():
+            if self.before.refs[ref.name].state == "free":
+                yield ref
 
     def drops(self) -> Iterator[Reference]:
         """References (before) that their holder lets go in this step."""
@@ -293,9 +380,9 @@ def find(id: str) -> Rule:
     raise SpecificationError(f"no rule has the id {id!r}; the nearest is {near[0]}")
 
 
-def obey(mm: Mm, id: str) -> bool:
+def obey(record: Mm | Page, id: str) -> bool:
     """Whether this machine obeys the rule: false only while it is ablated."""
-    return id not in mm.machine.without
+    return id not in record.machine.without
 
 
 def may(mm: Mm, id: str) -> bool:

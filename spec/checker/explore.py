@@ -27,7 +27,7 @@ from spec.checker.program import (
     Verdict,
     Violation,
 )
-from spec.checker.steps import DONE, History, Location, Outcome, StepRun, Stepper, View
+from spec.checker.steps import DONE, History, Location, Outcome, Stepper, StepRun, View
 
 MULTIPLIERS = np.array(
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93,
@@ -53,12 +53,11 @@ class Progress:
         return self.states / self.seconds if self.seconds else 0.0
 
 
+ALL_ONES = (1 << 64) - 1
+
+
 class _Collision(Exception):
     """Two different rows have one hash; start over with another seed."""
-
-
-class _Regrow(Exception):
-    """A cell took more values than its bits can tell apart."""
 
 
 def _hash(rows: Words, seed: int) -> Words:
@@ -122,9 +121,7 @@ class _Table:
     def __call__(self, rows: Words, layout: Layout, seed: int) -> npt.NDArray[np.int64]:
         while True:
             if self.mask is None:
-                self.mask = np.array(
-                    layout.row_mask(sorted(self.support)), np.uint64
-                )
+                self.mask = np.array(layout.row_mask(sorted(self.support)), np.uint64)
             masked = rows & self.mask
             hashes = _hash(masked, seed)
             at = self._positions(hashes)
@@ -141,9 +138,7 @@ class _Table:
         at = np.searchsorted(self.hashes, hashes)
         return np.minimum(at, max(len(self.hashes) - 1, 0))
 
-    def _learn(
-        self, rows: Words, masked: Words, hashes: Words, layout: Layout
-    ) -> None:
+    def _learn(self, rows: Words, masked: Words, hashes: Words, layout: Layout) -> None:
         new, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
         if not np.array_equal(masked[first][inverse], masked):
             raise _Collision
@@ -222,9 +217,8 @@ class Exploration:
         self.commands: list[_Command] = []
         self.questions: list[tuple[Any, ...]] = []
         self.evaluations = 0
-        self.properties = [
-            (p, _Table(self._property(p))) for p in program.states
-        ]
+        self.properties = [(p, _Table(self._property(p))) for p in program.states]
+        self._forget()
 
     # -- from Python steps to numbers -------------------------------------------------
 
@@ -291,6 +285,8 @@ class Exploration:
                 self._forget()
 
     def _forget(self) -> None:
+        self.keeps: list[list[int]] = []
+        self.sets: list[list[int]] = []
         for _, table in self.properties:
             table.forget()
         for thread in self.threads:
@@ -383,9 +379,7 @@ class Exploration:
 
     def _expand(
         self, frontier: Words
-    ) -> tuple[
-        Words, npt.NDArray[np.int64], npt.NDArray[np.int64], list[Violation]
-    ]:
+    ) -> tuple[Words, npt.NDArray[np.int64], npt.NDArray[np.int64], list[Violation]]:
         """All successors of a level that are new, and the violations on the way."""
         parents, commands, stuck = self._moves(frontier)
         self._regrow_if_needed()
@@ -481,16 +475,19 @@ class Exploration:
         self._forget()
 
     def _assignments(self) -> tuple[Words, Words]:
-        masks, bits = [], []
-        everything = (1 << 64) - 1
-        for command in self.commands:
+        """What to keep and what to set in a row, for every command known by now."""
+        known = len(self.keeps)
+        for command in self.commands[known:]:
             values = {
                 key: self.codes[key].number(value)
                 for key, value in command.outcome.writes.items()
             } | {self.threads[command.thread].key: command.location}
-            masks.append([everything ^ m for m in self.layout.row_mask(list(values))])
-            bits.append(self.layout.row_bits(values))
-        return np.array(masks, np.uint64), np.array(bits, np.uint64)
+            self.keeps.append([~m & ALL_ONES for m in self.layout.row_mask(values)])
+            self.sets.append(self.layout.row_bits(values))
+        if known < len(self.keeps):
+            self.keep_rows = np.array(self.keeps, np.uint64)
+            self.set_rows = np.array(self.sets, np.uint64)
+        return self.keep_rows, self.set_rows
 
     def _new(self, rows: Words) -> npt.NDArray[np.int64]:
         """Positions of the rows that are neither visited nor repeated."""
@@ -526,9 +523,7 @@ class Exploration:
             position = int(parents[position])
             level -= 1
         row = self.levels[0][position].tolist()
-        initial = {
-            key: self.layout.value(row, key) for key in self.program.initial[0]
-        }
+        initial = {key: self.layout.value(row, key) for key in self.program.initial[0]}
         trace = Trace(initial, ())
         for number in reversed(path):
             step = self._trace_step(number, trace)

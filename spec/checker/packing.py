@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +55,9 @@ class Layout:
         spare: further bits for cells whose values are not all known.
     """
 
-    def __init__(self, keys: Sequence[str], codes: dict[str, Codes], spare: int) -> None:
+    def __init__(
+        self, keys: Sequence[str], codes: dict[str, Codes], spare: int
+    ) -> None:
         self.codes = codes
         self.places: dict[str, Place] = {}
         used: list[int] = []
@@ -73,7 +75,7 @@ class Layout:
         """Whether all values of the cell known by now have room."""
         return self.codes[key].bits <= self.places[key].bits
 
-    def row_mask(self, keys: Sequence[str]) -> list[int]:
+    def row_mask(self, keys: Iterable[str]) -> list[int]:
         """One mask a word, with the bits of the given cells set."""
         masks = [0] * self.words
         for key in keys:

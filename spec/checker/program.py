@@ -128,3 +128,26 @@ class Verdict:
     def holds(self) -> bool:
         """Everything was explored and nothing was violated."""
         return self.complete and not self.violations
+
+    def and_then(self, other: Verdict) -> Verdict:
+        """The verdict on two explorations, one after the other."""
+        return Verdict(
+            states=self.states + other.states,
+            transitions=self.transitions + other.transitions,
+            depth=max(self.depth, other.depth),
+            complete=self.complete and other.complete,
+            violations=self.violations + other.violations,
+            watched=earliest(self.watched, other.watched),
+            witnesses=earliest(self.witnesses, other.witnesses),
+            evaluations=self.evaluations + other.evaluations,
+            seconds=self.seconds + other.seconds,
+            interrupted=self.interrupted or other.interrupted,
+        )
+
+
+def earliest(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Both mappings; where a name is in both, the smaller depth."""
+    merged = dict(one)
+    for name, depth in other.items():
+        merged[name] = min(depth, merged.get(name, depth))
+    return merged

@@ -16,7 +16,7 @@ from functools import cache
 from types import CodeType, GeneratorType
 from typing import Any
 
-from spec.cells import Broken, Cells, Record
+from spec.cells import Broken, Record
 from spec.checker.program import Program, Thread, rest
 
 Reads = tuple[Any, ...]
@@ -169,9 +169,7 @@ class Stepper:
         """Where the thread stands before its first step."""
         generator = self.thread(self.store)
         wait = next(generator)
-        return Outcome(
-            {}, (), (), (), (), _location(generator), (), wait is rest, ()
-        )
+        return Outcome({}, (), (), (), (), _location(generator), (), wait is rest, ())
 
     def step(
         self,
@@ -260,13 +258,14 @@ class Stepper:
         before = View(source, store.reads)
         after = View(source, store.reads, store.written)
         written = set(store.written)
-        failed = [
-            p for p in self.program.steps if not p.holds(before, after, written)
-        ]
+        failed = [p for p in self.program.steps if not p.holds(before, after, written)]
         return Outcome(
             writes=dict(store.written),
             choices=tuple(store.choices),
-            broken=(*([raised] if raised else []), *(p.id for p in failed if p.enforced)),
+            broken=(
+                *([raised] if raised else []),
+                *(p.id for p in failed if p.enforced),
+            ),
             watched=tuple(p.id for p in failed if not p.enforced),
             witnesses=tuple(
                 name
@@ -304,8 +303,11 @@ def _location(generator: Generator[Any, None, Any]) -> Location:
             (
                 suspended.__qualname__,
                 frame.f_lasti,
-                tuple((name, freeze(frame.f_locals[name])) for name in alive
-                      if name in frame.f_locals),
+                tuple(
+                    (name, freeze(frame.f_locals[name]))
+                    for name in alive
+                    if name in frame.f_locals
+                ),
             )
         )
     return tuple(parts)
@@ -314,12 +316,13 @@ def _location(generator: Generator[Any, None, Any]) -> Location:
 def freeze(value: Any) -> Hashable:
     """A hashable description of a local variable.
 
-    Records count by their names: what they hold is in the store.
+    Records count by their names: what they hold is in the store. A generator that
+    waits to be continued counts by its own location.
     """
     if isinstance(value, Record):
         return ("record", value.name)
     if isinstance(value, GeneratorType):
-        return ("generator", value.__qualname__)
+        return ("generator", _location(value))
     if is_dataclass(value) and not isinstance(value, type):
         return (
             type(value).__name__,

@@ -1,0 +1,138 @@
+"""What breaks when a rule is not obeyed.
+
+A MUST or MUST NOT rule is removed from the operations. The removal has to take
+effect: some step must violate the removed rule. Then a guarantee has to break, or
+the rule says why none does. A MAY rule is not removed: a step that uses the
+permission and one that does not must both be reachable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from spec.bounds import BOUNDS, Section, find_model, program
+from spec.checker.explore import Progress, explore
+from spec.checker.program import Verdict, Violation
+from spec.rules import BIT_MODELS, Rule, find, load
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What the removal of one rule showed.
+
+    Attributes:
+        rule: the id.
+        model: the model whose operations were run.
+        bounds: the smallest named bounds that show it.
+        took_effect: depth of the first step that violates the removed rule.
+        violation: the guarantee that broke, with the shortest trace.
+        witnesses: for MAY, depth of the first step that uses the permission
+            (``taken``) and of the first that does not (``declined``).
+        reason: why nothing broke, in the rule's words.
+        seconds: time to the verdict.
+    """
+
+    rule: str
+    model: str
+    bounds: str
+    took_effect: int | None = None
+    violation: Violation | None = None
+    witnesses: Mapping[str, int] = field(default_factory=dict)
+    reason: str = ""
+    seconds: float = 0.0
+
+    @property
+    def as_documented(self) -> bool:
+        """The rule is shown to be needed, or it survives as it says."""
+        if find(self.rule).modal == "MAY":
+            return set(self.witnesses) == {"taken", "declined"}
+        return self.took_effect is not None and (
+            (self.violation is not None) != bool(self.reason)
+        )
+
+
+def checkable(rule: Rule) -> bool:
+    """Guarantees and assumptions are not ablated: operations do not obey them."""
+    return rule.topic not in ("INV", "ASM")
+
+
+def sound_models(rule: Rule) -> list[str]:
+    """The rule's models that have no broken guarantee to begin with."""
+    return [model for model in rule.models if model in BIT_MODELS]
+
+
+def ablate(
+    id: str, report: Callable[[Progress], None] = lambda progress: None
+) -> Ablation:
+    """Remove one rule, on the smallest bounds that show what breaks.
+
+    The rule's models that keep all guarantees are tried in turn, and the sections of `small` before those of
+    `standard`.
+
+    Raises:
+        SpecificationError: there is no such rule.
+    """
+    rule = find(id)
+    if rule.modal == "MAY":
+        return _witnesses(rule, report)
+    seconds = 0.0
+    effect: int | None = None
+    for model in sound_models(rule):
+        for bounds in ("small", "standard"):
+            for section in BOUNDS[bounds].sections:
+                verdict = _explore(section, model, rule, report)
+                seconds += verdict.seconds
+                effect = verdict.watched.get(id, effect)
+                broken = [v for v in verdict.violations if v.property != id]
+                if broken and id in verdict.watched:
+                    return Ablation(
+                        id, model, bounds, effect, broken[0], seconds=seconds
+                    )
+    return Ablation(
+        id,
+        sound_models(rule)[0],
+        "standard",
+        effect,
+        reason=rule.survives,
+        seconds=seconds,
+    )
+
+
+def _explore(
+    section: Section, model: str, rule: Rule, report: Callable[[Progress], None]
+) -> Verdict:
+    return explore(program(section, find_model(model), frozenset({rule.id})), report)
+
+
+def _witnesses(rule: Rule, report: Callable[[Progress], None]) -> Ablation:
+    wanted = {"taken", "declined"}
+    found: dict[str, int] = {}
+    seconds = 0.0
+    for bounds in ("small", "standard"):
+        for section in BOUNDS[bounds].sections:
+            verdict = explore(
+                program(section, find_model(sound_models(rule)[0])), report
+            )
+            seconds += verdict.seconds
+            for name in wanted:
+                if f"{rule.id} {name}" in verdict.witnesses:
+                    found.setdefault(name, verdict.witnesses[f"{rule.id} {name}"])
+            if set(found) == wanted:
+                return Ablation(
+                    rule.id,
+                    sound_models(rule)[0],
+                    bounds,
+                    witnesses=found,
+                    seconds=seconds,
+                )
+    return Ablation(
+        rule.id, sound_models(rule)[0], "standard", witnesses=found, seconds=seconds
+    )
+
+
+def ablate_all(
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> dict[str, Ablation]:
+    """`ablate` for every rule that operations obey."""
+    return {id: ablate(id, report) for id, rule in load().items() if checkable(rule)}

@@ -1,0 +1,258 @@
+"""The command line: ``anon-exclusive`` and ``python -m spec``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.console import Console
+
+from spec.ablation import Ablation, ablate, checkable
+from spec.bounds import BOUNDS, check, find_bounds, find_model
+from spec.cells import SpecificationError
+from spec.checker.explore import Progress
+from spec.checker.program import Verdict, Violation
+from spec.kernel.commands import kernel
+from spec.litmus.commands import litmus, run
+from spec.publish.citations import cite as citation
+from spec.publish.traces import as_dict, render
+from spec.rules import find, load
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="anon-exclusive")
+def main() -> None:
+    """The exclusive anonymous page, as a specification that can be run.
+
+    Exit status: 0 all holds, 1 a violation was found, 2 wrong use.
+    """
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Ticker:
+    """A line on standard error that says how far an exploration is."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+
+    def __call__(self, progress: Progress) -> None:
+        """Rewrite the line, if somebody can see it."""
+        if self.console.is_terminal:
+            self.console.print(
+                f"{progress.states:,} states, {progress.rate:,.0f}/s, frontier "
+                f"{progress.frontier:,}, depth {progress.depth}, "
+                f"{progress.seconds:.1f} s   ",
+                end="\r",
+            )
+
+
+def or_exit_2[T](call: Callable[[], T]) -> T:
+    """The result of `call`; a user's mistake ends the program with one sentence."""
+    try:
+        return call()
+    except SpecificationError as mistake:
+        click.echo(f"Error: {mistake}", err=True)
+        sys.exit(2)
+
+
+@main.command("check")
+@click.option("--model", default="sketch", show_default=True, help="A model's name.")
+@click.option("--bounds", default="small", show_default=True, help=", ".join(BOUNDS))
+@click.option("--without", multiple=True, metavar="RULE", help="Do not obey RULE.")
+@as_json
+def check_command(
+    model: str, bounds: str, without: tuple[str, ...], as_json: bool
+) -> None:
+    """Explore every interleaving and judge rules and guarantees."""
+
+    def explore() -> Verdict:
+        find_model(model)
+        find_bounds(bounds)
+        for id in without:
+            removable(id, model)
+        return check(bounds, model, [id.upper() for id in without], Ticker())
+
+    verdict = or_exit_2(explore)
+    if as_json:
+        click.echo(json.dumps(verdict_dict(verdict, model, bounds, without), indent=2))
+    else:
+        print_verdict(verdict, model, bounds, without)
+    sys.exit(0 if verdict.holds else 1)
+
+
+def removable(id: str, model: str) -> None:
+    """Raise unless `id` is a rule that the operations of `model` obey."""
+    rule = find(id.upper())
+    if not checkable(rule):
+        raise SpecificationError(
+            f"{rule.id} is no rule that operations obey; give the id of a rule, "
+            f"for instance AE-FORK-2"
+        )
+    if model not in rule.models:
+        raise SpecificationError(
+            f"{rule.id} is no rule of the model {model!r}; "
+            f"it is one of {', '.join(rule.models)}"
+        )
+
+
+def verdict_dict(
+    verdict: Verdict, model: str, bounds: str, without: tuple[str, ...]
+) -> dict[str, Any]:
+    """A verdict for machines."""
+    broken = {violation.property for violation in verdict.violations}
+    judged = [
+        r for r in load().values() if model in r.models and r.over != "assumption"
+    ]
+    return {
+        "model": model,
+        "bounds": bounds,
+        "without": list(without),
+        "holds": verdict.holds,
+        "complete": verdict.complete,
+        "interrupted": verdict.interrupted,
+        "states": verdict.states,
+        "transitions": verdict.transitions,
+        "depth": verdict.depth,
+        "seconds": round(verdict.seconds, 3),
+        "guarantees": {
+            r.id: "violated"
+            if r.id in broken
+            else ("holds" if verdict.complete else "not decided")
+            for r in judged
+            if r.topic == "INV"
+        },
+        "took_effect": dict(verdict.watched),
+        "violations": [
+            {
+                "property": v.property,
+                "why": v.why,
+                "depth": v.depth,
+                "trace": as_dict(v),
+            }
+            for v in first_of_each(verdict)
+        ],
+    }
+
+
+def first_of_each(verdict: Verdict) -> list[Violation]:
+    """One violation of each property that was violated."""
+    return list({v.property: v for v in reversed(verdict.violations)}.values())
+
+
+def print_verdict(
+    verdict: Verdict, model: str, bounds: str, without: tuple[str, ...]
+) -> None:
+    """A verdict for people: the counts, and the shortest trace if there is one."""
+    removed = f" without {', '.join(without)}" if without else ""
+    click.echo(f"model {model}, bounds {bounds}{removed}")
+    click.echo(
+        f"{verdict.states:,} states, {verdict.transitions:,} transitions, "
+        f"depth {verdict.depth}, {verdict.seconds:.1f} s"
+    )
+    for id in without:
+        depth = verdict.watched.get(id.upper())
+        effect = f"takes effect at step {depth}" if depth else "took no effect"
+        click.echo(f"the removal of {id.upper()} {effect}")
+    if verdict.violations:
+        shortest = min(verdict.violations, key=lambda v: v.depth)
+        click.echo(f"VIOLATED: {shortest.property}, after {shortest.depth} steps\n")
+        click.echo(render(shortest))
+    elif verdict.complete:
+        click.echo("All guarantees hold; every explored step keeps the rules.")
+    else:
+        click.echo("Interrupted; nothing was violated so far.")
+
+
+@main.command("ablate")
+@click.argument("rules", nargs=-1, metavar="[RULE]...")
+@as_json
+def ablate_command(rules: tuple[str, ...], as_json: bool) -> None:
+    """Remove rules one at a time and say what breaks (by default all)."""
+    known = or_exit_2(lambda: [find(id).id for id in rules])
+    wanted = known or [r.id for r in load().values() if checkable(r)]
+    results = []
+    for id in wanted:
+        result = or_exit_2(lambda id=id: ablate(id, Ticker()))  # type: ignore[misc]
+        results.append(result)
+        if not as_json:
+            click.echo(ablation_line(result))
+    if as_json:
+        click.echo(json.dumps([ablation_dict(r) for r in results], indent=2))
+    sys.exit(0 if all(r.as_documented for r in results) else 1)
+
+
+def ablation_line(result: Ablation) -> str:
+    """One line for a terminal."""
+    rule = find(result.rule)
+    where = f"{result.model}, {result.bounds}"
+    if result.witnesses:
+        seen = ", ".join(
+            f"{k} at step {v}" for k, v in sorted(result.witnesses.items())
+        )
+        return f"{result.rule:10} {rule.modal:8} {seen} ({where})"
+    if result.violation is not None:
+        return (
+            f"{result.rule:10} {rule.modal:8} breaks {result.violation.property} "
+            f"in {result.violation.depth} steps ({where})"
+        )
+    why = result.reason or "no reason is documented"
+    return f"{result.rule:10} {rule.modal:8} breaks nothing: {why}"
+
+
+def ablation_dict(result: Ablation) -> dict[str, Any]:
+    """The same for machines."""
+    return {
+        "rule": result.rule,
+        "model": result.model,
+        "bounds": result.bounds,
+        "took_effect": result.took_effect,
+        "breaks": result.violation.property if result.violation else None,
+        "depth": result.violation.depth if result.violation else None,
+        "witnesses": dict(result.witnesses),
+        "reason": result.reason,
+        "as_documented": result.as_documented,
+    }
+
+
+@main.command("rules")
+@as_json
+def rules_command(as_json: bool) -> None:
+    """List all rules, guarantees and assumptions."""
+    rules = list(load().values())
+    if as_json:
+        fields = ("id", "rev", "checksum", "modal", "sentence", "source", "chapter")
+        click.echo(
+            json.dumps(
+                [
+                    {f: getattr(r, f) for f in fields}
+                    | {"kernel": r.kernel, "models": r.models}
+                    for r in rules
+                ],
+                indent=2,
+            )
+        )
+        return
+    for rule in rules:
+        click.echo(f"{rule.id:10} {rule.sentence}")
+
+
+@main.command("cite")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@as_json
+def cite_command(ids: tuple[str, ...], as_json: bool) -> None:
+    """Print rules as text for an e-mail."""
+    rules = or_exit_2(lambda: [find(id) for id in ids])
+    if as_json:
+        click.echo(json.dumps({rule.id: citation(rule) for rule in rules}, indent=2))
+    else:
+        click.echo("\n\n".join(citation(rule) for rule in rules))
+
+
+main.add_command(run)
+main.add_command(litmus)
+main.add_command(kernel)
