@@ -1,6 +1,9 @@
 // What the theme leaves undone for keyboards and screen readers, and copy buttons.
 (() => {
-  const SCROLLING = ".ae-table, .ae-trace, .ae-trace pre, .nb-output pre, .nb-html, .nb-svg, .md-typeset__scrollwrap";
+  const SCROLLING = [
+    ".ae-picture", ".ae-table", ".ae-trace", ".ae-trace pre", ".md-typeset__scrollwrap",
+    ".nb-html", ".nb-output pre", ".nb-svg",
+  ].join();
 
   // The theme names the toolbar of each code block alike; axe wants them told apart.
   const nameToolbars = (root) =>
