@@ -240,9 +240,9 @@ def _cells(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["compare", "no-such-test"], "'no-such-test' is neither a file nor"),
+        (["compare", "no-such-test"], "is called 'no-such-test'; the nearest is"),
         (["compare", "--model", "upsteam"], "nearest is 'upstream'"),
-        (["observe", "no-such-test"], "'no-such-test' is neither a file nor"),
+        (["observe", "no-such-test"], "is called 'no-such-test'; the nearest is"),
     ],
 )
 def test_wrong_use_is_one_sentence(arguments: list[str], sentence: str) -> None:

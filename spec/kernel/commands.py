@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import click
 
-from spec.bit import Model
-from spec.bounds import find_model
 from spec.cells import SpecificationError
 from spec.kernel.compare import AGREES, DIFFERS, NOT_EXPRESSIBLE, Comparison, compare
 from spec.kernel.observe import Kernel, KernelError, Run, place, this_machine
 from spec.kernel.programs import NotExpressible
-from spec.litmus.parser import LitmusError, read
+from spec.litmus.commands import ModelName, WrongUse
+from spec.litmus.files import catalogue, find
+from spec.litmus.parser import LitmusError
 from spec.litmus.program import Test
 from spec.models import MODELS
 
 WIDTH = 72
-SUFFIX = ".litmus"
 LEGEND = "pN page, E bit set, . bit clear, number: mapcount, - nothing mapped"
-
-
-class WrongUse(click.ClickException):
-    """One sentence; exit code 2."""
-
-    exit_code = 2
 
 
 @click.group()
@@ -71,6 +61,7 @@ def observe(tests: tuple[str, ...], as_json: bool) -> None:
 @_arguments
 @click.option(
     "--model",
+    type=ModelName(),
     default="upstream",
     show_default=True,
     help=f"One of {', '.join(MODELS)}.",
@@ -81,8 +72,7 @@ def compare_command(tests: tuple[str, ...], as_json: bool, model: str) -> None:
     Without an argument, the whole catalogue. Exit code 1 if some test differs, 2 if
     nothing could be compared.
     """
-    chosen = model_named(model)
-    verdicts = [v for _, v in _each(tests, lambda t, k: compare(t, chosen, k))]
+    verdicts = [v for _, v in _each(tests, lambda t, k: compare(t, MODELS[model], k))]
     if as_json:
         _print_json({"model": model, "tests": [asdict(v) for v in verdicts]})
     else:
@@ -116,52 +106,16 @@ def _each[T](
         raise WrongUse(f"this kernel cannot be driven: {error}") from None
 
 
-# -- input ------------------------------------------------------------------------
-
-
 def load(names: Sequence[str]) -> list[Test]:
     """The tests with these file names or catalogue names; by default all of them.
 
     Raises:
         WrongUse: there is no such test, or it cannot be read.
     """
-    catalogue = _catalogue()
     try:
-        return [read(_path(name, catalogue)) for name in names or catalogue]
-    except LitmusError as error:
-        raise WrongUse(str(error)) from None
-
-
-def _catalogue() -> dict[str, Path]:
-    folder = Path(str(files("spec.litmus"))) / "catalogue"
-    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
-
-
-def _path(name: str, catalogue: dict[str, Path]) -> Path:
-    if name in catalogue:
-        return catalogue[name]
-    if Path(name).is_file():
-        return Path(name)
-    raise WrongUse(
-        f"{name!r} is neither a file nor in the catalogue{_nearest(name, catalogue)}"
-    )
-
-
-def model_named(name: str) -> Model:
-    """The model that is called `name`.
-
-    Raises:
-        WrongUse: there is none; names the nearest.
-    """
-    try:
-        return find_model(name)
-    except SpecificationError as mistake:
+        return [find(name) for name in names or catalogue()]
+    except (LitmusError, SpecificationError) as mistake:
         raise WrongUse(str(mistake)) from None
-
-
-def _nearest(name: str, choices: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.0)
-    return f"; the nearest is {near[0]!r}" if near else ""
 
 
 # -- output -----------------------------------------------------------------------
@@ -183,7 +137,8 @@ def table(test: Test, run: Run) -> str:
         for shown in run.lines
     ]
     final = {place(*at): f"= {value}" for at, value in run.final}
-    columns = list(dict.fromkeys(name for row in facts for name in row))
+    known = dict.fromkeys(name for row in facts for name in row)
+    columns = sorted(known, key=lambda name: name in test.references)
     text = [["", *columns]]
     text += [
         [row, *(shown.get(name, "") for name in columns)]
