@@ -67,7 +67,8 @@ def ablate(
 ) -> Ablation:
     """Remove one rule, on the smallest bounds that show what breaks.
 
-    The rule's models that keep all guarantees are tried in turn, and the sections of `small` before those of
+    The rule's models that keep all guarantees are tried in turn, and the sections
+    of `small` before those of
     `standard`.
 
     Raises:

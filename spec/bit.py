@@ -144,9 +144,15 @@ sketch = Sketch()
 # questions recur: who maps a page, and who else could see what is written to it.
 
 # %%
-SKETCH = "Hildenbrand, 2021-12-19, Re: [PATCH v1 06/11] mm: support GUP-triggered unsharing via FAULT_FLAG_UNSHARE (!hugetlb)"  # noqa: E501
+SKETCH = (
+    "Hildenbrand, 2021-12-19, Re: [PATCH v1 06/11] mm: support GUP-triggered "
+    "unsharing via FAULT_FLAG_UNSHARE (!hugetlb)"
+)
 REFINED = "Hildenbrand, 2021-12-21, same thread, in reply to Gunthorpe"
-PROTOCOL = "6c287605fd56 (5.19), mm: remember exclusively mapped anonymous pages with PG_anon_exclusive"  # noqa: E501
+PROTOCOL = (
+    "6c287605fd56 (5.19), mm: remember exclusively mapped anonymous pages with "
+    "PG_anon_exclusive"
+)
 
 
 def mappings(machine: Machine, page: Page) -> Iterator[tuple[Mm, Pte]]:

@@ -60,8 +60,7 @@ def transient(mm: Mm, va: str) -> Steps:
 def put(machine: Machine, ref: str) -> Steps:
     """The holder of a reference lets go."""
     gup.put(machine.mms[str(machine.refs[ref].mm)], machine.refs[ref])
-    return
-    yield
+    yield from ()
 
 
 # -- clients ---------------------------------------------------------------------------
@@ -180,7 +179,7 @@ class Bounds:
             for theirs in section.menus[i + 1 :]
             for a in mine
             for b in theirs
-            for pair in [tuple(sorted((kind(a), kind(b))))]
+            for pair in [(min(kind(a), kind(b)), max(kind(a), kind(b)))]
         }
 
     def describe(self) -> dict[str, str]:
@@ -330,12 +329,17 @@ SMALL = (
 )
 STANDARD = (
     section(
-        ("A", "fork; munmap"), ("AB", "gup ro pin fast; put"), ("B", "write; transient")
+        ("A", "gup ro pin; mprotect r; transient"),
+        ("A", "gup rw get fast-only; mprotect rw; read"),
+        ("A", "read; write; put; transient; munmap; exit"),
     ),
     section(
-        ("A", "fork; munmap; write"),
-        ("AB", "gup rw pin fast; put; read"),
-        ("AB", "write; fork"),
+        ("A", "gup ro get fast-only; gup rw get fast"),
+        ("A", "gup ro get fast; gup rw pin fast-only"),
+        ("A", "gup rw pin; put"),
+    ),
+    section(
+        ("A", "fork; munmap"), ("AB", "gup ro pin fast; put"), ("B", "write; transient")
     ),
     section(
         ("A", "fork; write"),
@@ -348,19 +352,14 @@ STANDARD = (
         ("AB", "gup ro get fast; transient; fork; put; read"),
     ),
     section(
-        ("A", "fork; mprotect r; write"),
+        ("A", "fork; mprotect r"),
         ("A", "gup rw pin fast"),
-        ("AB", "write; transient; mprotect rw"),
+        ("A", "write; transient; mprotect rw"),
     ),
     section(
-        ("A", "gup ro pin; mprotect r; transient"),
-        ("A", "gup rw get fast-only; mprotect rw; read"),
-        ("A", "read; put; transient; munmap; exit"),
-    ),
-    section(
-        ("A", "gup ro get fast-only; gup rw get fast"),
-        ("A", "gup ro get fast; gup rw pin fast-only"),
-        ("A", "gup rw pin; put"),
+        ("A", "fork; munmap; write"),
+        ("AB", "gup rw pin fast; put; read"),
+        ("AB", "write; fork"),
     ),
 )
 BOUNDS = {

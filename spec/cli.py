@@ -18,7 +18,7 @@ from spec.checker.program import Verdict, Violation
 from spec.kernel.commands import kernel
 from spec.litmus.commands import litmus, run
 from spec.publish.citations import cite as citation
-from spec.publish.traces import as_dict, render
+from spec.publish.traces import as_dict, violation_text
 from spec.rules import find, load
 
 
@@ -161,7 +161,7 @@ def print_verdict(
     if verdict.violations:
         shortest = min(verdict.violations, key=lambda v: v.depth)
         click.echo(f"VIOLATED: {shortest.property}, after {shortest.depth} steps\n")
-        click.echo(render(shortest))
+        click.echo(violation_text(shortest))
     elif verdict.complete:
         click.echo("All guarantees hold; every explored step keeps the rules.")
     else:

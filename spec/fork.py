@@ -218,7 +218,8 @@ def parent_is_write_protected(step: Step) -> bool:
 # %%
 @rule(
     "AE-FORK-6",
-    source="57efa1fe5957 (5.11), mm/gup: prevent gup_fast from racing with COW during fork",
+    source="57efa1fe5957 (5.11), mm/gup: prevent gup_fast from racing with COW "
+    "during fork",
     kernel=("mm/memory.c:copy_page_range",),
     models=("sketch", "page_count", "always", "upstream"),
 )
@@ -240,7 +241,8 @@ def sequence_count_is_odd(step: Step) -> bool:
 # %%
 @rule(
     "AE-FORK-7",
-    source="70e806e4e645 (5.9), mm: Do early cow for pinned pages during fork() for ptes",
+    source="70e806e4e645 (5.9), mm: Do early cow for pinned pages during fork() "
+    "for ptes",
     kernel=("mm/memory.c:copy_present_page",),
     models=("sketch", "page_count", "always", "upstream"),
 )
@@ -261,7 +263,7 @@ def parent_keeps_its_page(step: Step) -> bool:
     "AE-FORK-8",
     source=f"70e806e4e645 (5.9); {PROTOCOL}",
     kernel=("include/linux/rmap.h:folio_try_dup_anon_rmap_pte",),
-    models=("upstream", "always", "page_count"),
+    models=("upstream", "always"),
 )
 def pinned_page_is_not_shared(step: Step) -> bool:
     """fork MUST NOT share a page that is pinned."""

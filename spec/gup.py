@@ -32,7 +32,7 @@ from spec.memory import (
     try_get_page,
     vm_normal_page,
 )
-from spec.rules import ALL_MODELS, BIT_MODELS, Step, obey, rule
+from spec.rules import BIT_MODELS, Step, obey, rule
 
 # %% [markdown]
 # ## Slow GUP
@@ -346,7 +346,7 @@ def fast_gup_returns_exclusive_pages(step: Step) -> bool:
     "AE-FAST-3",
     source="mm/gup.c:gup_fast_pte_range, v6.1",
     kernel=("mm/gup.c:gup_fast_pte_range",),
-    models=ALL_MODELS,
+    models=BIT_MODELS,
 )
 def fast_gup_rechecks_the_pte(step: Step) -> bool:
     """GUP-fast MUST NOT return a page that the address did not map after the
@@ -374,7 +374,8 @@ def maps(ref: Reference) -> tuple[Pte, Pte]:
 # %%
 @rule(
     "AE-FAST-4",
-    source="57efa1fe5957 (5.11), mm/gup: prevent gup_fast from racing with COW during fork",
+    source="57efa1fe5957 (5.11), mm/gup: prevent gup_fast from racing with COW "
+    "during fork",
     kernel=("mm/gup.c:gup_fast",),
     models=("sketch", "page_count", "always", "upstream"),
 )

@@ -230,7 +230,7 @@ class Machine:
 
 # %%
 Wait = Callable[[], bool]
-Steps = Generator[Wait | None, None, Any]
+Steps = Generator[Any, None, Any]
 
 
 def run(operation: Steps) -> Any:

@@ -114,23 +114,35 @@ class Step:
     def replaces(self) -> Iterator[tuple[Mm, Pte, Pte]]:
         """Process, old and new entry where an anonymous page gives way to another."""
         for mm, _, old, new in self.changes_pte():
-            if old is not None and new is not None and old.pfn in self.before.pages:
-                if old.pfn != new.pfn:
-                    yield mm, old, new
+            if (
+                old is not None
+                and new is not None
+                and old.pfn in self.before.pages
+                and old.pfn != new.pfn
+            ):
+                yield mm, old, new
 
     def makes_writable(self) -> Iterator[tuple[Mm, Pte]]:
         """Process and new entry where a page stays and becomes writable."""
         for mm, _, old, new in self.changes_pte():
-            if old is not None and new is not None and old.pfn == new.pfn:
-                if new.writable:
-                    yield mm, new
+            if (
+                old is not None
+                and new is not None
+                and old.pfn == new.pfn
+                and new.writable
+            ):
+                yield mm, new
 
     def maps_new(self) -> Iterator[tuple[Mm, Pte]]:
         """Process and entry where a fault maps a page that was free before."""
         for mm, _, _, new in self.changes_pte():
-            if new is not None and mm.state == "live" and new.pfn in self.before.pages:
-                if self.before.pages[new.pfn].refcount == 0:
-                    yield mm, new
+            if (
+                new is not None
+                and mm.state == "live"
+                and new.pfn in self.before.pages
+                and self.before.pages[new.pfn].refcount == 0
+            ):
+                yield mm, new
 
     def maps_copy_over_nothing(self) -> Iterator[Mm]:
         """Processes where the copy of a page is mapped and nothing was mapped."""
@@ -182,9 +194,12 @@ class Step:
 
     def _delivers(self) -> Iterator[Reference]:
         for name, ref in self.after.refs.items():
-            if self._wrote(name, "state") and ref.state == "live":
-                if self.before.refs[name].state != "live":
-                    yield ref
+            if (
+                self._wrote(name, "state")
+                and ref.state == "live"
+                and self.before.refs[name].state != "live"
+            ):
+                yield ref
 
     def delivers_fast(self) -> Iterator[Reference]:
         """References (after) that GUP-fast returns in this step."""
@@ -201,9 +216,12 @@ class Step:
     def drops(self) -> Iterator[Reference]:
         """References (before) that their holder lets go in this step."""
         for name, ref in self.before.refs.items():
-            if self._wrote(name, "state") and ref.state == "live":
-                if self.after.refs[name].state == "free":
-                    yield ref
+            if (
+                self._wrote(name, "state")
+                and ref.state == "live"
+                and self.after.refs[name].state == "free"
+            ):
+                yield ref
 
 
 Predicate = Callable[[Any], bool]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,7 +100,7 @@ class Violation:
     why: str
     trace: Trace
 
-    @property
+    @builtins.property
     def depth(self) -> int:
         """Number of steps to the violation."""
         return len(self.trace.steps)

@@ -298,6 +298,7 @@ def _location(generator: Generator[Any, None, Any]) -> Location:
     parts = []
     for suspended in _chain(generator):
         frame = suspended.gi_frame
+        assert frame is not None, "a suspended generator has a frame"
         alive = live_locals(frame.f_code, frame.f_lasti)
         parts.append(
             (
@@ -346,7 +347,7 @@ def live_locals(code: CodeType, lasti: int) -> tuple[str, ...]:
     index = {instruction.offset: i for i, instruction in enumerate(instructions)}
     handlers = [
         (index.get(e.start, 0), index.get(e.end, len(instructions)), index[e.target])
-        for e in dis.Bytecode(code).exception_entries
+        for e in dis.Bytecode(code).exception_entries  # type: ignore[attr-defined]
     ]
     alive: list[frozenset[str]] = [frozenset()] * len(instructions)
     changed = True
@@ -379,9 +380,9 @@ def _successors(
     if instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
         yield index[instruction.argval]
     ends = ("RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE")
-    if name not in ends and not name.startswith(("JUMP_FORWARD", "JUMP_BACKWARD")):
-        if i + 1 < len(instructions):
-            yield i + 1
+    jumps_away = name.startswith(("JUMP_FORWARD", "JUMP_BACKWARD"))
+    if name not in ends and not jumps_away and i + 1 < len(instructions):
+        yield i + 1
     for start, end, target in handlers:
         if start <= i < end:
             yield target

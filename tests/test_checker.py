@@ -1,0 +1,167 @@
+"""The checker: two engines, pinned counts, and that it finds what is broken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spec.bounds import BOUNDS, check, find_model, program
+from spec.cells import PlainCells
+from spec.checker.explore import Exploration, explore
+from spec.checker.program import Program, StateProperty, StepProperty, Verdict
+from spec.checker.search import search
+
+COUNTS = json.loads((Path(__file__).parent / "counts.json").read_text())
+SOUND = ("sketch", "always", "upstream")
+
+
+def counts(verdict: Verdict) -> dict[str, int]:
+    return {
+        "states": verdict.states,
+        "transitions": verdict.transitions,
+        "depth": verdict.depth,
+    }
+
+
+@pytest.fixture(scope="session")
+def standard() -> dict[str, Verdict]:
+    return {model: check("standard", model) for model in SOUND}
+
+
+@pytest.mark.parametrize("model", SOUND)
+def test_small_counts_are_as_pinned(model):
+    verdict = check("small", model)
+    assert verdict.holds
+    assert counts(verdict) == COUNTS["small"][model]
+
+
+@pytest.mark.parametrize("model", SOUND)
+def test_the_reference_search_counts_the_same(model):
+    total = Verdict(0, 0, 0, complete=True)
+    for section in BOUNDS["small"].sections:
+        total = total.and_then(search(program(section, find_model(model))))
+    assert total.holds
+    assert counts(total) == COUNTS["small"][model]
+
+
+@pytest.mark.parametrize("model", SOUND)
+def test_standard_holds_and_counts_are_as_pinned(standard, model):
+    assert standard[model].holds
+    assert counts(standard[model]) == COUNTS["standard"][model]
+
+
+def test_the_lemma_is_seen_to_be_unstable(standard):
+    assert "count rises under the lock" in standard["sketch"].witnesses
+
+
+@pytest.mark.parametrize(
+    ("model", "guarantee"), [("mapcount", "AE-INV-1"), ("page_count", "AE-INV-2")]
+)
+def test_models_of_the_past_fail_as_they_did(model, guarantee):
+    verdict = check("standard", model)
+    assert guarantee in {violation.property for violation in verdict.violations}
+
+
+def test_every_pair_of_operations_meets_in_standard():
+    met, of = (
+        BOUNDS["standard"].describe()["pairs of operations that meet"].split(" of ")
+    )
+    assert met == of
+
+
+def counter(limit: int):
+    """A thread that adds one to the cell ``n`` in two steps, `limit` times."""
+
+    def thread(cells):
+        yield
+        for _ in range(limit):
+            value = cells.read("n")
+            yield
+            cells.write("n", value + 1)
+            yield
+
+    return thread
+
+
+def race(limit: int, **properties) -> Program:
+    return Program(
+        [{"n": 0}], {"one": counter(limit), "two": counter(limit)}, **properties
+    )
+
+
+def test_engines_agree_on_a_race_that_loses_an_update():
+    below = StateProperty("below", lambda cells: cells.read("n") <= 4)
+    fast, slow = explore(race(2, states=[below])), search(race(2, states=[below]))
+    assert counts(fast) == counts(slow)
+    assert fast.holds and slow.holds
+
+
+def test_the_shortest_trace_is_found_and_replays():
+    two = StateProperty("two", lambda cells: cells.read("n") < 2)
+    found = explore(race(1, states=[two])).violations[0]
+    assert found.depth == search(race(1, states=[two])).violations[0].depth
+    *_, last = found.trace.states()
+    assert last["n"] == 2
+
+
+def test_a_broken_step_is_reported_with_the_step_that_breaks_it():
+    grows = StepProperty(
+        "grows",
+        lambda before, after, written: (
+            "n" not in written or after.read("n") > before.read("n")
+        ),
+    )
+    verdict = explore(race(2, steps=[grows]))
+    assert verdict.violations[0].trace.steps[-1].broken == ("grows",)
+
+
+def test_deadlock_is_found():
+    def waits(own: str, other: str):
+        def thread(cells):
+            yield
+            cells.write(own, True)
+            yield
+            yield lambda: not cells.read(other)
+
+        return thread
+
+    verdict = explore(
+        Program(
+            [{"a": False, "b": False}], {"x": waits("a", "b"), "y": waits("b", "a")}
+        )
+    )
+    assert [violation.property for violation in verdict.violations] == ["deadlock"]
+
+
+def test_many_values_outgrow_the_first_layout():
+    verdict = explore(race(40))
+    assert counts(verdict) == counts(search(race(40)))
+
+
+def test_a_hash_collision_starts_over_and_loses_nothing(monkeypatch):
+    from spec.checker import explore as engine
+
+    real = engine._hash
+    monkeypatch.setattr(
+        engine,
+        "_hash",
+        lambda rows, seed: rows[:, 0] % 3 if seed == 1 else real(rows, seed),
+    )
+    assert counts(explore(race(3))) == counts(search(race(3)))
+
+
+def test_an_interrupt_keeps_what_was_found():
+    def stop(progress):
+        raise KeyboardInterrupt
+
+    verdict = Exploration(race(3), stop).run()
+    assert verdict.interrupted
+    assert not verdict.complete
+    assert verdict.states > 0
+
+
+def test_plain_cells_ask_the_chooser():
+    cells = PlainCells({}, lambda question, options: options[-1])
+    assert cells.choose("which", ("this", "that")) == "that"
