@@ -91,7 +91,7 @@ def receive(channel: socket.socket, name: str, word: str) -> dict[str, Any]:
 
 
 class Reference:
-    """A reference as its holder sees it; `page` is what was mapped when it was taken."""
+    """A reference as its holder sees it; `page` was mapped when it was taken."""
 
     def __init__(self) -> None:
         self.how = ""
