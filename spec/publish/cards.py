@@ -67,7 +67,7 @@ def _without(rule: Rule, store: Store | None) -> str:
             for name, depth in ablation.witnesses.items()
         )
         return _entry("Witnesses", said)
-    reason = html.escape(ablation.reason or rule.survives)
+    reason = html.escape(ablation.reason or rule.survives or "it is not known why")
     return _entry("Without it", f"no guarantee breaks: {reason}{effect}")
 
 

@@ -115,4 +115,4 @@ def cite(rule: Rule, store: Store | None = None) -> str:
         *(_field("Without", removed) if removed else []),
         link_line(rule),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)

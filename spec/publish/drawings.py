@@ -57,10 +57,11 @@ class Drawing:
     """
 
     title: str
-    text: str
+    text: str = ""
     description: str = ""
     height: int = 0
     root: ET.Element = field(init=False)
+    said: ET.Element = field(init=False)
 
     def __post_init__(self) -> None:
         self.root = ET.Element(
@@ -76,10 +77,11 @@ class Drawing:
             },
         )
         ET.SubElement(self.root, "title").text = self.title
-        ET.SubElement(self.root, "desc").text = self.description or self.text
+        self.said = ET.SubElement(self.root, "desc")
 
     def svg(self) -> str:
         """The picture as an SVG element, fit to stand in an HTML page."""
+        self.said.text = self.description or self.text
         self.root.set("viewBox", f"0 0 {WIDTH} {self.height}")
         self.root.set("width", str(WIDTH))
         return ET.tostring(self.root, encoding="unicode")

@@ -1,13 +1,467 @@
-"""Pages that are generated, and marks in pages that are written by hand.
+"""Pages that are generated, and rule cards and links in pages written by hand.
 
-The site's hook calls both functions on every build. This is the empty form: nothing
-is generated, and every page is taken as it is.
+The site's hook calls `generated_pages` and then `expand` on every build. Each number
+on a page comes from the store of computed verdicts.
 """
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from spec import bounds, fault, fork, gup, models, rules
+from spec.bit import Foll, Model
+from spec.cells import SpecificationError
+from spec.checker.program import Verdict
+from spec.litmus.files import catalogue
+from spec.litmus.parser import read
+from spec.memory import Machine, Names, run
+from spec.publish import cards, citations, drawings, traces, verdicts
+from spec.publish.tables import code, number, table
+from spec.rules import Rule
+
+RULES = "reference/rules.md"
+LITMUS = "reference/litmus.md"
+MODELS = "reference/models.md"
+BOUNDS = "reference/bounds.md"
+ABLATION = "reference/ablation.md"
+
+_FENCE = re.compile(r"^\s*(`{3,}|~{3,})")
+_HEADING = re.compile(r"^#{1,6}\s")
+_RULE_HEADING = re.compile(rf"^(#{{1,6}})\s+({rules.ID.pattern})\s*(\{{.*\}})?\s*$")
+_MENTION = re.compile(
+    rf"""
+    <(pre|svg|code|a)\b.*?</\1> | <!--.*?--> | <[^>\n]+>    # HTML
+    | (?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)            # inline code
+    | !?\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\]|:.*?$)            # links and their targets
+    | (?<![\w-])(?P<id>{rules.ID.pattern})(?![\w-])
+    """,
+    re.X | re.S | re.M,
+)
+
+
+# -- addresses -------------------------------------------------------------------------
+
+
+def chapter_uri(rule: Rule) -> str:
+    """The source address of the chapter that defines the rule."""
+    return f"spec/{rule.chapter}.py"
+
+
+def source_link(target: str, uri: str) -> str:
+    """The link from the page `uri` to the page `target`, both as source addresses.
+
+    >>> source_link("spec/fork.py", "reference/rules.md")
+    '../spec/fork.py'
+    """
+    return posixpath.relpath(target, posixpath.dirname(uri) or ".")
+
+
+def built_link(target: str, uri: str) -> str:
+    """The same between the pages as they are built, for links in HTML.
+
+    >>> built_link("reference/litmus.md", "spec/fork.py")
+    '../../reference/litmus/'
+    >>> built_link("reference/litmus.md", "index.md")
+    'reference/litmus/'
+    """
+
+    def folder(page: str) -> str:
+        path = PurePosixPath(page)
+        return str(path.parent if path.stem == "index" else path.with_suffix(""))
+
+    return posixpath.relpath(folder(target), folder(uri)) + "/"
+
+
+def rule_link(rule: Rule, uri: str) -> str:
+    """A Markdown link on the page `uri` to the heading of the rule."""
+    target = chapter_uri(rule)
+    page = "" if target == uri else source_link(target, uri)
+    return f"[{rule.id}]({page}#{rule.id})"
+
+
+def _title(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _topics(registry: dict[str, Rule]) -> Iterator[tuple[str, list[Rule]]]:
+    """Each topic that has rules: what it is about, and its rules by number."""
+    for topic, about in rules.TOPICS.items():
+        found = [rule for rule in registry.values() if rule.topic == topic]
+        if found:
+            yield about, sorted(found, key=lambda rule: rule.number)
+
+
+# -- the site --------------------------------------------------------------------------
+
+
+@dataclass
+class Site:
+    """Everything that pages are made of.
+
+    Args:
+        store: the computed verdicts.
+        registry: the rules by id.
+    """
+
+    store: verdicts.Store
+    registry: dict[str, Rule] = field(default_factory=rules.load)
+
+    def find(self, id: str, uri: str) -> Rule:
+        """The rule that the page `uri` mentions; raises SpecificationError if none."""
+        if id not in self.registry:
+            near = difflib.get_close_matches(id, self.registry, n=1, cutoff=0.0)
+            raise SpecificationError(
+                f"{uri} mentions {id}, which is no rule; the nearest is {near[0]}"
+            )
+        return self.registry[id]
+
+    # -- marks in pages ---------------------------------------------------------------
+
+    def expand(self, markdown: str, uri: str) -> str:
+        """The page with a card below each rule's heading, and mentions linked.
+
+        Raises:
+            SpecificationError: an id is unknown, a heading stands in the wrong
+                chapter or twice, or a rule of this chapter has no heading.
+        """
+        for mark, put in _MARKS.items():
+            if mark in markdown:
+                markdown = markdown.replace(mark, put())
+        headed: list[str] = []
+        pieces = []
+        for is_prose, piece in _pieces(markdown):
+            if heading := _RULE_HEADING.match(piece):
+                headed.append(heading[2])
+                pieces.append(self._headed(heading, uri))
+            else:
+                pieces.append(self._linked(piece, uri) if is_prose else piece)
+        self._check_headings(headed, uri)
+        return "".join(pieces)
+
+    def _headed(self, heading: re.Match[str], uri: str) -> str:
+        rule = self.find(heading[2], uri)
+        if chapter_uri(rule) != uri:
+            raise SpecificationError(
+                f"{uri} has a heading {rule.id}, but {chapter_uri(rule)} defines it"
+            )
+        card = cards.rule_card(rule, self.store, self._tests_of(rule, uri))
+        return f"{heading[1]} {rule.id} {{#{rule.id}}}\n\n{card}\n\n"
+
+    def _tests_of(self, rule: Rule, uri: str) -> tuple[tuple[str, str], ...]:
+        """The litmus tests that name the rule, with their addresses."""
+        page = built_link(LITMUS, uri)
+        return tuple(
+            (name, f"{page}#{name}")
+            for name, path in catalogue().items()
+            if re.search(rf"{rule.id}(?!\d)", path.read_text(encoding="utf-8"))
+        )
+
+    def _linked(self, prose: str, uri: str) -> str:
+        def link(found: re.Match[str]) -> str:
+            return (
+                rule_link(self.find(found["id"], uri), uri) if found["id"] else found[0]
+            )
+
+        return _MENTION.sub(link, prose)
+
+    def _check_headings(self, headed: list[str], uri: str) -> None:
+        twice = next((id for id in headed if headed.count(id) > 1), None)
+        if twice:
+            raise SpecificationError(f"{uri} has two headings {twice}")
+        for rule in self.registry.values():
+            if chapter_uri(rule) == uri and rule.id not in headed:
+                raise SpecificationError(
+                    f"{uri} defines {rule.id} but has no heading ### {rule.id}"
+                )
+
+    # -- generated pages --------------------------------------------------------------
+
+    def generated(self) -> dict[str, str]:
+        """All generated pages: source address to Markdown."""
+        return {
+            RULES: self.rules_page(),
+            LITMUS: self.litmus_page(),
+            MODELS: self.models_page(),
+            BOUNDS: self.bounds_page(),
+            ABLATION: self.ablation_page(),
+        }
+
+    def _without(self, rule: Rule, uri: str) -> str:
+        """What breaks without the rule, in a few words, linked to the trace."""
+        ablation = self.store.ablated(rule.id)
+        if ablation is None:
+            return ""
+        if ablation.violation is not None:
+            said = f"{ablation.violation.property}, {ablation.violation.depth} steps"
+        else:
+            said = "two witnesses" if ablation.witnesses else "survives"
+        page = "" if uri == ABLATION else source_link(ABLATION, uri)
+        return f"[{said}]({page}#without-{rule.id})"
+
+    def rules_page(self) -> str:
+        """The rule index: guarantees and assumptions are among the topics."""
+        lines = [
+            "# Rules",
+            "",
+            f"The specification has {len(self.registry)} citable statements. Each id "
+            "leads to the rule's card: its source, its evidence, the trace that shows "
+            "what breaks without it, and a citation to copy. Removing a rule to see "
+            f"what breaks is called [ablation]({source_link(ABLATION, RULES)}).",
+        ]
+        for about, members in _topics(self.registry):
+            rows = [
+                (
+                    rule_link(rule, RULES),
+                    "withdrawn" if rule.withdrawn else rule.modal,
+                    rule.sentence,
+                    ", ".join(rule.models),
+                    self._without(rule, RULES),
+                )
+                for rule in members
+            ]
+            header = ("Id", "Word", "Sentence", "Kept by", "Without it")
+            lines += ["", f"## {_title(about)}", "", table(header, rows)]
+        return "\n".join(lines) + "\n"
+
+    def litmus_page(self) -> str:
+        """Each test of the catalogue as text, and the verdict of each model."""
+        tests = {name: read(path) for name, path in catalogue().items()}
+        outcomes = self.store.litmus()
+        rows = []
+        sections: list[str] = []
+        for name, test in tests.items():
+            found = [_verdict(outcomes[name][model]) for model in models.MODELS]
+            rows.append((f"[{name}](#{name})", *found))
+            stated = {e.model: e.verdict for e in test.expectations}
+            wrong = {m: v for m, v in outcomes[name].items() if stated.get(m, v) != v}
+            sections += ["", f"## {name} {{#{name}}}", ""]
+            sections += ["``` { .text }", str(test).rstrip(), "```"]
+            for model, verdict in wrong.items():
+                sections += ["", f"The file expects another verdict of `{model}`: "]
+                sections[-1] += f"it is {_verdict(verdict)}."
+        return "\n".join(
+            [
+                "# Litmus tests",
+                "",
+                f"{len(tests)} programs and the verdict of each model on each, over "
+                "all interleavings and all permissions. "
+                "`anon-exclusive litmus NAME --verbose` shows an outcome.",
+                "",
+                table(["Test", *models.MODELS], rows),
+                *sections,
+                "",
+            ]
+        )
+
+    def models_page(self) -> str:
+        """Every decision with the answer of each model, and what each promises."""
+        names, all_models = list(models.MODELS), list(models.MODELS.values())
+        decisions = [
+            (decision, *(answers.get(name, "") for name in names))
+            for decision, answers in models.decision_table()
+        ]
+        promises = [
+            (
+                f"`FOLL_{'PIN' if pin else 'GET'}`, {'R/W' if write else 'R/O'}",
+                *(_promise(model, Foll(write=write, pin=pin)) for model in all_models),
+            )
+            for pin in (False, True)
+            for write in (False, True)
+        ]
+        return "\n".join(
+            [
+                "# Models",
+                "",
+                "A model answers these decisions and nothing else. The operations "
+                "are the same for all.",
+                "",
+                "## Decisions",
+                "",
+                table(["Decision", *names], decisions),
+                "",
+                "## Promises",
+                "",
+                "A reference is *protected* if the model promises that its address "
+                "keeps the page while the reference lives. Where a model promises "
+                "nothing, a wrong COW is no violation of that model.",
+                "",
+                table(["Reference", *names], promises),
+                "",
+            ]
+        )
+
+    def bounds_page(self) -> str:
+        """What each bound contains, and what its exploration met for each model."""
+        lines = [
+            "# Bounds",
+            "",
+            "An exploration visits every interleaving within its bounds. It says "
+            "nothing about larger machines.",
+        ]
+        for name, made in bounds.BOUNDS.items():
+            contents = [(_title(key), said) for key, said in made.describe().items()]
+            lines += ["", f"## {_title(name)} {{#{name}}}", ""]
+            lines += [table(("Contains", ""), contents), ""]
+            rows = [
+                _counts(model, verdict)
+                for model in models.MODELS
+                if (verdict := self.store.checked(name, model)) is not None
+            ]
+            header = ("Model", "States", "Transitions", "Depth", "Result")
+            lines.append(
+                table(header, rows)
+                if rows
+                else "The site is built without this exploration; it takes too long. "
+                f"`anon-exclusive check --bounds {name}` runs it."
+            )
+        return "\n".join(lines) + "\n"
+
+    def ablation_page(self) -> str:
+        """Rules against guarantees, with the depth of the first break; the traces."""
+        kept = [
+            (rule, ablation)
+            for rule in self.registry.values()
+            if (ablation := self.store.ablated(rule.id)) is not None
+        ]
+        broken = sorted({a.violation.property for _, a in kept if a.violation})
+        rows = []
+        sections: list[str] = []
+        for rule, ablation in kept:
+            found = ablation.violation
+            depths = [
+                f"[{found.depth}](#without-{rule.id})"
+                if found and found.property == id
+                else ""
+                for id in broken
+            ]
+            effect = "" if ablation.took_effect is None else ablation.took_effect
+            rows.append((rule_link(rule, ABLATION), rule.modal, effect, *depths))
+            said = citations.without(rule, self.store)
+            sections += [
+                "",
+                f"## Without {rule.id} {{#without-{rule.id}}}",
+                "",
+                rule.sentence,
+                "",
+                f"{_title(said)}.",
+            ]
+            if found:
+                text = traces.violation_text(found)
+                sections += ["", "``` { .text .ae-trace }", text.rstrip(), "```"]
+        header = ("Rule", "Word", "Takes effect", *broken)
+        return "\n".join(
+            [
+                "# Ablation",
+                "",
+                "Each rule in turn is removed from the model that keeps it. A number "
+                "is the length of the shortest trace to a broken guarantee; it leads "
+                "to that trace. An exploration ends at the first guarantee that "
+                "breaks, so a row has one number. *Takes effect* is the first step "
+                "that does what the removed rule forbids.",
+                "",
+                table(header, rows),
+                *sections,
+                "",
+            ]
+        )
+
+
+def _promise(model: Model, foll: Foll) -> str:
+    """What a model promises to a reference taken with these flags."""
+    if not model.protects(foll):
+        return "not protected"
+    ref = Machine(Names(refs=("r",))).refs["r"]
+    ref.pin, ref.write = foll.pin, foll.write
+    across = model.protects_across_fork(ref)
+    return "protected, also across fork" if across else "protected until fork"
+
+
+def _verdict(word: str) -> str:
+    return f'<span class="v-{word}">{word}</span>'
+
+
+def _counts(model: str, verdict: Verdict) -> tuple[str, ...]:
+    if verdict.holds:
+        result = "all guarantees hold"
+    else:
+        first = verdict.violations[0]
+        result = f"{first.property} breaks in {first.depth} steps"
+    counts = (verdict.states, verdict.transitions, verdict.depth)
+    return (code(model), *map(number, counts), result)
+
+
+def _pieces(markdown: str) -> Iterator[tuple[bool, str]]:
+    """The page cut into pieces: prose to look for ids in, or not (code, headings)."""
+    prose: list[str] = []
+    fence = ""
+    for line in markdown.splitlines(keepends=True):
+        mark = _FENCE.match(line)
+        inside = bool(fence)
+        if mark and not fence:
+            fence, inside = mark[1], True
+        elif mark and mark[1].startswith(fence) and line.strip() == mark[1]:
+            fence = ""
+        if inside or _HEADING.match(line):
+            if prose:
+                yield True, "".join(prose)
+                prose = []
+            yield False, line
+        else:
+            prose.append(line)
+    if prose:
+        yield True, "".join(prose)
+
+
+# -- marks -----------------------------------------------------------------------------
+
+
+def _topics_table() -> str:
+    """What each topic of an id is about."""
+    rows = [(code(topic), about) for topic, about in rules.TOPICS.items()]
+    return table(("Topic", "About"), rows)
+
+
+def _fork_picture() -> str:
+    """A process takes a reference and forks: both states, from the operations."""
+    machine = Machine(Names(refs=("r",)), models.MODELS["sketch"])
+    parent, child = machine.start("A"), machine.mms["B"]
+    run(fault.write(parent, "x"))
+    run(gup.get_user_pages(parent, "x", machine.refs["r"], Foll(pin=True)))
+    before = traces.describe(machine)
+    picture = drawings.Drawing("fork() copies a page to which a reference is held")
+    picture.caption("A has taken the reference r: the page is exclusive")
+    picture.row(drawings.boxes(machine))
+    run(fork.fork(parent, child))
+    picture.caption("A forks B: the child gets a copy, A and r keep the page")
+    picture.row(drawings.boxes(machine))
+    said = ["Before:", *before, "After:", *traces.describe(machine)]
+    picture.text = "\n".join(said)
+    return f'<div class="ae-picture">{picture.svg()}</div>'
+
+
+_MARKS = {
+    "<!-- picture: fork -->": _fork_picture,
+    "<!-- topics -->": _topics_table,
+}
+
+
+# -- what the hook calls ---------------------------------------------------------------
+
+_site: list[Site] = []
 
 
 def generated_pages() -> dict[str, str]:
-    """The generated pages: source address (`reference/rules.md`) to Markdown."""
-    return {}
+    """The generated pages: source address (`reference/rules.md`) to Markdown.
+
+    Computes what is missing in the store of verdicts, which takes its time once.
+    """
+    _site[:] = [Site(verdicts.fill())]
+    return _site[0].generated()
 
 
 def expand(markdown: str, src_uri: str) -> str:
@@ -16,4 +470,6 @@ def expand(markdown: str, src_uri: str) -> str:
     Called on every page, generated ones included, before MkDocs renders it and checks
     its links. Code cells are in it as fenced blocks; what they put out is not.
     """
-    return markdown
+    if not _site:
+        _site.append(Site(verdicts.Store()))
+    return _site[0].expand(markdown, src_uri)

@@ -136,7 +136,8 @@ def operation(step: TraceStep) -> str | None:
 
 def function(step: TraceStep) -> str:
     """The innermost function that the step runs; empty if that is the client's."""
-    return step.functions[-1] if len(step.functions) > 1 else ""
+    innermost = step.functions[-1] if step.functions else ""
+    return "" if innermost == "client" else innermost
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def _words(step: TraceStep, before: Machine, after: Machine) -> _Words:
         elif field == "protected":
             if old and after.refs[record].state != "free":
                 words.does.append(f"{record} is no longer protected")
-        elif field not in _SILENT:
+        elif field and field not in _SILENT:
             words.does.append(f"{key} {old} -> {new}")
     return words
 
@@ -400,7 +401,7 @@ def text(trace: Trace, broken: str = "", why: str = "") -> str:
         lines += ["", *_paragraph("Then", describe(machine_of(last)))]
     if broken:
         lines += ["", *verdict_lines(broken, why)]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def violation_text(violation: Violation) -> str:

@@ -1,8 +1,8 @@
 """Computed verdicts, kept under build/verdicts until the specification changes.
 
-The name of each file holds a fingerprint of the code that decides (all of `spec` but
-what only publishes, and the rest of comments and prose), so that nothing stale is ever
-read. Pages, cards and `anon-exclusive ablate` share the store.
+The name of each file holds a fingerprint of the code that decides, so that nothing
+stale is ever read; comments, docstrings and what only publishes do not count. Pages,
+cards and the command line share the store.
 """
 
 from __future__ import annotations
@@ -32,24 +32,39 @@ TOO_LARGE = "large"
 """The bound that no page waits for."""
 
 _DECIDES = {".py", ".lark", ".litmus", ".json"}
-_ONLY_SHOWS = ("publish", "kernel", "cli.py", "__main__.py")
+_ONLY_SHOWS = {"publish", "kernel", "cli.py", "__main__.py"}
 _CLASS = "class"
 
 
-def fingerprint(sources: Path = SOURCES) -> str:
-    """16 hex digits that change with the code below `sources`, not with its comments.
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return tree
+
+
+def fingerprint(sources: Path = SOURCES, besides: Iterable[str] = ()) -> str:
+    """16 hex digits that change with the code below `sources`, not with its prose.
 
     The version of Python counts as well, and so does this module.
+
+    Args:
+        sources: the folder of the specification.
+        besides: files and folders right in it that decide nothing here.
     """
     digest = hashlib.sha256(sys.version.encode())
-    for path in sorted({*sources.rglob("*"), Path(__file__)}):
-        inside = path.relative_to(sources).parts if path != Path(__file__) else ()
-        if path.suffix not in _DECIDES or (inside and inside[0] in _ONLY_SHOWS):
-            continue
+    aside = _ONLY_SHOWS.union(besides)
+    files = [
+        path
+        for path in sorted(sources.rglob("*"))
+        if path.suffix in _DECIDES and path.relative_to(sources).parts[0] not in aside
+    ]
+    for path in (*files, Path(__file__)):
         content = path.read_text(encoding="utf-8")
         if path.suffix == ".py":
-            content = ast.dump(ast.parse(content, str(path)))
-        digest.update(f"{'/'.join(inside)}\0{len(content)}\0{content}".encode())
+            content = ast.dump(_without_docstrings(ast.parse(content, str(path))))
+        digest.update(f"{path.name}\0{len(content)}\0{content}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -95,12 +110,18 @@ class Store:
         say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
     ) -> None:
         self.folder = folder
-        self.key = fingerprint(sources)
+        self.sources = sources
+        self.keys = self._keys_now()
         self.say = say
         self._read: dict[str, Any] = {}
 
+    def _keys_now(self) -> dict[str, str]:
+        exploring = fingerprint(self.sources, besides=["litmus"])
+        running = fingerprint(self.sources)
+        return {"check": exploring, "ablate": exploring, "litmus": running}
+
     def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.{self.key}.json"
+        return self.folder / f"{name}.{self.keys[name.partition('.')[0]]}.json"
 
     def read(self, name: str) -> Any:
         """What is kept under `name`; `None` if nothing is."""
@@ -126,7 +147,9 @@ class Store:
             began = time.monotonic()
             found = compute()
             self.say(f"verdicts: {name}: {time.monotonic() - began:.1f} s")
-            if not getattr(found, "interrupted", False):
+            # What was imported before a change would be kept as if it came after.
+            changed = self._keys_now() != self.keys
+            if not changed and not getattr(found, "interrupted", False):
                 self.write(name, found)
         return found
 
@@ -158,6 +181,25 @@ class Store:
         found: Ablation = self.get(f"ablate.{rule}", lambda: ablation.ablate(rule))
         return found
 
+    def litmus(self) -> dict[str, dict[str, str]]:
+        """The verdict of each litmus test of the catalogue, by test and model."""
+        from spec.litmus.files import catalogue
+        from spec.litmus.parser import read
+        from spec.litmus.run import run
+        from spec.models import MODELS
+
+        def compute() -> dict[str, dict[str, str]]:
+            tests = {name: read(path) for name, path in catalogue().items()}
+            return {
+                name: {
+                    model.name: run(test, model).verdict for model in MODELS.values()
+                }
+                for name, test in tests.items()
+            }
+
+        found: dict[str, dict[str, str]] = self.get("litmus", compute)
+        return found
+
 
 # -- filling the store -----------------------------------------------------------------
 
@@ -165,7 +207,8 @@ Job = tuple[str, ...]
 
 
 def jobs() -> list[Job]:
-    """Everything that pages show: each model within each bound, each rule removed."""
+    """All that pages show: models within bounds, rules removed, litmus tests."""
+    from spec.ablation import checkable
     from spec.bounds import BOUNDS
     from spec.models import MODELS
     from spec.rules import load
@@ -175,10 +218,10 @@ def jobs() -> list[Job]:
     removals: list[Job] = [
         ("ablate", rule.id)
         for rule in load().values()
-        if rule.over == "step" and rule.modal and not rule.withdrawn
+        if checkable(rule) and not rule.withdrawn
     ]
     # What takes longest begins first.
-    return [*reversed(checks), *removals]
+    return [*reversed(checks), *removals, ("litmus",)]
 
 
 def missing(store: Store, wanted: Iterable[Job]) -> list[Job]:
@@ -186,10 +229,11 @@ def missing(store: Store, wanted: Iterable[Job]) -> list[Job]:
     return [job for job in wanted if store.read(".".join(job)) is None]
 
 
-def _do(folder: Path, sources: Path, job: Job) -> str:
+def _do(folder: Path, sources: Path, keys: dict[str, str], job: Job) -> str:
     """Do one job, in a process of its own; returns the line that it says."""
     lines: list[str] = []
     store = Store(folder, sources, lines.append)
+    store.keys = keys
     getattr(store, job[0])(*job[1:])
     return "\n".join(lines)
 
@@ -205,7 +249,7 @@ def fill(folder: Path = FOLDER, sources: Path = SOURCES) -> Store:
         store.say(f"verdicts: {len(todo)} to compute")
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(len(todo), os.cpu_count() or 1) or 1, fresh) as pool:
-        running = [pool.submit(_do, folder, sources, job) for job in todo]
+        running = [pool.submit(_do, folder, sources, store.keys, job) for job in todo]
         try:
             for i, done in enumerate(as_completed(running), 1):
                 store.say(f"{done.result()} ({i} of {len(todo)})")
