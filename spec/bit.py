@@ -10,11 +10,13 @@
 # **upstream**. They agree on what the bit means and differ in who sets it and in
 # what `fork()` looks at:
 #
-# | | the sketch | upstream |
-# | --- | --- | --- |
-# | set by | whoever asks GUP, and by copies made for GUP | every fault that maps a page for one process |
-# | `fork()` of a page whose bit is set | shares if the mapping is the only reference, else copies | copies if the page may be pinned, else shares |
-# | protects | every reference that GUP returned | pins; `FOLL_WRITE` until the process forks |
+# - **Set by**: in the sketch, whoever asks GUP, and copies made for GUP; upstream,
+#   every fault that maps a page for one process.
+# - **`fork()` of a page whose bit is set**: in the sketch it is shared if the
+#   mapping is its only reference, else copied; upstream it is copied if it may be
+#   pinned, else shared.
+# - **Protected**: in the sketch, every reference that GUP returned; upstream, pins,
+#   and `FOLL_WRITE` references until the process forks.
 #
 # ## What a caller asks for
 

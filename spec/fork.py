@@ -99,6 +99,10 @@ def copy_present_page(mm: Mm, child: Mm, va: str, page: Page) -> None:
 
 
 # %% [markdown]
+# Linux skips the page table of a mapping that never had an anonymous page
+# (`vma_needs_copy()`), and the child maps the zeropage at its next read. The model
+# copies the zeropage's entry; nothing in this specification depends on which.
+#
 # ## Rules
 #
 # ### AE-FORK-1 {#AE-FORK-1}

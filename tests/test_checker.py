@@ -95,7 +95,8 @@ def test_engines_agree_on_a_race_that_loses_an_update():
     below = StateProperty("below", lambda cells: cells.read("n") <= 4)
     fast, slow = explore(race(2, states=[below])), search(race(2, states=[below]))
     assert counts(fast) == counts(slow)
-    assert fast.holds and slow.holds
+    assert fast.holds
+    assert slow.holds
 
 
 def test_the_shortest_trace_is_found_and_replays():

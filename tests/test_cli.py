@@ -23,7 +23,8 @@ def test_check_says_that_all_holds():
 def test_check_as_json():
     result = call("check", "--model", "upstream", "--json")
     found = json.loads(result.stdout)
-    assert found["holds"] and found["complete"]
+    assert found["holds"]
+    assert found["complete"]
     assert set(found["guarantees"].values()) == {"holds"}
 
 
