@@ -21,6 +21,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs takes it back once this module is loaded
+from spec.cells import SpecificationError  # noqa: E402
 from spec.publish import chapters, pages  # noqa: E402
 
 os.environ["JUPYTER_NO_CONFIG"] = "1"  # nbconvert reads the user's settings otherwise
@@ -130,7 +131,10 @@ def on_page_markdown(
         # All is escaped; what follows a "<" is nbconvert's own stylesheet.
         text = html.unescape(markdown.partition("<")[0])
         markdown = _with_links(OUTPUT.sub(keep, text), uri)
-    return pages.expand(markdown, uri)
+    try:
+        return pages.expand(markdown, uri)
+    except SpecificationError as error:
+        raise PluginError(str(error)) from error
 
 
 @event_priority(

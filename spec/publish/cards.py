@@ -45,30 +45,31 @@ def trace_html(violation: Violation) -> str:
     )
 
 
-def _without(rule: Rule, store: Store | None) -> str:
+def _without(rule: Rule, store: Store | None) -> tuple[str, str]:
+    """What the removal of the rule does: an entry, and the trace to unfold."""
     ablation = store.ablated(rule.id) if store else None
     if ablation is None:
-        return ""
-    effect = ""
-    if ablation.took_effect is not None:
-        effect = f" The removal takes effect in step {ablation.took_effect}."
-    if ablation.violation is not None:
-        broken = ablation.violation.property
-        said = html.escape(citations.without(rule, store))
-        trace = _folded(
-            "ae-without",
-            f"The shortest way to break {broken}",
-            trace_html(ablation.violation),
-        )
-        return _entry("Without it", f"{said}.{effect}{trace}")
+        return "", ""
     if ablation.witnesses:
         said = "; ".join(
             f"{html.escape(name)}: first in step {depth}"
             for name, depth in ablation.witnesses.items()
         )
-        return _entry("Witnesses", said)
-    reason = html.escape(ablation.reason or rule.survives or "it is not known why")
-    return _entry("Without it", f"no guarantee breaks: {reason}{effect}")
+        return _entry("Witnesses", said), ""
+    effect = ""
+    if ablation.took_effect is not None:
+        effect = f" The removal takes effect in step {ablation.took_effect}."
+    if ablation.violation is None:
+        reason = ablation.reason or rule.survives or "it is not known why"
+        said = f"no guarantee breaks: {html.escape(reason)}{effect}"
+        return _entry("Without it", said), ""
+    said = html.escape(citations.without(rule, store))
+    trace = _folded(
+        "ae-without",
+        f"The shortest way to break {ablation.violation.property}",
+        trace_html(ablation.violation),
+    )
+    return _entry("Without it", f"{said}.{effect}"), trace
 
 
 def _citation(rule: Rule, store: Store | None) -> str:
@@ -96,18 +97,19 @@ def rule_card(
     links = ", ".join(
         f'<a href="{html.escape(url)}">{html.escape(name)}</a>' for name, url in tests
     )
+    without, trace = _without(rule, store)
     about = [
         _entry("Source", html.escape(rule.source)),
         _entry("Kernel", _codes(rule.kernel)) if rule.kernel else "",
-        _entry("Kept by", _codes(rule.models)),
+        _entry("Asked of", _codes(rule.models)),
         _entry("Evidence", html.escape(citations.evidence(rule, store))),
         _entry("Tests", links) if links else "",
-        _without(rule, store),
+        without,
     ]
     return (
         f'<div class="ae-card"><p>{html.escape(rule.sentence)}</p>'
         f"<p>{badge(rule)} {rule.id} revision {rule.rev}, "
         f"checksum <code>{rule.checksum}</code></p>"
-        f"<dl>{''.join(about)}</dl>"
+        f"<dl>{''.join(about)}</dl>{trace}"
         f"{_citation(rule, store) if store else ''}</div>"
     )

@@ -29,8 +29,12 @@ def link_line(rule: Rule) -> str:
 
 
 def _explored(bounds: str, verdict: Verdict) -> str:
-    states = f"{bounds} ({verdict.states:,} states)"
-    return states if verdict.holds else f"{states}, violated"
+    end = ""
+    if verdict.violations:
+        end = f", until {verdict.violations[0].property} broke"
+    elif not verdict.complete:
+        end = ", interrupted"
+    return f"{bounds} ({verdict.states:,} states{end})"
 
 
 def checks(rule: Rule, store: Store | None) -> list[tuple[str, str, Verdict]]:
@@ -110,7 +114,7 @@ def cite(rule: Rule, store: Store | None = None) -> str:
         "",
         *_field("Source", rule.source),
         *(_field("Kernel", ", ".join(rule.kernel)) if rule.kernel else []),
-        *_field("Models", ", ".join(rule.models)),
+        *_field("Asked of", ", ".join(rule.models)),
         *_field("Evidence", evidence(rule, store)),
         *(_field("Without", removed) if removed else []),
         link_line(rule),

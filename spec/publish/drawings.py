@@ -62,6 +62,8 @@ class Drawing:
     height: int = 0
     root: ET.Element = field(init=False)
     said: ET.Element = field(init=False)
+    lines: ET.Element = field(init=False)
+    words: ET.Element = field(init=False)
 
     def __post_init__(self) -> None:
         self.root = ET.Element(
@@ -70,14 +72,15 @@ class Drawing:
                 "xmlns": "http://www.w3.org/2000/svg",
                 "class": "ae-drawing",
                 "role": "img",
-                "fill": "none",
-                "stroke": "currentColor",
                 "font-family": "monospace",
                 "font-size": "13",
             },
         )
         ET.SubElement(self.root, "title").text = self.title
         self.said = ET.SubElement(self.root, "desc")
+        lines = {"fill": "none", "stroke": "currentColor"}
+        self.lines = ET.SubElement(self.root, "g", lines)
+        self.words = ET.SubElement(self.root, "g", {"fill": "currentColor"})
 
     def svg(self) -> str:
         """The picture as an SVG element, fit to stand in an HTML page."""
@@ -103,11 +106,10 @@ class Drawing:
 
     def write(self, x: float, y: float, text: str, *, marked: bool = False) -> None:
         """Write one line of text; its baseline is at `y`."""
-        attributes = {"x": f"{x:g}", "y": f"{y:g}", "fill": "currentColor"}
-        attributes["stroke"] = "none"
+        attributes = {"x": f"{x:g}", "y": f"{y:g}"}
         if marked:
             attributes |= {"class": "ae-changed", "font-weight": "bold"}
-        ET.SubElement(self.root, "text", attributes).text = text
+        ET.SubElement(self.words, "text", attributes).text = text
 
     def box(self, x: float, y: float, width: float, box: Box) -> None:
         """Draw the outline of `box` and what is written in it."""
@@ -124,7 +126,7 @@ class Drawing:
                 "stroke-width": "3",
                 "stroke-dasharray": "6 3",
             }
-        ET.SubElement(self.root, "rect", attributes)
+        ET.SubElement(self.lines, "rect", attributes)
         for i, line in enumerate(box.lines):
             star = " *" if box.marked and i == 0 else ""
             self.write(x + 8, y + 17 + 17 * i, line + star, marked=bool(star))
@@ -140,10 +142,10 @@ class Drawing:
         }
         if marked:
             line |= {"class": "ae-changed", "stroke-width": "3"}
-        ET.SubElement(self.root, "line", line)
+        ET.SubElement(self.lines, "line", line)
         head = f"M{x2:g} {y2:g} l{-back} -4 v8 z"
         look = {"d": head, "class": "ae-filled", "fill": "currentColor"}
-        ET.SubElement(self.root, "path", look)
+        ET.SubElement(self.lines, "path", look)
 
     # -- rows -------------------------------------------------------------------------
 

@@ -7,13 +7,16 @@ on a page comes from the store of computed verdicts.
 from __future__ import annotations
 
 import difflib
+import json
 import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Any
 
 from spec import bounds, fault, fork, gup, models, rules
+from spec.ablation import Ablation
 from spec.bit import Foll, Model
 from spec.cells import SpecificationError
 from spec.checker.program import Verdict
@@ -29,6 +32,7 @@ LITMUS = "reference/litmus.md"
 MODELS = "reference/models.md"
 BOUNDS = "reference/bounds.md"
 ABLATION = "reference/ablation.md"
+COUNTS = verdicts.ROOT / "tests" / "counts.json"
 
 _FENCE = re.compile(r"^\s*(`{3,}|~{3,})")
 _HEADING = re.compile(r"^#{1,6}\s")
@@ -196,12 +200,14 @@ class Site:
         ablation = self.store.ablated(rule.id)
         if ablation is None:
             return ""
+        anchor = f"without-{rule.id}"
         if ablation.violation is not None:
             said = f"{ablation.violation.property}, {ablation.violation.depth} steps"
+        elif rule.modal == "MAY":
+            said, anchor = "permission", "permissions"
         else:
-            said = "two witnesses" if ablation.witnesses else "survives"
-        page = "" if uri == ABLATION else source_link(ABLATION, uri)
-        return f"[{said}]({page}#without-{rule.id})"
+            said = "survives"
+        return f"[{said}]({source_link(ABLATION, uri)}#{anchor})"
 
     def rules_page(self) -> str:
         """The rule index: guarantees and assumptions are among the topics."""
@@ -224,8 +230,8 @@ class Site:
                 )
                 for rule in members
             ]
-            header = ("Id", "Word", "Sentence", "Kept by", "Without it")
-            lines += ["", f"## {_title(about)}", "", table(header, rows)]
+            header = ("Id", "Word", "Sentence", "Asked of", "Without it")
+            lines += ["", f"## {_title(about)}", "", table(header, rows, "ae-wrap")]
         return "\n".join(lines) + "\n"
 
     def litmus_page(self) -> str:
@@ -252,7 +258,7 @@ class Site:
                 "all interleavings and all permissions. "
                 "`anon-exclusive litmus NAME --verbose` shows an outcome.",
                 "",
-                table(["Test", *models.MODELS], rows),
+                table(["Test", *models.MODELS], rows, "ae-tight"),
                 *sections,
                 "",
             ]
@@ -282,7 +288,7 @@ class Site:
                 "",
                 "## Decisions",
                 "",
-                table(["Decision", *names], decisions),
+                table(["Decision", *names], decisions, "ae-wrap"),
                 "",
                 "## Promises",
                 "",
@@ -290,7 +296,7 @@ class Site:
                 "keeps the page while the reference lives. Where a model promises "
                 "nothing, a wrong COW is no violation of that model.",
                 "",
-                table(["Reference", *names], promises),
+                table(["Reference", *names], promises, "ae-wrap"),
                 "",
             ]
         )
@@ -301,18 +307,20 @@ class Site:
             "# Bounds",
             "",
             "An exploration visits every interleaving within its bounds. It says "
-            "nothing about larger machines.",
+            "nothing about larger machines. *Pinned* compares the counts with those "
+            "that `tests/counts.json` fixes and the tests reproduce.",
         ]
+        pinned = json.loads(COUNTS.read_text(encoding="utf-8"))
         for name, made in bounds.BOUNDS.items():
             contents = [(_title(key), said) for key, said in made.describe().items()]
             lines += ["", f"## {_title(name)} {{#{name}}}", ""]
             lines += [table(("Contains", ""), contents), ""]
             rows = [
-                _counts(model, verdict)
+                (*_counts(model, verdict), _pinned(pinned, name, model, verdict))
                 for model in models.MODELS
                 if (verdict := self.store.checked(name, model)) is not None
             ]
-            header = ("Model", "States", "Transitions", "Depth", "Result")
+            header = ("Model", "States", "Transitions", "Depth", "Result", "Pinned")
             lines.append(
                 table(header, rows)
                 if rows
@@ -328,47 +336,72 @@ class Site:
             for rule in self.registry.values()
             if (ablation := self.store.ablated(rule.id)) is not None
         ]
-        broken = sorted({a.violation.property for _, a in kept if a.violation})
-        rows = []
-        sections: list[str] = []
-        for rule, ablation in kept:
-            found = ablation.violation
-            depths = [
-                f"[{found.depth}](#without-{rule.id})"
-                if found and found.property == id
-                else ""
-                for id in broken
-            ]
-            effect = "" if ablation.took_effect is None else ablation.took_effect
-            rows.append((rule_link(rule, ABLATION), rule.modal, effect, *depths))
-            said = citations.without(rule, self.store)
-            sections += [
-                "",
-                f"## Without {rule.id} {{#without-{rule.id}}}",
-                "",
+        duties = [(rule, ablation) for rule, ablation in kept if rule.modal != "MAY"]
+        broken = sorted({a.violation.property for _, a in duties if a.violation})
+        permissions = [
+            (
+                rule_link(rule, ABLATION),
                 rule.sentence,
-                "",
-                f"{_title(said)}.",
-            ]
-            if found:
-                text = traces.violation_text(found)
-                sections += ["", "``` { .text .ae-trace }", text.rstrip(), "```"]
-        header = ("Rule", "Word", "Takes effect", *broken)
+                ablation.witnesses.get("taken", "never"),
+                ablation.witnesses.get("declined", "never"),
+            )
+            for rule, ablation in kept
+            if rule.modal == "MAY"
+        ]
         return "\n".join(
             [
                 "# Ablation",
                 "",
-                "Each rule in turn is removed from the model that keeps it. A number "
-                "is the length of the shortest trace to a broken guarantee; it leads "
-                "to that trace. An exploration ends at the first guarantee that "
-                "breaks, so a row has one number. *Takes effect* is the first step "
-                "that does what the removed rule forbids.",
+                "Each rule in turn is removed from a model that keeps it. A number "
+                "below a guarantee is the length of the shortest trace that breaks "
+                "it, and leads to that trace. An exploration ends at the first "
+                "guarantee that breaks, so a row has one such number. *Takes effect* "
+                "is the first step that does what the removed rule forbids.",
                 "",
-                table(header, rows),
-                *sections,
+                table(
+                    ("Rule", "Word", "Takes effect", *broken),
+                    [_ablation_row(rule, found, broken) for rule, found in duties],
+                ),
+                "",
+                "## Permissions",
+                "",
+                "A permission is not removed. A step that uses it and a step that "
+                "does not can both be reached; the numbers say how early.",
+                "",
+                table(("Rule", "Sentence", "Used", "Not used"), permissions, "ae-wrap"),
+                *(
+                    line
+                    for rule, found in duties
+                    for line in self._removal(rule, found)
+                ),
                 "",
             ]
         )
+
+    def _removal(self, rule: Rule, ablation: Ablation) -> list[str]:
+        """The section on the removal of one rule."""
+        lines = [
+            "",
+            f"## Without {rule.id} {{#without-{rule.id}}}",
+            "",
+            rule.sentence,
+            "",
+            f"{_title(citations.without(rule, self.store))}.",
+        ]
+        if ablation.violation is not None:
+            text = traces.violation_text(ablation.violation)
+            lines += ["", "``` { .text .ae-trace }", text, "```"]
+        return lines
+
+
+def _ablation_row(rule: Rule, ablation: Ablation, broken: list[str]) -> list[object]:
+    found = ablation.violation
+    effect = "never" if ablation.took_effect is None else ablation.took_effect
+    depths = [
+        f"[{found.depth}](#without-{rule.id})" if found and found.property == id else ""
+        for id in broken
+    ]
+    return [rule_link(rule, ABLATION), rule.modal, effect, *depths]
 
 
 def _promise(model: Model, foll: Foll) -> str:
@@ -393,6 +426,15 @@ def _counts(model: str, verdict: Verdict) -> tuple[str, ...]:
         result = f"{first.property} breaks in {first.depth} steps"
     counts = (verdict.states, verdict.transitions, verdict.depth)
     return (code(model), *map(number, counts), result)
+
+
+def _pinned(pinned: Any, bounds: str, model: str, verdict: Verdict) -> str:
+    """Whether the counts are those that the tests expect."""
+    expected = pinned.get(bounds, {}).get(model)
+    if expected is None:
+        return "no"
+    found = {name: getattr(verdict, name) for name in expected}
+    return "the same" if found == expected else "**not the same**"
 
 
 def _pieces(markdown: str) -> Iterator[tuple[bool, str]]:

@@ -10,12 +10,15 @@ def cell(text: object) -> str:
     return " ".join(str(text).split()).replace("|", r"\|")
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[object]], look: str = ""
+) -> str:
     """A Markdown table in a box that scrolls where it is wider than the page.
 
     Args:
         header: one word or phrase for each column.
         rows: the cells, each as Markdown.
+        look: ``ae-wrap`` to break long cells into lines, ``ae-tight`` for many columns.
 
     Raises:
         ValueError: a row has more or fewer cells than the header.
@@ -33,7 +36,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     if any(len(line) != len(header) for line in lines):
         raise ValueError(f"every row of a table needs {len(header)} cells")
     body = ["| " + " | ".join(map(cell, line)) + " |" for line in lines]
-    return "\n".join(['<div class="ae-table" markdown>', "", *body, "", "</div>"])
+    box = f'<div class="{" ".join(["ae-table", *look.split()])}" markdown>'
+    return "\n".join([box, "", *body, "", "</div>"])
 
 
 def code(text: str) -> str:

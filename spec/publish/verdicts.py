@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +37,15 @@ _ONLY_SHOWS = {"publish", "kernel", "cli.py", "__main__.py"}
 _CLASS = "class"
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+@cache
+def _meaning(code: str) -> str:
+    """A hash of Python code without comments, layout and docstrings."""
+    tree = ast.parse(code)
     for node in ast.walk(tree):
         kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
         if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-    return tree
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def fingerprint(sources: Path = SOURCES, besides: Iterable[str] = ()) -> str:
@@ -63,7 +67,7 @@ def fingerprint(sources: Path = SOURCES, besides: Iterable[str] = ()) -> str:
     for path in (*files, Path(__file__)):
         content = path.read_text(encoding="utf-8")
         if path.suffix == ".py":
-            content = ast.dump(_without_docstrings(ast.parse(content, str(path))))
+            content = _meaning(content)
         digest.update(f"{path.name}\0{len(content)}\0{content}".encode())
     return digest.hexdigest()[:16]
 
