@@ -11,14 +11,11 @@
 # model that shares always.
 
 # %%
-from dataclasses import replace
-
 from spec.bit import Sketch, sketch
 from spec.bounds import BOUNDS, program
 from spec.checker.search import search
 from spec.memory import Mm, Page
 from spec.publish.traces import violation_text
-
 
 # %%
 careless = Sketch()
@@ -34,11 +31,11 @@ def may_share(mm: Mm, page: Page) -> bool:
 # %% [markdown]
 # ## The check
 #
-# Two CPUs, one operation each: one asks GUP, the other forks. The reference search
-# is enough; it needs no further package.
+# Two CPUs: one forks, unmaps and writes, the other asks GUP. The reference search is
+# enough; it needs no package but this one.
 
 # %%
-section = replace(BOUNDS["small"].sections[0], operations=2)
+section = BOUNDS["small"].sections[0]
 verdict = search(program(section, careless))
 assert not verdict.holds
 print(f"{verdict.states} states until {verdict.violations[0].property} breaks")

@@ -1,8 +1,10 @@
 """Named bounds: what is explored, by whom, and how far.
 
 A *client* runs on each CPU. It picks an operation from its menu, runs it, and picks
-again, up to a number of operations; it may also stop. A bound consists of sections.
-Each section gives every CPU a menu, and all choices and interleavings are explored.
+again, as often as it likes; it may also stop. A bound consists of sections. Each
+section gives every CPU a menu, and all choices and interleavings are explored. The
+state space is finite although clients never end: processes, pages and references
+are few.
 """
 
 from __future__ import annotations
@@ -121,7 +123,7 @@ def choices(
 def client(
     section: Section, model: Model, without: frozenset[str], cpu: str, cells: Cells
 ) -> Steps:
-    """Run up to so many operations of the client's choice on one CPU.
+    """Run operations of the client's choice on one CPU, for ever.
 
     The choice of an operation and its first step are one step: a choice alone
     changes nothing that another CPU could see. An operation whose first lock is
@@ -130,7 +132,7 @@ def client(
     machine = Machine(section.names, model, cells, cpu, without)
     which = section.names.cpus.index(cpu)
     menu, processes = section.menus[which], section.processes[which]
-    for _ in range(section.operations):
+    while True:
         yield rest
         options = tuple(choices(machine, menu, processes))
         steps = begin(machine, cells.choose("next", options))
@@ -154,13 +156,11 @@ class Section:
         names: what exists.
         menus: for each CPU, the operations that its client chooses from.
         processes: for each CPU, the processes that its client acts on.
-        operations: how many operations each CPU does at most.
     """
 
     names: Names
     menus: tuple[tuple[str, ...], ...]
     processes: tuple[tuple[str, ...], ...]
-    operations: int
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Bounds:
             "CPUs": str(len(first.names.cpus)),
             "pages": str(len(first.names.pages)),
             "references": str(len(first.names.refs)),
-            "operations of each CPU": f"up to {first.operations}",
+            "operations of each CPU": "any number",
             "kinds of operations": ", ".join(sorted(kinds)),
             "pairs of operations that meet": (
                 f"{len(self.meetings() & pairs)} of {len(pairs)}"
@@ -312,14 +312,13 @@ class _Window:
         return self.cells.choose(question, options)
 
 
-def section(*clients: tuple[str, str], operations: int = 2) -> Section:
+def section(*clients: tuple[str, str]) -> Section:
     """A section from each CPU's processes and menu, as ``("AB", "write; fork")``."""
     cpus = len(clients)
     return Section(
         names=names_for(processes=cpus, cpus=cpus, pages=cpus + 3),
         menus=tuple(tuple(menu.split("; ")) for _, menu in clients),
         processes=tuple(tuple(processes) for processes, _ in clients),
-        operations=operations,
     )
 
 
@@ -362,12 +361,15 @@ STANDARD = (
         ("AB", "write; fork"),
     ),
 )
+ANYBODY = (("A", "B", "C"),) * 3
+"""In `large` every client acts on every process."""
+
 BOUNDS = {
     bounds.name: bounds
     for bounds in (
         Bounds("small", SMALL),
         Bounds("standard", STANDARD),
-        Bounds("large", tuple(replace(s, operations=3) for s in STANDARD)),
+        Bounds("large", tuple(replace(s, processes=ANYBODY) for s in STANDARD)),
     )
 }
 

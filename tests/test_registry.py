@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from spec.ablation import ablate, checkable
+from spec.ablation import checkable
 from spec.cells import SpecificationError
 from spec.rules import ID, REGISTRY, find, load, predicate_source, rule
 
@@ -29,9 +29,9 @@ def test_checksums_differ_and_do_not_depend_on_layout():
 
 
 @pytest.mark.parametrize("id", [i for i, r in RULES.items() if checkable(r)])
-def test_each_rule_is_needed(id):
+def test_each_rule_is_needed(store, id):
     """MUST: a guarantee breaks. MAY: taken and declined are both reached."""
-    result = ablate(id)
+    result = store.ablate(id)
     assert result.as_documented
     if RULES[id].modal.startswith("MUST") and not RULES[id].survives:
         assert result.violation is not None

@@ -366,7 +366,25 @@ def live_locals(code: CodeType, lasti: int) -> tuple[str, ...]:
     after_yield = frozenset[str]().union(
         *(alive[j] for j in _successors(instructions, index, [], here))
     )
-    return tuple(sorted(after_yield))
+    return tuple(sorted(after_yield | _loop_variables(instructions, index, here)))
+
+
+def _loop_variables(
+    instructions: list[dis.Instruction], index: dict[int, int], here: int
+) -> frozenset[str]:
+    """Variables of the ``for`` loops around an instruction.
+
+    How far a loop has come is kept in its iterator, which cannot be seen. Its
+    variable stands for it: the items of a loop that yields have to differ.
+    """
+    names: set[str] = set()
+    for i, instruction in enumerate(instructions):
+        if instruction.opname == "FOR_ITER" and i < here < index[instruction.argval]:
+            for following in instructions[i + 1 :]:
+                if not following.opname.startswith(("STORE_FAST", "UNPACK_SEQUENCE")):
+                    break
+                names |= _locals_used(following)[1]
+    return frozenset(names)
 
 
 def _successors(
