@@ -304,8 +304,9 @@ def _columns(cpus: list[str]) -> dict[str, int]:
 
 def _wrapped(text: str, column: int, indent: int, number: str) -> list[str]:
     lead = " " * (column + indent)
-    # An assignment is not torn apart.
-    whole = re.sub(r" (=|->) ", "\x00\\1\x00", ascii_text(text))
+    # An assignment and a change of a count are not torn apart.
+    whole = re.sub(r"(\w+) (\d+) -> ", "\\1\x00\\2 -> ", ascii_text(text))
+    whole = re.sub(r" (=|->) ", "\x00\\1\x00", whole)
     lines = textwrap.wrap(
         whole,
         WIDTH,
