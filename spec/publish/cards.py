@@ -22,7 +22,7 @@ def _codes(names: tuple[str, ...]) -> str:
 
 
 def _folded(kind: str, summary: str, content: str) -> str:
-    """Content that the reader unfolds; search leaves it to the page of ablations."""
+    """Content that the reader unfolds, and that search leaves out."""
     return (
         f'<details class="{kind}" data-search-exclude><summary>{summary}</summary>'
         f"{content}</details>"
@@ -36,13 +36,16 @@ def badge(rule: Rule) -> str:
     return f'<span class="ae-modal">{word}</span>'
 
 
-def trace_html(violation: Violation) -> str:
-    """The trace of a violation: as text, then as a picture."""
+def trace_pre(violation: Violation) -> str:
+    """The trace of a violation as text; its many names would drown a search."""
     text = html.escape(traces.violation_text(violation))
-    return (
-        f'<pre class="ae-trace">{text}</pre>'
-        f'<div class="ae-picture">{drawings.draw_trace(violation).svg()}</div>'
-    )
+    return f'<pre class="ae-trace" data-search-exclude>{text}</pre>'
+
+
+def _trace(violation: Violation) -> str:
+    """The trace as text, then as a picture."""
+    picture = drawings.draw_trace(violation).svg()
+    return f'{trace_pre(violation)}<div class="ae-picture">{picture}</div>'
 
 
 def _without(rule: Rule, store: Store | None) -> tuple[str, str]:
@@ -67,7 +70,7 @@ def _without(rule: Rule, store: Store | None) -> tuple[str, str]:
     trace = _folded(
         "ae-without",
         f"The shortest way to break {ablation.violation.property}",
-        trace_html(ablation.violation),
+        _trace(ablation.violation),
     )
     return _entry("Without it", f"{said}.{effect}"), trace
 

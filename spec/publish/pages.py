@@ -389,8 +389,7 @@ class Site:
             f"{_title(citations.without(rule, self.store))}.",
         ]
         if ablation.violation is not None:
-            text = traces.violation_text(ablation.violation)
-            lines += ["", "``` { .text .ae-trace }", text, "```"]
+            lines += ["", cards.trace_pre(ablation.violation)]
         return lines
 
 
@@ -483,7 +482,7 @@ def _fork_picture() -> str:
     picture.row(drawings.boxes(machine))
     said = ["Before:", *before, "After:", *traces.describe(machine)]
     picture.text = "\n".join(said)
-    return f'<div class="ae-picture">{picture.svg()}</div>'
+    return f'<div class="ae-picture" data-search-exclude>{picture.svg()}</div>'
 
 
 _MARKS = {
