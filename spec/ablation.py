@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from spec.bounds import BOUNDS, Section, find_model, program
 from spec.checker.explore import Progress, explore
 from spec.checker.program import Verdict, Violation
-from spec.rules import BIT_MODELS, Rule, find, load
+from spec.rules import BIT_MODELS, Rule, find
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,3 @@ def _witnesses(rule: Rule, report: Callable[[Progress], None]) -> Ablation:
     return Ablation(
         rule.id, sound_models(rule)[0], "standard", witnesses=found, seconds=seconds
     )
-
-
-def ablate_all(
-    report: Callable[[Progress], None] = lambda progress: None,
-) -> dict[str, Ablation]:
-    """`ablate` for every rule that operations obey."""
-    return {id: ablate(id, report) for id, rule in load().items() if checkable(rule)}
