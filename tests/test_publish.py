@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,15 @@ def test_a_citation_can_be_mailed(id: str) -> None:
     assert link.endswith(f"spec/{rule.chapter}/#{id}")
 
 
+def test_a_citation_is_ascii_whatever_a_rule_says() -> None:
+    rule = replace(find("AE-FORK-2"), source="Müller – “COW”", withdrawn="naïve")
+    said = citations.cite(rule)
+    assert said.isascii()
+    assert 'Source:   Muller - "COW"' in said
+    assert "(withdrawn)" in said
+    assert "withdrawn: naive" in said
+
+
 def test_citations_lead_to_the_site() -> None:
     config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     address = next(line for line in config.splitlines() if line.startswith("site_url"))
@@ -369,6 +379,8 @@ def test_a_card_says_what_a_rule_rests_on(
     rule = find("AE-FORK-2")
     card = cards.rule_card(rule, store, (("some-test", "../litmus/#some-test"),))
     said = " ".join(Flat(card).text.split())
+    about = " ".join(Flat(card.partition("<details")[0] + "</div>").text.split())
+    assert f"Source{rule.source}" in about
     for word in (rule.id, rule.modal, rule.sentence, rule.source, rule.checksum):
         assert word in said
     for symbol in (*rule.kernel, *rule.models, "some-test", "1,234 states"):
