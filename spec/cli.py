@@ -19,6 +19,7 @@ from spec.kernel.commands import kernel
 from spec.litmus.commands import litmus, run
 from spec.publish.citations import cite as citation
 from spec.publish.traces import as_dict, violation_text
+from spec.publish.verdicts import Store
 from spec.rules import find, load
 
 
@@ -176,8 +177,9 @@ def ablate_command(rules: tuple[str, ...], as_json: bool) -> None:
     known = or_exit_2(lambda: [find(id).id for id in rules])
     wanted = known or [r.id for r in load().values() if checkable(r)]
     results = []
+    kept = Store()
     for id in wanted:
-        result = or_exit_2(lambda id=id: ablate(id, Ticker()))  # type: ignore[misc]
+        result = kept.ablated(id) or ablate(id, Ticker())
         results.append(result)
         if not as_json:
             click.echo(ablation_line(result))
@@ -247,10 +249,8 @@ def rules_command(as_json: bool) -> None:
 def cite_command(ids: tuple[str, ...], as_json: bool) -> None:
     """Print rules as text for an e-mail."""
     rules = or_exit_2(lambda: [find(id) for id in ids])
-    if as_json:
-        click.echo(json.dumps({rule.id: citation(rule) for rule in rules}, indent=2))
-    else:
-        click.echo("\n\n".join(citation(rule) for rule in rules))
+    texts = {rule.id: citation(rule, Store()) for rule in rules}
+    click.echo(json.dumps(texts, indent=2) if as_json else "\n\n".join(texts.values()))
 
 
 main.add_command(run)
