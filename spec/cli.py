@@ -15,12 +15,13 @@ from spec.bounds import BOUNDS, check, find_bounds, find_model
 from spec.cells import SpecificationError
 from spec.checker.explore import Progress
 from spec.checker.program import Verdict, Violation
+from spec.guarantees import OBSERVABLE
 from spec.kernel.commands import kernel
 from spec.litmus.commands import litmus, run
 from spec.publish.citations import cite as citation
 from spec.publish.traces import as_dict, violation_text
 from spec.publish.verdicts import Store
-from spec.rules import find, load
+from spec.rules import Rule, find, load
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,7 +76,7 @@ def check_command(
         find_model(model)
         find_bounds(bounds)
         for id in without:
-            removable(id, model)
+            promised(removable(id), model)
         return check(bounds, model, [id.upper() for id in without], Ticker())
 
     verdict = or_exit_2(explore)
@@ -86,14 +87,19 @@ def check_command(
     sys.exit(0 if verdict.holds else 1)
 
 
-def removable(id: str, model: str) -> None:
-    """Raise unless `id` is a rule that the operations of `model` obey."""
+def removable(id: str) -> Rule:
+    """The rule; raises if it is none that operations obey."""
     rule = find(id.upper())
     if not checkable(rule):
         raise SpecificationError(
             f"{rule.id} is no rule that operations obey; give the id of a rule, "
             f"for instance AE-FORK-2"
         )
+    return rule
+
+
+def promised(rule: Rule, model: str) -> None:
+    """Raise unless `model` promises to keep `rule`."""
     if model not in rule.models:
         raise SpecificationError(
             f"{rule.id} is no rule of the model {model!r}; "
@@ -121,9 +127,13 @@ def verdict_dict(
         "depth": verdict.depth,
         "seconds": round(verdict.seconds, 3),
         "guarantees": {
-            r.id: "violated"
+            r.id: "not checked"
+            if without and r.id not in OBSERVABLE
+            else "violated"
             if r.id in broken
-            else ("holds" if verdict.complete else "not decided")
+            else "holds"
+            if verdict.complete
+            else "not decided"
             for r in judged
             if r.topic == "INV"
         },
@@ -163,6 +173,8 @@ def print_verdict(
         shortest = min(verdict.violations, key=lambda v: v.depth)
         click.echo(f"VIOLATED: {shortest.property}, after {shortest.depth} steps\n")
         click.echo(violation_text(shortest))
+    elif verdict.complete and without:
+        click.echo("Within these bounds no guarantee breaks that users can observe.")
     elif verdict.complete:
         click.echo("All guarantees hold; every explored step keeps the rules.")
     else:
@@ -174,7 +186,7 @@ def print_verdict(
 @as_json
 def ablate_command(rules: tuple[str, ...], as_json: bool) -> None:
     """Remove rules one at a time and say what breaks (by default all)."""
-    known = or_exit_2(lambda: [find(id).id for id in rules])
+    known = or_exit_2(lambda: [removable(id).id for id in rules])
     wanted = known or [r.id for r in load().values() if checkable(r)]
     results = []
     kept = Store()

@@ -43,6 +43,15 @@ def test_check_without_a_rule_says_that_it_took_effect():
     assert found["violations"][0]["property"] in ("AE-INV-1", "AE-INV-2")
 
 
+def test_an_ablated_check_claims_no_more_than_it_checked():
+    result = call("check", "--without", "AE-CLR-3")
+    assert result.exit_code == 0
+    assert "every explored step keeps the rules" not in result.output
+    found = json.loads(call("check", "--without", "AE-CLR-3", "--json").stdout)
+    assert found["guarantees"]["AE-INV-1"] == "holds"
+    assert found["guarantees"]["AE-INV-4"] == "not checked"
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -56,6 +65,7 @@ def test_check_without_a_rule_says_that_it_took_effect():
         ),
         (["cite", "AE-GPU-1"], "the nearest is AE-GUP-1"),
         (["ablate", "FORK-2"], "the nearest is AE-FORK-2"),
+        (["ablate", "AE-INV-1"], "no rule that operations obey"),
     ],
 )
 def test_wrong_use_is_one_sentence_and_exit_2(words, says):
