@@ -67,12 +67,6 @@ def put(machine: Machine, ref: str) -> Steps:
 
 # -- clients ---------------------------------------------------------------------------
 
-GUP = {
-    "": gup.get_user_pages,
-    "fast": gup.get_user_pages_fast,
-    "fast-only": gup.get_user_pages_fast_only,
-}
-
 
 def begin(machine: Machine, choice: Choice) -> Steps:
     """The operation that a choice stands for, for instance ``("write", "A")``."""
@@ -82,7 +76,7 @@ def begin(machine: Machine, choice: Choice) -> Steps:
     mm, va = machine.mms[name], machine.names.vas[0]
     kind, *flags = word.split()
     if kind == "gup":
-        how = GUP[flags[2] if len(flags) > 2 else ""]
+        how = gup.ENTRIES[flags[2] if len(flags) > 2 else "slow"]
         foll = Foll(write=flags[0] == "rw", pin=flags[1] == "pin")
         return how(mm, va, machine.refs[more[0]], foll)
     if kind == "fork":

@@ -135,6 +135,13 @@ def get_user_pages_fast_only(mm: Mm, va: str, ref: Reference, foll: Foll) -> Ste
     return (yield from gup_fast(mm, va, ref, foll))
 
 
+ENTRIES = {
+    "slow": get_user_pages,
+    "fast": get_user_pages_fast,
+    "fast-only": get_user_pages_fast_only,
+}
+
+
 def gup_fast(mm: Mm, va: str, ref: Reference, foll: Foll) -> Steps:
     """Walk the page table without locks (mm/gup.c: gup_fast_pte_range)."""
     mm.asked_gup = True

@@ -49,11 +49,6 @@ from spec.litmus.program import (
 from spec.memory import Machine, Names, Steps
 from spec.rules import Step, load
 
-ENTRIES = {
-    "slow": gup.get_user_pages,
-    "fast": gup.get_user_pages_fast,
-    "fast-only": gup.get_user_pages_fast_only,
-}
 COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": eq,
     "!=": ne,
@@ -96,7 +91,7 @@ def perform(machine: Machine, operation: Operation) -> Steps:
             return fork.fork(mm, machine.mms[str(operation.child)])
     assert operation.foll is not None
     ref = machine.refs[str(operation.reference)]
-    return ENTRIES[operation.entry](mm, va, ref, operation.foll)
+    return gup.ENTRIES[operation.entry](mm, va, ref, operation.foll)
 
 
 def use(machine: Machine, operation: Operation) -> Steps:
