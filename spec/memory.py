@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from spec.cells import Broken, Cells, Field, FieldPerAddress, PlainCells, Record
+from spec.rules import obey
 
 if TYPE_CHECKING:
     from spec.bit import Model
@@ -343,7 +344,7 @@ def put_page(page: Page) -> None:
 def free_pages_prepare(page: Page) -> None:
     """Forget the contents and clear the flags of a page that becomes free."""
     page.value = 0
-    if "AE-CLR-3" not in page.machine.without:
+    if obey(page, "AE-CLR-3"):
         page.anon_exclusive = False
 
 
