@@ -8,10 +8,10 @@ permission and one that does not must both be reachable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from spec.bounds import BOUNDS, Section, find_model, program
+from spec.bounds import BOUNDS, find_model, program
 from spec.checker.explore import Progress, explore
 from spec.checker.program import Verdict, Violation
 from spec.rules import BIT_MODELS, Rule, find
@@ -68,8 +68,7 @@ def ablate(
     """Remove one rule, on the smallest bounds that show what breaks.
 
     The rule's models that keep all guarantees are tried in turn, and the sections
-    of `small` before those of
-    `standard`.
+    of `small` before those of `standard`.
 
     Raises:
         SpecificationError: there is no such rule.
@@ -77,56 +76,43 @@ def ablate(
     rule = find(id)
     if rule.modal == "MAY":
         return _witnesses(rule, report)
-    seconds = 0.0
-    effect: int | None = None
+    result = Ablation(id, sound_models(rule)[0], "standard")
     for model in sound_models(rule):
-        for bounds in ("small", "standard"):
-            for section in BOUNDS[bounds].sections:
-                verdict = _explore(section, model, rule, report)
-                seconds += verdict.seconds
-                effect = verdict.watched.get(id, effect)
-                broken = [v for v in verdict.violations if v.property != id]
-                if broken and id in verdict.watched:
-                    return Ablation(
-                        id, model, bounds, effect, broken[0], seconds=seconds
-                    )
-    return Ablation(
-        id,
-        sound_models(rule)[0],
-        "standard",
-        effect,
-        reason=rule.survives,
-        seconds=seconds,
-    )
-
-
-def _explore(
-    section: Section, model: str, rule: Rule, report: Callable[[Progress], None]
-) -> Verdict:
-    return explore(program(section, find_model(model), frozenset({rule.id})), report)
+        for bounds, verdict in _verdicts(model, frozenset({id}), report):
+            result = replace(
+                result,
+                took_effect=verdict.watched.get(id, result.took_effect),
+                seconds=result.seconds + verdict.seconds,
+            )
+            if verdict.violations and id in verdict.watched:
+                return replace(
+                    result, model=model, bounds=bounds, violation=verdict.violations[0]
+                )
+    return replace(result, reason=rule.survives)
 
 
 def _witnesses(rule: Rule, report: Callable[[Progress], None]) -> Ablation:
-    wanted = {"taken", "declined"}
-    found: dict[str, int] = {}
-    seconds = 0.0
+    result = Ablation(rule.id, sound_models(rule)[0], "standard")
+    for bounds, verdict in _verdicts(result.model, frozenset(), report):
+        found = {
+            name: verdict.witnesses[f"{rule.id} {name}"]
+            for name in ("taken", "declined")
+            if f"{rule.id} {name}" in verdict.witnesses
+        }
+        result = replace(
+            result,
+            witnesses={**found, **result.witnesses},
+            seconds=result.seconds + verdict.seconds,
+        )
+        if len(result.witnesses) == 2:
+            return replace(result, bounds=bounds)
+    return result
+
+
+def _verdicts(
+    model: str, without: frozenset[str], report: Callable[[Progress], None]
+) -> Iterator[tuple[str, Verdict]]:
+    """The verdict on each section, with the name of its bounds, smallest first."""
     for bounds in ("small", "standard"):
         for section in BOUNDS[bounds].sections:
-            verdict = explore(
-                program(section, find_model(sound_models(rule)[0])), report
-            )
-            seconds += verdict.seconds
-            for name in wanted:
-                if f"{rule.id} {name}" in verdict.witnesses:
-                    found.setdefault(name, verdict.witnesses[f"{rule.id} {name}"])
-            if set(found) == wanted:
-                return Ablation(
-                    rule.id,
-                    sound_models(rule)[0],
-                    bounds,
-                    witnesses=found,
-                    seconds=seconds,
-                )
-    return Ablation(
-        rule.id, sound_models(rule)[0], "standard", witnesses=found, seconds=seconds
-    )
+            yield bounds, explore(program(section, find_model(model), without), report)
