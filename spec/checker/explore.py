@@ -187,23 +187,20 @@ class _Command:
 
 
 class Exploration:
-    """One exhaustive exploration, level by level.
+    """One exhaustive exploration, level by level, up to a level with a violation.
 
     Args:
         program: what to explore.
         report: called after each level.
-        stop_at_first: end at the level of the first violation.
     """
 
     def __init__(
         self,
         program: Program,
         report: Callable[[Progress], None] = lambda progress: None,
-        stop_at_first: bool = True,
     ) -> None:
         self.program = program
         self.report = report
-        self.stop_at_first = stop_at_first
         self.seed = 1
         self.codes = {key: Codes() for key in program.initial[0]}
         self.threads: list[_Thread] = []
@@ -324,11 +321,11 @@ class Exploration:
             while True:
                 self._remember(frontier)
                 violations += self._check_states(frontier)
-                if violations and self.stop_at_first:
+                if violations:
                     break
                 frontier, parents, commands, broken = self._expand(frontier)
                 violations += broken
-                if (violations and self.stop_at_first) or not len(frontier):
+                if violations or not len(frontier):
                     complete = not len(frontier)
                     break
                 self.links.append((parents, commands))
@@ -549,8 +546,6 @@ class Exploration:
 def explore(
     program: Program,
     report: Callable[[Progress], None] = lambda progress: None,
-    *,
-    stop_at_first: bool = True,
 ) -> Verdict:
     """Visit every reachable state of `program` and judge its properties."""
-    return Exploration(program, report, stop_at_first).run()
+    return Exploration(program, report).run()

@@ -15,7 +15,7 @@ from spec.checker.steps import DONE, History, Location, Stepper, View
 Node = tuple[tuple[Any, ...], tuple[Location, ...]]
 
 
-def search(program: Program, *, stop_at_first: bool = True) -> Verdict:
+def search(program: Program) -> Verdict:
     """Visit every reachable state of `program`; counts states, steps and depth.
 
     Raises:
@@ -52,7 +52,7 @@ def search(program: Program, *, stop_at_first: bool = True) -> Verdict:
             (tuple(state[k] for k in keys), tuple(start.location for start in starts)),
             None,
         )
-    while queue and not (found and stop_at_first):
+    while queue and not found:
         node = queue.popleft()
         values, locations = node
         state = dict(zip(keys, values, strict=True))

@@ -4,7 +4,8 @@ A generator cannot be copied, so a thread is brought to where it stands by runni
 it again from its start on the values that it read before (its *history*). Where it
 stands is then described by its *location*: for each suspended function, the place
 in its code and those local variables that it will still use. Two histories that
-lead to one location are interchangeable, and the checker keeps the first.
+lead to one location are interchangeable, and the checker keeps the first. What the
+same expression computed before a yield cannot be seen: no operation relies on any.
 """
 
 from __future__ import annotations
