@@ -11,9 +11,9 @@
 # model that shares always.
 
 # %%
-from spec.bit import Sketch, sketch
 from spec.bounds import BOUNDS, program
 from spec.checker.search import search
+from spec.decisions import Sketch, sketch
 from spec.memory import Mm, Page
 from spec.publish.traces import violation_text
 

@@ -18,125 +18,15 @@
 # - **Protected**: in the sketch, every reference that GUP returned; upstream, pins,
 #   and `FOLL_WRITE` references until the process forks.
 #
-# ## What a caller asks for
-
 # %%
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator
 
-from spec.memory import (
-    Machine,
-    Mm,
-    Names,
-    Page,
-    Pte,
-    Reference,
-    add_mapping,
-    alloc_page,
-)
+from spec.counts import add_mapping, alloc_page, page_folio, walk
+from spec.decisions import PROTOCOL, REFINED, SKETCH, sketch
+from spec.memory import Machine, Mm, Names, NonPresent, Page, Pte
 from spec.rules import BIT_MODELS, Step, rule
-
-
-# %%
-@dataclass(frozen=True, slots=True)
-class Foll:
-    """What a caller of GUP asks for (``FOLL_*``); without `pin`: ``FOLL_GET``."""
-
-    write: bool = False
-    pin: bool = False
-    longterm: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FaultFlags:
-    """Why a fault is handled (``FAULT_FLAG_*``); `gup` if a GUP request needs it."""
-
-    write: bool = False
-    unshare: bool = False
-    gup: bool = False
-
-
-# %% [markdown]
-# ## The decisions
-#
-# The models of COW that Linux had, or nearly had, differ in a handful of
-# decisions. Operations ask for them; a model answers them and does nothing else.
-
-
-# %%
-class Model(Protocol):
-    """The decisions on which the models of COW differ."""
-
-    @property
-    def name(self) -> str:
-        """What the model is called on the command line."""
-
-    def may_reuse(self, mm: Mm, page: Page) -> bool:
-        """May a fault keep this page for its process, though the bit is clear?"""
-
-    def starts_exclusive(self, mm: Mm, why: FaultFlags) -> bool:
-        """Does the page that a fault leaves mapped get its bit set?"""
-
-    def may_upgrade(self, page: Page) -> bool:
-        """May mprotect make the mapping writable without a fault?"""
-
-    def may_return(self, foll: Foll, pte: Pte, page: Page) -> bool:
-        """May GUP return this page as it is mapped now?"""
-
-    def may_set_bit(self, mm: Mm, pte: Pte, page: Page) -> bool:
-        """May GUP set the bit itself, instead of asking for an unshare fault?"""
-
-    def unshares_zeropage(self, foll: Foll) -> bool:
-        """Must GUP replace the shared zeropage before it returns?"""
-
-    def syncs_with_fork(self, mm: Mm, foll: Foll) -> bool:
-        """Does GUP-fast back off if it raced with fork?"""
-
-    def may_share(self, mm: Mm, page: Page) -> bool:
-        """May fork share this page with the child, or must it copy?"""
-
-    def child_starts_exclusive(self) -> bool:
-        """Does the copy that fork gives the child get its bit set?"""
-
-    def protects(self, foll: Foll) -> bool:
-        """Is the address promised to keep the page while this reference lives?"""
-
-    def protects_across_fork(self, ref: Reference) -> bool:
-        """Does that promise outlive a fork of the process?"""
-
-
-# %% [markdown]
-# The sketch is written decision by decision, each beside its rules. `@sketch`
-# puts a function in place as the sketch's answer to the decision of that name.
-
-
-# %%
-class Sketch:
-    """The normative model: its answers stand in the chapters on fault, GUP, fork."""
-
-    name = "sketch"
-    may_reuse: Callable[[Mm, Page], bool]
-    starts_exclusive: Callable[[Mm, FaultFlags], bool]
-    may_upgrade: Callable[[Page], bool]
-    may_return: Callable[[Foll, Pte, Page], bool]
-    may_set_bit: Callable[[Mm, Pte, Page], bool]
-    unshares_zeropage: Callable[[Foll], bool]
-    syncs_with_fork: Callable[[Mm, Foll], bool]
-    may_share: Callable[[Mm, Page], bool]
-    child_starts_exclusive: Callable[[], bool]
-    protects: Callable[[Foll], bool]
-    protects_across_fork: Callable[[Reference], bool]
-
-    def __call__(self, answer: Callable[..., bool]) -> Callable[..., bool]:
-        """Use `answer` for the decision that bears its name."""
-        setattr(self, answer.__name__, answer)
-        return answer
-
-
-sketch = Sketch()
 
 # %% [markdown]
 # ## Setting the bit
@@ -145,36 +35,36 @@ sketch = Sketch()
 # They do not mention our code, so they can be held against any patch. Two
 # questions recur: who maps a page, and who else could see what is written to it.
 
+
 # %%
-SKETCH = (
-    "Hildenbrand, 2021-12-19, Re: [PATCH v1 06/11] mm: support GUP-triggered "
-    "unsharing via FAULT_FLAG_UNSHARE (!hugetlb)"
-)
-REFINED = "Hildenbrand, 2021-12-21, same thread, in reply to Gunthorpe"
-PROTOCOL = (
-    "6c287605fd56 (5.19), mm: remember exclusively mapped anonymous pages with "
-    "PG_anon_exclusive"
-)
-
-
 def mappings(machine: Machine, page: Page) -> Iterator[tuple[Mm, Pte]]:
-    """Every PTE that maps `page`, with its process."""
+    """Every mapping of `page`, as the MMU finds it, with its process."""
     for mm in machine.mms.values():
         for va in machine.names.vas:
-            pte = mm.pte[va]
+            pte = walk(mm, va)
             if pte is not None and pte.pfn == page.name:
                 yield mm, pte
 
 
+def heirs(machine: Machine, page: Page) -> Iterator[Mm]:
+    """The process of each swap or migration entry whose fault would map `page`."""
+    for mm in machine.mms.values():
+        for va in machine.names.vas:
+            pte = mm.pte[va]
+            if isinstance(pte, NonPresent) and pte.leads_to(machine) == page.name:
+                yield mm
+
+
 def others(machine: Machine, mm: Mm, page: Page) -> set[str]:
-    """The processes besides `mm` that map `page` or for which GUP returned it."""
+    """The processes besides `mm` that map `page`, will, or GUP returned it for."""
     mapping = {other.name for other, _ in mappings(machine, page)}
+    waiting = {other.name for other in heirs(machine, page)}
     holding = {
         str(ref.mm)
         for ref in machine.refs.values()
         if ref.state == "live" and ref.pfn == page.name
     }
-    return (mapping | holding) - {mm.name}
+    return (mapping | waiting | holding) - {mm.name}
 
 
 # %% [markdown]
@@ -231,14 +121,14 @@ def set_for_the_sole_owner(step: Step) -> bool:
 #
 # The author's refinement of two days later. It is sound because no operation of
 # the protocol leaves a writable PTE on a shared page
-# ([AE-FORK-5](fork.py#AE-FORK-5), [AE-WP-1](fault.py#AE-WP-1)).
+# ([AE-FORK-5](fork.py#AE-FORK-5), [AE-WP-1](protect.py#AE-WP-1)).
 
 
 # %%
 def writable_and_referenced(step: Step) -> bool:
     """The bit is set although a reference besides the mapping exists."""
     return any(
-        pte.writable and page.refcount > 1
+        pte.writable and page_folio(page).refcount > 1
         for page in step.sets_bit()
         for _, pte in mappings(step.before, page)
     )
@@ -247,7 +137,7 @@ def writable_and_referenced(step: Step) -> bool:
 def read_only_and_alone(step: Step) -> bool:
     """The bit is set because the mapping, read-only, is the only reference."""
     return any(
-        not pte.writable and page.refcount == 1
+        not pte.writable and page_folio(page).refcount == 1
         for page in step.sets_bit()
         for _, pte in mappings(step.before, page)
     )
@@ -307,7 +197,7 @@ def writable_implies_the_bit(step: Step) -> bool:
     return all(
         step.after.pages[new.pfn].anon_exclusive
         for _, _, _, new in step.changes_pte()
-        if new is not None and new.writable
+        if isinstance(new, Pte) and new.writable
     )
 
 
@@ -335,7 +225,7 @@ def write_protection_keeps_the_bit(step: Step) -> bool:
     clear the bit."""
     cleared = {page.name for page in step.clears_bit()}
     return not any(
-        new is not None and not new.writable and new.pfn in cleared
+        isinstance(new, Pte) and not new.writable and new.pfn in cleared
         for _, _, _, new in step.changes_pte()
     )
 

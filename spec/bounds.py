@@ -16,8 +16,7 @@ from functools import partial
 from itertools import combinations_with_replacement
 from typing import Any
 
-from spec import fault, fork, gup
-from spec.bit import Foll, Model
+from spec import fault, fork, gup_fast
 from spec.cells import Cells, PlainCells, SpecificationError
 from spec.checker.explore import Progress, explore
 from spec.checker.program import (
@@ -28,18 +27,12 @@ from spec.checker.program import (
     rest,
 )
 from spec.checker.steps import Blocked
+from spec.counts import put_page, run, try_get_page, vm_normal_page
+from spec.decisions import Foll, Model
 from spec.guarantees import OBSERVABLE, count_rises_under_the_lock
-from spec.memory import (
-    Machine,
-    Mm,
-    Names,
-    Steps,
-    put_page,
-    run,
-    try_get_page,
-    vm_normal_page,
-)
+from spec.memory import Machine, Mm, Names, Steps
 from spec.models import MODELS
+from spec.operations import OPERATIONS
 from spec.rules import Rule, Step, load
 
 Choice = tuple[str, ...]
@@ -61,7 +54,7 @@ def transient(mm: Mm, va: str) -> Steps:
 
 def put(machine: Machine, ref: str) -> Steps:
     """The holder of a reference lets go."""
-    gup.put(machine.mms[str(machine.refs[ref].mm)], machine.refs[ref])
+    gup_fast.put(machine.mms[str(machine.refs[ref].mm)], machine.refs[ref])
     yield from ()
 
 
@@ -76,21 +69,16 @@ def begin(machine: Machine, choice: Choice) -> Steps:
     mm, va = machine.mms[name], machine.names.vas[0]
     kind, *flags = word.split()
     if kind == "gup":
-        how = gup.ENTRIES[flags[2] if len(flags) > 2 else "slow"]
+        how = gup_fast.ENTRIES[flags[2] if len(flags) > 2 else "slow"]
         foll = Foll(write=flags[0] == "rw", pin=flags[1] == "pin")
         return how(mm, va, machine.refs[more[0]], foll)
     if kind == "fork":
         return fork.fork(mm, machine.mms[more[0]])
-    if kind == "mprotect":
-        return fault.mprotect(mm, va, flags[0])
-    simple: dict[str, Callable[[Mm, str], Steps]] = {
-        "read": fault.read,
-        "write": fault.write,
-        "munmap": fault.munmap,
-        "transient": transient,
-        "exit": lambda mm, va: fault.exit(mm),
-    }
-    return simple[kind](mm, va)
+    if kind == "write":
+        return fault.write(mm, va, int(flags[0]) if flags else 0)
+    if kind == "transient":
+        return transient(mm, va)
+    return OPERATIONS[word](mm, va)
 
 
 def choices(

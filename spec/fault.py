@@ -9,24 +9,11 @@
 # %%
 from __future__ import annotations
 
-from spec.bit import (
-    REFINED,
-    SKETCH,
-    FaultFlags,
-    mappings,
-    others,
-    sketch,
-)
-from spec.memory import (
-    ZERO_PAGE,
-    Machine,
-    Mm,
-    Names,
-    Page,
-    Pte,
-    Steps,
+from spec.bit import mappings, others
+from spec.counts import (
     add_mapping,
     alloc_page,
+    folio_free_swap,
     folio_trylock,
     folio_unlock,
     get_page,
@@ -34,6 +21,7 @@ from spec.memory import (
     mmap_read_unlock,
     mmap_write_lock,
     mmap_write_unlock,
+    page_folio,
     ptl_lock,
     ptl_unlock,
     put_page,
@@ -41,7 +29,10 @@ from spec.memory import (
     remove_mapping,
     run,
     vm_normal_page,
+    walk,
 )
+from spec.decisions import REFINED, SKETCH, FaultFlags, sketch
+from spec.memory import ZERO_PAGE, Machine, Mm, Names, NonPresent, Page, Pte, Steps
 from spec.rules import ALL_MODELS, BIT_MODELS, Step, may, obey, rule
 
 # %% [markdown]
@@ -63,16 +54,19 @@ def write(mm: Mm, va: str, value: int = 0) -> Steps:
 
 def store(mm: Mm, va: str, value: int) -> bool:
     """What the MMU does: write if the PTE allows it."""
-    pte = mm.pte[va]
-    if pte is None or not pte.writable:
+    pte = walk(mm, va)
+    if pte is None or not pte.writable or pte.trap == "numa":
         return False
-    mm.machine.pages[pte.pfn].value = value
+    page = mm.machine.pages[pte.pfn]
+    page.value = value
+    page_folio(page).dirty = True
+    mm.expected[va] = value
     return True
 
 
 def read(mm: Mm, va: str) -> Steps:
     """The CPU reads; returns the value, or ``None`` after SIGSEGV."""
-    while (pte := mm.pte[va]) is None:
+    while (pte := walk(mm, va)) is None or pte.trap == "numa":
         if not (yield from page_fault(mm, va, FaultFlags())):
             return None
         yield
@@ -93,12 +87,24 @@ def handle_mm_fault(mm: Mm, va: str, flags: FaultFlags) -> Steps:
     vma = mm.vma[va]
     if vma is None or (flags.write and vma == "r"):
         return False
+    if mm.pmd is not None:
+        yield from mm.pmd.handle_huge_pmd(mm, va, flags)
+    else:
+        yield from handle_pte_fault(mm, va, flags)
+    return True
+
+
+def handle_pte_fault(mm: Mm, va: str, flags: FaultFlags) -> Steps:
+    """The same where a page table maps the address."""
     pte = mm.pte[va]
     if pte is None:
         yield from do_anonymous_page(mm, va, flags)
+    elif isinstance(pte, NonPresent):
+        yield from pte.do_swap_page(mm, va, flags)
+    elif pte.trap == "numa":
+        yield from do_numa_page(mm, va, pte)
     elif (flags.write or flags.unshare) and not pte.writable:
         yield from do_wp_page(mm, va, pte, flags)
-    return True
 
 
 # %%
@@ -119,6 +125,16 @@ def map_new_page(mm: Mm, va: str, contents: int, flags: FaultFlags) -> None:
     if mm.model.starts_exclusive(mm, flags):
         new.anon_exclusive = True
     add_mapping(mm, va, new, writable=flags.write)
+
+
+def do_numa_page(mm: Mm, va: str, orig_pte: Pte) -> Steps:
+    """End of a NUMA hint: the page stays and may be accessed again."""
+    yield from ptl_lock(mm)
+    page = vm_normal_page(mm, orig_pte)
+    if mm.pte[va] == orig_pte and page is not None:
+        writable = mm.vma[va] == "rw" and mm.model.may_upgrade(page)
+        mm.pte[va] = Pte(page.name, writable)
+    ptl_unlock(mm)
 
 
 # %% [markdown]
@@ -149,10 +165,15 @@ def wp_can_reuse_anon_folio(mm: Mm, page: Page, flags: FaultFlags) -> Steps:
     """May the process keep the page? Sets the bit if the page then has it."""
     if page.anon_exclusive and obey(mm, "AE-COW-1"):
         return True
+    if page.ksm and obey(mm, "AE-KSM-2"):
+        return False
     if not folio_trylock(page):
         return False
+    folio_free_swap(page)
     yield
-    reuse = mm.model.may_reuse(mm, page)
+    large = page.head is not None
+    decide = mm.model.may_reuse_large if large else mm.model.may_reuse
+    reuse = decide(mm, page)
     if flags.unshare and not obey(mm, "AE-UNS-1"):
         reuse = True
     if reuse and mm.model.starts_exclusive(mm, flags):
@@ -284,7 +305,7 @@ def last_reference_may_be_kept(step: Step) -> bool:
 @sketch
 def may_reuse(mm: Mm, page: Page) -> bool:
     """refcount == 1; then it is a permission"""
-    if page.refcount > 1 and obey(mm, "AE-COW-2"):
+    if page_folio(page).refcount > 1 and obey(mm, "AE-COW-2"):
         return False
     return may(mm, "AE-COW-3")
 
@@ -386,64 +407,6 @@ def starts_exclusive(mm: Mm, why: FaultFlags) -> bool:
 
 
 # %% [markdown]
-# ## Write protection
-#
-# ### AE-WP-1 {#AE-WP-1}
-#
-# `mprotect(PROT_READ)` and back must not turn a shared page writable: the second
-# call may skip the fault only where the fault would keep the page anyway.
-
-
-# %%
-@rule(
-    "AE-WP-1",
-    source="64fe24a3e05e (6.0)",
-    kernel=("mm/mprotect.c:can_change_pte_writable",),
-    models=ALL_MODELS,
-)
-def upgrade_needs_the_bit(step: Step) -> bool:
-    """mprotect MUST NOT make the mapping of a page writable unless the bit of the
-    page is set."""
-    return all(
-        step.before.pages[new.pfn].anon_exclusive
-        for mm, new in step.makes_writable()
-        if step.changes_protection(mm)
-    )
-
-
-# %%
-def mprotect(mm: Mm, va: str, protection: str) -> Steps:
-    """Change the protection to ``r`` or ``rw``; false if nothing is mapped."""
-    yield from mmap_write_lock(mm)
-    mapped = mm.vma[va] is not None
-    if mapped:
-        mm.vma[va] = protection
-        yield from change_pte_range(mm, va, protection)
-    mmap_write_unlock(mm)
-    return mapped
-
-
-def change_pte_range(mm: Mm, va: str, protection: str) -> Steps:
-    """Write-protect the PTE, or upgrade it where no fault is needed."""
-    yield from ptl_lock(mm)
-    pte = mm.pte[va]
-    page = vm_normal_page(mm, pte)
-    if page is not None and protection == "r":
-        mm.pte[va] = Pte(page.name, writable=False)
-        if not obey(mm, "AE-CLR-1"):
-            page.anon_exclusive = False
-    elif page is not None and (mm.model.may_upgrade(page) or not obey(mm, "AE-WP-1")):
-        mm.pte[va] = Pte(page.name, writable=True)
-    ptl_unlock(mm)
-
-
-@sketch
-def may_upgrade(page: Page) -> bool:
-    """bit set"""
-    return page.anon_exclusive
-
-
-# %% [markdown]
 # ## Unmapping
 #
 # The PTE is cleared under its lock, the reference is dropped afterwards
@@ -455,14 +418,23 @@ def may_upgrade(page: Page) -> bool:
 def munmap(mm: Mm, va: str) -> Steps:
     """Remove the mapping of one address."""
     yield from mmap_write_lock(mm)
+    mm.vma[va] = None
     yield from zap_pte_range(mm, va)
     mmap_write_unlock(mm)
+
+
+def madvise_dontneed(mm: Mm, va: str) -> Steps:
+    """Drop the contents of an address, keep the mapping (``MADV_DONTNEED``)."""
+    yield from mmap_read_lock(mm)
+    yield from zap_pte_range(mm, va)
+    mmap_read_unlock(mm)
 
 
 def exit(mm: Mm) -> Steps:
     """The process ends and all its mappings go (``exit_mmap``)."""
     yield from mmap_write_lock(mm)
     for va in mm.machine.names.vas:
+        mm.vma[va] = None
         yield from zap_pte_range(mm, va)
     mm.state = "dead"
     mmap_write_unlock(mm)
@@ -471,11 +443,16 @@ def exit(mm: Mm) -> Steps:
 def zap_pte_range(mm: Mm, va: str) -> Steps:
     """Clear one PTE under its lock, then drop the mapping's reference."""
     yield from ptl_lock(mm)
-    page = vm_normal_page(mm, mm.pte[va])
+    if mm.pmd is not None:
+        yield from mm.pmd.split_huge_pmd(mm)
+    pte = mm.pte[va]
+    page = vm_normal_page(mm, pte)
     mm.pte[va] = None
-    mm.vma[va] = None
+    mm.expected[va] = 0
     for ref in references_through(mm, va):
         ref.protected = False
+    if isinstance(pte, NonPresent):
+        pte.zap_nonpresent_pte(mm, va)
     if page is not None:
         remove_mapping(page)
         mm.machine.cpu.hold = page.name
@@ -490,8 +467,7 @@ def zap_pte_range(mm: Mm, va: str) -> Steps:
 # ## Example
 #
 # A process writes for the first time. In the sketch the page has no bit: nobody
-# asked GUP. Write protection and a further write bring the page back without a
-# copy, because the mapping is its only reference.
+# asked GUP.
 
 # %%
 machine = Machine(Names(), sketch)
@@ -499,10 +475,3 @@ A = machine.start("A")
 assert run(write(A, "x", 1))
 assert A.pte["x"] == Pte("p1", writable=True)
 assert not machine.pages["p1"].anon_exclusive
-
-# %%
-run(mprotect(A, "x", "r"))
-run(mprotect(A, "x", "rw"))
-assert A.pte["x"] == Pte("p1", writable=False)
-assert run(write(A, "x", 2))
-assert (A.pte["x"], run(read(A, "x"))) == (Pte("p1", writable=True), 2)

@@ -11,27 +11,24 @@
 # %%
 from __future__ import annotations
 
-from spec.bit import PROTOCOL, SKETCH, Foll, mappings, sketch
-from spec.fault import write
-from spec.gup import get_user_pages
-from spec.memory import (
-    Machine,
-    Mm,
-    Names,
-    Page,
-    Pte,
-    Reference,
-    Steps,
+from spec.bit import mappings
+from spec.counts import (
     add_mapping,
     alloc_page,
+    get_page,
     mmap_write_lock,
     mmap_write_unlock,
+    page_folio,
     ptl_lock,
     ptl_unlock,
     references_through,
     run,
     vm_normal_page,
 )
+from spec.decisions import PROTOCOL, SKETCH, Foll, sketch
+from spec.fault import write
+from spec.gup import get_user_pages
+from spec.memory import Machine, Mm, Names, NonPresent, Page, Pte, Reference, Steps
 from spec.rules import ALL_MODELS, BIT_MODELS, Step, obey, rule
 
 
@@ -47,6 +44,7 @@ def fork(mm: Mm, child: Mm) -> Steps:
         yield
         yield from copy_pte_range(mm, child, va)
         child.vma[va] = mm.vma[va]
+        child.expected[va] = mm.expected[va]
     if obey(mm, "AE-FORK-6"):
         mm.write_protect_seq += 1
     child.state = "live"
@@ -56,10 +54,15 @@ def fork(mm: Mm, child: Mm) -> Steps:
 def copy_pte_range(mm: Mm, child: Mm, va: str) -> Steps:
     """Copy one PTE of the parent (the child's page table is nobody else's yet)."""
     yield from ptl_lock(mm)
+    if mm.pmd is not None and (yield from mm.pmd.copy_huge_pmd(mm, child)):
+        ptl_unlock(mm)
+        return
     pte = mm.pte[va]
     page = vm_normal_page(mm, pte)
-    if pte is not None and page is not None:
+    if isinstance(pte, Pte) and page is not None:
         yield from copy_present_pte(mm, child, va, pte, page)
+    elif isinstance(pte, NonPresent):
+        yield from pte.copy_nonpresent_pte(mm, child, va)
     else:
         child.pte[va] = pte
     ptl_unlock(mm)
@@ -77,9 +80,9 @@ def copy_present_pte(mm: Mm, child: Mm, va: str, pte: Pte, page: Page) -> Steps:
         page.anon_exclusive = False
     if pte.writable and obey(mm, "AE-FORK-5"):
         yield
-        mm.pte[va] = Pte(page.name, writable=False)
+        mm.pte[va] = Pte(page.name, False, pte.trap)
     yield
-    page.refcount += 1
+    get_page(page)
     add_mapping(child, va, page, writable=False)
 
 
@@ -137,7 +140,7 @@ def fork_may_clear_and_share(step: Step) -> bool:
 #
 # The operation knows it by `refcount != 1`. A count that is raised after the test
 # is a GUP-fast that will drop its reference
-# ([AE-FAST-4](gup.py#AE-FAST-4)) or a temporary reference that nobody relies on.
+# ([AE-FAST-4](gup_fast.py#AE-FAST-4)) or a temporary reference that nobody relies on.
 
 
 # %%
@@ -216,7 +219,7 @@ def parent_is_write_protected(step: Step) -> bool:
 # %% [markdown]
 # ### AE-FORK-6 {#AE-FORK-6}
 #
-# The other half of [AE-FAST-4](gup.py#AE-FAST-4).
+# The other half of [AE-FAST-4](gup_fast.py#AE-FAST-4).
 
 
 # %%
@@ -287,8 +290,8 @@ def pinned_page_is_not_shared(step: Step) -> bool:
 def may_share(mm: Mm, page: Page) -> bool:
     """bit clear, or refcount == 1"""
     if not page.anon_exclusive:
-        return obey(mm, "AE-FORK-4") or page.refcount == 1
-    return page.refcount == 1 or not obey(mm, "AE-FORK-2")
+        return obey(mm, "AE-FORK-4") or page_folio(page).refcount == 1
+    return page_folio(page).refcount == 1 or not obey(mm, "AE-FORK-2")
 
 
 @sketch

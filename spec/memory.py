@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Memory: pages, page tables, processes, references
 #
-# This chapter fixes what the specification talks about: anonymous base pages,
-# the page tables that map them, the locks, and the references that keep a page
-# alive. Everything later is written in these terms.
+# This chapter fixes what the specification talks about: anonymous pages, the page
+# tables that map them, swap slots, and the references that keep a page alive.
+# Everything later is written in these terms.
 #
 # The model keeps what the exclusive bit depends on and leaves out the rest. What
 # it leaves out is said where it is left out, as a numbered assumption.
@@ -17,22 +17,25 @@
 # %%
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from spec.cells import Broken, Cells, Field, FieldPerAddress, PlainCells, Record
-from spec.rules import obey
+from spec.cells import Cells, Field, FieldPerAddress, PlainCells, Record
 
 if TYPE_CHECKING:
-    from spec.bit import Model
+    from spec.decisions import FaultFlags, Foll, Model
+
+Steps = Generator[Any, None, Any]
 
 
 # %%
 class Page(Record):
-    """``struct page`` of an anonymous base page.
+    """``struct page`` of an anonymous page.
 
-    Each field is a memory cell: reading or assigning it is what other CPUs see.
+    Each field is a memory cell: reading or assigning it is what other CPUs see. A
+    large folio keeps its counts, locks and flags in its first page, the head;
+    `mapcount`, `anon_exclusive` and `value` exist for each page.
     """
 
     def __init__(self, machine: Machine, name: str) -> None:
@@ -40,11 +43,18 @@ class Page(Record):
         self.machine = machine
 
     refcount = Field(0, "references of every kind: mappings, GUP, transient")
-    mapcount = Field(0, "page table entries that map the page")
+    mapcount = Field(0, "PTEs that map the page")
     pincount = Field(0, "references taken with FOLL_PIN")
     anon_exclusive = Field(False, "the bit (PG_anon_exclusive)")
     locked = Field(False, "the folio lock (PG_locked)")
     value = Field(0, "the contents")
+    dirty = Field(True, "nothing else has the contents (PG_dirty or a dirty PTE)")
+    swapbacked = Field(True, "must not be dropped; false after MADV_FREE")
+    swap = Field[str | None](None, "the swap slot, while in the swap cache")
+    writeback = Field(False, "being written to its slot (PG_writeback)")
+    ksm = Field(False, "a KSM page: shared by contents, owned by nobody")
+    head = Field[str | None](None, "the head, if the folio has several pages")
+    entire_mapcount = Field(0, "PMDs that map the folio as a whole")
 
 
 # %% [markdown]
@@ -66,13 +76,89 @@ ZERO_PAGE = "zero"
 
 @dataclass(frozen=True, slots=True)
 class Pte:
-    """A present page table entry: which page it maps, and may the CPU write?"""
+    """A present page table entry: which page it maps, and may the CPU write?
+
+    `trap` says why an access must fault first although the mapping allows it:
+    ``uffd-wp`` and ``soft-dirty`` (writes), ``numa`` (any access), or nothing.
+    """
 
     pfn: str
     writable: bool
+    trap: str = ""
 
     def __repr__(self) -> str:
-        return f"{self.pfn} {'R/W' if self.writable else 'R/O'}"
+        access = "R/W" if self.writable else "R/O"
+        return " ".join([self.pfn, access, *([self.trap] if self.trap else [])])
+
+
+# %% [markdown]
+# An entry that is not present maps nothing, yet leads to contents: a swap entry, a
+# migration entry. What a fault, `fork()`, `munmap()` and `mprotect()` do with it is
+# said by the chapter that introduces it; the functions bear the kernel's names.
+
+
+# %%
+class NonPresent:
+    """A page table entry that is neither none nor present."""
+
+    def leads_to(self, machine: Machine) -> str | None:
+        """The page that a fault on it would map, if it is in memory."""
+        return None
+
+    def names(self, slot: Slot) -> bool:
+        """Whether it is a swap entry of `slot`."""
+        return False
+
+    def do_swap_page(self, mm: Mm, va: str, flags: FaultFlags) -> Steps:
+        """Handle a fault on it; the access is tried again afterwards."""
+        raise NotImplementedError
+
+    def copy_nonpresent_pte(self, mm: Mm, child: Mm, va: str) -> Steps:
+        """Give the child what it needs, under the parent's page table lock."""
+        raise NotImplementedError
+
+    def zap_nonpresent_pte(self, mm: Mm, va: str) -> None:
+        """Let go of what it counts; the PTE itself is cleared already."""
+
+    def change_nonpresent_pte(self, mm: Mm, va: str) -> None:
+        """Take from it the permission to write (mprotect)."""
+
+
+Entry = Pte | NonPresent | None
+
+# %% [markdown]
+# A page table may be replaced as a whole by one entry of the level above, a PMD that
+# maps a large folio. Which entry that is and what is done with it is said by the
+# chapter on huge pages.
+
+
+# %%
+class HugePmd:
+    """A PMD that maps a large folio; the addresses of a process are its parts."""
+
+    def translate(self, machine: Machine, va: str) -> Pte:
+        """What the MMU finds for `va`."""
+        raise NotImplementedError
+
+    def handle_huge_pmd(self, mm: Mm, va: str, flags: FaultFlags) -> Steps:
+        """Handle a fault on it."""
+        raise NotImplementedError
+
+    def copy_huge_pmd(self, mm: Mm, child: Mm) -> Steps:
+        """Share it with the child; false if the parent's was split instead."""
+        raise NotImplementedError
+
+    def split_huge_pmd(self, mm: Mm) -> Steps:
+        """Put a page table in its place that maps the same pages."""
+        raise NotImplementedError
+
+    def follow_huge_pmd(self, mm: Mm, va: str, ref: Reference, foll: Foll) -> Steps:
+        """Slow GUP: take the reference, or return the fault that is missing."""
+        raise NotImplementedError
+
+    def gup_fast_pmd_leaf(self, mm: Mm, va: str, ref: Reference, foll: Foll) -> Steps:
+        """GUP-fast: take the reference without locks; false if it must not."""
+        raise NotImplementedError
 
 
 # %% [markdown]
@@ -96,7 +182,8 @@ class Mm(Record):
         """Who answers the decisions of the protocol."""
         return self.machine.model
 
-    pte = FieldPerAddress[Pte | None](None, "the page table")
+    pte = FieldPerAddress[Entry](None, "the page table")
+    pmd = Field[HugePmd | None](None, "a huge PMD in place of the page table")
     vma = FieldPerAddress[str | None](None, "protection: r, rw, or no mapping")
     state = Field("unborn", "unborn, forking, live or dead")
     mmap_lock = Field(0, "-1: held for writing; n: held by n readers")
@@ -104,6 +191,9 @@ class Mm(Record):
     write_protect_seq = Field(0, "odd while fork write-protects")
     parent = Field[str | None](None, "who forked it", ghost=True)
     asked_gup = Field(False, "GUP was asked to look at this process", ghost=True)
+    expected = FieldPerAddress[int | None](
+        0, "what a read must give; None: not defined", ghost=True
+    )
 
 
 # %% [markdown]
@@ -135,13 +225,33 @@ class Reference(Record):
 
 
 class Cpu(Record):
-    """A CPU; `hold` is the one temporary reference its operation may have."""
+    """A CPU, with the temporary references that its operation may have."""
 
     def __init__(self, machine: Machine, name: str) -> None:
         super().__init__(machine.cells, name)
         self.machine = machine
 
     hold = Field[str | None](None, "page held by the running operation")
+    target = Field[str | None](None, "page it prepares, not mapped yet")
+
+
+# %% [markdown]
+# ## A swap slot
+#
+# A slot is in use while a swap entry names it or the swap cache has a folio for it.
+
+
+# %%
+class Slot(Record):
+    """One slot of a swap device."""
+
+    def __init__(self, machine: Machine, name: str) -> None:
+        super().__init__(machine.cells, name)
+        self.machine = machine
+
+    count = Field(0, "swap entries that name it, and claims (swap_map)")
+    folio = Field[str | None](None, "the page that the swap cache has for it")
+    value = Field(0, "what was written to it")
 
 
 # %% [markdown]
@@ -162,6 +272,7 @@ class Names:
     refs: tuple[str, ...] = ()
     cpus: tuple[str, ...] = ("cpu0",)
     vas: tuple[str, ...] = ("x",)
+    slots: tuple[str, ...] = ()
 
 
 class Machine:
@@ -195,6 +306,7 @@ class Machine:
         self.mms = {name: Mm(self, name) for name in names.mms}
         self.refs = {name: Reference(self, name) for name in names.refs}
         self.cpus = {name: Cpu(self, name) for name in names.cpus}
+        self.slots = {name: Slot(self, name) for name in names.slots}
         self.cpu = self.cpus[cpu or names.cpus[0]]
         if cells is None:
             for key, value in self.initial():
@@ -208,7 +320,7 @@ class Machine:
 
     def initial(self) -> Iterator[tuple[str, Any]]:
         """Each cell of the machine with the value it starts with."""
-        for records in (self.pages, self.mms, self.refs, self.cpus):
+        for records in (self.pages, self.mms, self.refs, self.cpus, self.slots):
             for record in records.values():
                 yield from record.initial(self.names.vas)
 
@@ -219,185 +331,3 @@ class Machine:
         for va in self.names.vas:
             first.vma[va] = "rw"
         return first
-
-
-# %% [markdown]
-# ## Steps
-#
-# An operation is a generator function. `yield` marks a place where another CPU
-# may run; what stands between two `yield`s is one atomic step. A yielded
-# condition makes the CPU wait until it is true. `run` executes one operation
-# alone, which is all a reader needs to follow the code.
-
-# %%
-Wait = Callable[[], bool]
-Steps = Generator[Any, None, Any]
-
-
-def run(operation: Steps) -> Any:
-    """Run `operation` alone, to its end; returns what it returns.
-
-    Raises:
-        RuntimeError: it waits for a lock that nobody will release.
-    """
-    while True:
-        try:
-            wait = next(operation)
-        except StopIteration as end:
-            return end.value
-        if wait is not None and not wait():
-            raise RuntimeError("the operation waits for a lock that nobody releases")
-
-
-# %% [markdown]
-# ## Locks
-#
-# Taking a free lock is no place to switch: an acquisition commutes with what
-# other CPUs do before it, and a release with what they do after it (Lipton's
-# movers). A step therefore ends where an operation writes something that others
-# read *without* the lock: PTEs, reference counts, the bit, the sequence count.
-
-
-# %%
-def mmap_read_lock(mm: Mm) -> Steps:
-    """Share `mmap_lock`; wait while somebody holds it for writing."""
-    if mm.mmap_lock < 0:
-        yield lambda: mm.mmap_lock >= 0
-    mm.mmap_lock += 1
-
-
-def mmap_read_unlock(mm: Mm) -> None:
-    """Let go of a shared `mmap_lock`."""
-    mm.mmap_lock -= 1
-
-
-def mmap_write_lock(mm: Mm) -> Steps:
-    """Take `mmap_lock` alone; wait while anybody holds it."""
-    if mm.mmap_lock != 0:
-        yield lambda: mm.mmap_lock == 0
-    mm.mmap_lock = -1
-
-
-def mmap_write_unlock(mm: Mm) -> None:
-    """Let go of an `mmap_lock` held for writing."""
-    mm.mmap_lock = 0
-
-
-def ptl_lock(mm: Mm) -> Steps:
-    """Take the page table lock (``pte_offset_map_lock``)."""
-    if mm.ptl:
-        yield lambda: not mm.ptl
-    mm.ptl = True
-
-
-def ptl_unlock(mm: Mm) -> None:
-    """Release the page table lock (``pte_unmap_unlock``)."""
-    mm.ptl = False
-
-
-def folio_trylock(page: Page) -> bool:
-    """Take the folio lock if it is free."""
-    if page.locked:
-        return False
-    page.locked = True
-    return True
-
-
-def folio_unlock(page: Page) -> None:
-    """Release the folio lock."""
-    page.locked = False
-
-
-# %% [markdown]
-# ## References and mappings
-#
-# Dropping the last reference frees the page; `free_pages_prepare()` clears its
-# flags, the exclusive bit among them. Using a page whose count is zero, or
-# dropping one reference too many, breaks `AE-INV-3` on the spot.
-
-
-# %%
-def get_page(page: Page) -> None:
-    """Take a reference on a page that cannot be free (``folio_get``)."""
-    if page.refcount == 0:
-        raise Broken("AE-INV-3", f"{page} is used after it was freed")
-    page.refcount += 1
-
-
-def try_get_page(page: Page) -> bool:
-    """Take a reference unless the page is free (``folio_try_get``)."""
-    if page.refcount == 0:
-        return False
-    page.refcount += 1
-    return True
-
-
-def put_page(page: Page) -> None:
-    """Drop a reference; the last one frees the page (``folio_put``)."""
-    if page.refcount == 0:
-        raise Broken("AE-INV-3", f"a reference to {page} is dropped twice")
-    page.refcount -= 1
-    if page.refcount == 0:
-        free_pages_prepare(page)
-
-
-def free_pages_prepare(page: Page) -> None:
-    """Forget the contents and clear the flags of a page that becomes free."""
-    page.value = 0
-    if obey(page, "AE-CLR-3"):
-        page.anon_exclusive = False
-
-
-def alloc_page(machine: Machine) -> Page:
-    """A free page with one reference, the caller's (``folio_alloc``).
-
-    Raises:
-        MemoryError: there is none; the bounds are too small for the operations.
-    """
-    for page in machine.pages.values():
-        if page.refcount == 0:
-            page.refcount = 1
-            return page
-    raise MemoryError(f"all {len(machine.pages)} pages are in use: raise the bounds")
-
-
-def vm_normal_page(mm: Mm, pte: Pte | None) -> Page | None:
-    """The page behind a PTE; ``None`` for the zeropage or for no PTE."""
-    if pte is None or pte.pfn == ZERO_PAGE:
-        return None
-    return mm.machine.pages[pte.pfn]
-
-
-def add_mapping(mm: Mm, va: str, page: Page, *, writable: bool) -> None:
-    """Map `page`; the reference that the caller has becomes the mapping's."""
-    page.mapcount += 1
-    mm.pte[va] = Pte(page.name, writable)
-
-
-def remove_mapping(page: Page) -> None:
-    """Uncount one mapping; the PTE and the reference are the caller's business."""
-    if page.mapcount == 0:
-        raise Broken("AE-INV-3", f"{page} is unmapped more often than mapped")
-    page.mapcount -= 1
-
-
-def references_through(mm: Mm, va: str) -> Sequence[Reference]:
-    """The references that GUP took, or is taking, through this address."""
-    return [
-        ref
-        for ref in mm.machine.refs.values()
-        if ref.state != "free" and (ref.mm, ref.va) == (mm.name, va)
-    ]
-
-
-# %% [markdown]
-# ## Example
-#
-# One process maps one page. Its mapping is the only reference.
-
-# %%
-machine = Machine(Names())
-A = machine.start("A")
-page = alloc_page(machine)
-add_mapping(A, "x", page, writable=True)
-assert (page.refcount, page.mapcount, A.pte["x"]) == (1, 1, Pte("p1", writable=True))

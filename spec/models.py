@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import inspect
 
-from spec.bit import FaultFlags, Foll, Model, sketch
+from spec.counts import bit_of, page_folio, run
+from spec.decisions import FaultFlags, Foll, Model, sketch
 from spec.fault import munmap, write
 from spec.fork import fork
 from spec.guarantees import no_missed_cow
 from spec.gup import get_user_pages
-from spec.memory import Machine, Mm, Names, Page, Pte, Reference, run
+from spec.memory import Machine, Mm, Names, Page, Pte, Reference
 from spec.rules import may, obey
 
 # %% [markdown]
@@ -76,6 +77,35 @@ class Mapcount:
         """FOLL_PIN"""
         return ref.pin
 
+    def may_unmap(self, page: Page) -> bool:
+        """always"""
+        return True
+
+    def entry_remembers(self, page: Page) -> bool:
+        """(no bit)"""
+        return False
+
+    def swapin_exclusive(self, page: Page, remembered: bool) -> bool:
+        """(no bit)"""
+        return False
+
+    def swapin_reuses(self, page: Page) -> bool:
+        """mapcount and swap entries together are 1"""
+        slot = page.machine.slots[str(page.swap)]
+        return page.mapcount + slot.count == 1
+
+    def may_share_entry(self, page: Page | None, remembered: bool) -> bool:
+        """always"""
+        return True
+
+    def may_reuse_large(self, mm: Mm, page: Page) -> bool:
+        """mapcount == 1"""
+        return page.mapcount == 1
+
+    def may_force(self, page: Page) -> bool:
+        """any anonymous page"""
+        return True
+
 
 # %% [markdown]
 # ## page_count: 5.9 to 5.17
@@ -96,7 +126,7 @@ class PageCount(Mapcount):
 
     def may_reuse(self, mm: Mm, page: Page) -> bool:
         """refcount == 1; then it is a permission"""
-        if page.refcount > 1 and obey(mm, "AE-COW-2"):
+        if page_folio(page).refcount > 1 and obey(mm, "AE-COW-2"):
             return False
         return may(mm, "AE-COW-3")
 
@@ -104,9 +134,17 @@ class PageCount(Mapcount):
         """FOLL_PIN"""
         return foll.pin and obey(mm, "AE-FAST-4")
 
+    def may_unmap(self, page: Page) -> bool:
+        """unless it may be pinned (5.11)"""
+        return page_folio(page).pincount == 0
+
+    def may_reuse_large(self, mm: Mm, page: Page) -> bool:
+        """refcount == 1"""
+        return page_folio(page).refcount == 1
+
     def may_share(self, mm: Mm, page: Page) -> bool:
         """unless it may be pinned"""
-        return page.pincount == 0 or not obey(mm, "AE-FORK-8")
+        return page_folio(page).pincount == 0 or not obey(mm, "AE-FORK-8")
 
 
 # %% [markdown]
@@ -136,7 +174,7 @@ class Upstream(PageCount):
     def may_return(self, foll: Foll, pte: Pte, page: Page) -> bool:
         """bit set, if R/O mapped and read-only FOLL_PIN"""
         reader_pins = foll.pin and not foll.write and obey(page, "AE-GUP-5")
-        return pte.writable or not reader_pins or page.anon_exclusive
+        return pte.writable or not reader_pins or bit_of(page).anon_exclusive
 
     def unshares_zeropage(self, foll: Foll) -> bool:
         """FOLL_LONGTERM (6.2)"""
@@ -144,11 +182,35 @@ class Upstream(PageCount):
 
     def may_share(self, mm: Mm, page: Page) -> bool:
         """bit clear, or not pinned"""
-        return not page.anon_exclusive or super().may_share(mm, page)
+        return not bit_of(page).anon_exclusive or super().may_share(mm, page)
 
     def child_starts_exclusive(self) -> bool:
         """yes"""
         return True
+
+    def may_unmap(self, page: Page) -> bool:
+        """bit clear, or not pinned"""
+        return not bit_of(page).anon_exclusive or super().may_unmap(page)
+
+    def entry_remembers(self, page: Page) -> bool:
+        """yes"""
+        return True
+
+    def swapin_exclusive(self, page: Page, remembered: bool) -> bool:
+        """if the entry remembers"""
+        return remembered
+
+    def swapin_reuses(self, page: Page) -> bool:
+        """no: the write fault decides afterwards"""
+        return False
+
+    def may_reuse_large(self, mm: Mm, page: Page) -> bool:
+        """no (before 6.15)"""
+        return False
+
+    def may_force(self, page: Page) -> bool:
+        """bit set"""
+        return page.anon_exclusive
 
 
 # %% [markdown]
@@ -169,7 +231,7 @@ class Always(Upstream):
 
     def may_return(self, foll: Foll, pte: Pte, page: Page) -> bool:
         """bit set"""
-        return page.anon_exclusive
+        return bit_of(page).anon_exclusive
 
     def protects(self, foll: Foll) -> bool:
         """every reference"""
@@ -194,6 +256,13 @@ DECISIONS = {
     "child_starts_exclusive": "Is the bit set on the copy that fork makes?",
     "protects": "Which references are protected?",
     "protects_across_fork": "Which of them across fork?",
+    "may_unmap": "Which page may reclaim or migration unmap?",
+    "entry_remembers": "Does a swap or migration entry remember the bit?",
+    "swapin_exclusive": "Is the bit set on what comes back from swap?",
+    "swapin_reuses": "May a write fault map it writable though the bit is clear?",
+    "may_share_entry": "Which swap entry may fork share?",
+    "may_reuse_large": "May a fault keep a page of a PTE-mapped large folio?",
+    "may_force": "Which page may FOLL_FORCE write through a R/O PTE?",
 }
 
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
+import importlib
 import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spec.cells import SpecificationError
-
-if TYPE_CHECKING:
-    from spec.memory import Machine, Mm, Page, Pte, Reference
+from spec.memory import Entry, Machine, Mm, NonPresent, Page, Pte, Reference
 
 TOPICS = {
     "SET": "setting the bit",
@@ -30,7 +29,13 @@ TOPICS = {
     "GUP": "slow GUP",
     "FAST": "GUP-fast",
     "FORK": "fork",
+    "SWAP": "reclaim and swap",
+    "MIGR": "migration",
+    "KSM": "KSM",
+    "HUGE": "large folios",
     "WP": "write protection",
+    "MOVE": "moving a page between addresses",
+    "ORD": "memory ordering",
     "INV": "guarantees",
     "ASM": "assumptions",
 }
@@ -99,11 +104,11 @@ class Step:
             if self._wrote(name, "refcount") and page.refcount == 0:
                 yield page
 
-    def changes_pte(self) -> list[tuple[Mm, str, Pte | None, Pte | None]]:
+    def changes_pte(self) -> list[tuple[Mm, str, Entry, Entry]]:
         """Each PTE that changes: process and address, old entry, new entry."""
         return self._once("changes_pte", self._changes_pte)
 
-    def _changes_pte(self) -> Iterator[tuple[Mm, str, Pte | None, Pte | None]]:
+    def _changes_pte(self) -> Iterator[tuple[Mm, str, Entry, Entry]]:
         for name, mm in self.before.mms.items():
             for va in self.before.names.vas:
                 if f"{name}.pte[{va}]" in self.written:
@@ -115,34 +120,45 @@ class Step:
         """Process, old and new entry where an anonymous page gives way to another."""
         for mm, _, old, new in self.changes_pte():
             if (
-                old is not None
-                and new is not None
+                isinstance(old, Pte)
+                and isinstance(new, Pte)
                 and old.pfn in self.before.pages
                 and old.pfn != new.pfn
             ):
                 yield mm, old, new
 
     def makes_writable(self) -> Iterator[tuple[Mm, Pte]]:
-        """Process and new entry where a page stays and becomes writable."""
+        """Process and new entry where a page in use becomes writable for it."""
         for mm, _, old, new in self.changes_pte():
-            if (
-                old is not None
-                and new is not None
-                and old.pfn == new.pfn
-                and new.writable
-            ):
+            if not isinstance(new, Pte) or not new.writable:
+                continue
+            stays = isinstance(old, Pte) and old.pfn == new.pfn
+            if stays or (isinstance(old, NonPresent) and not self._was_free(new)):
                 yield mm, new
+
+    def _was_free(self, pte: Pte) -> bool:
+        page = self.before.pages.get(pte.pfn)
+        return page is not None and page.refcount == 0 and page.head is None
 
     def maps_new(self) -> Iterator[tuple[Mm, Pte]]:
         """Process and entry where a fault maps a page that was free before."""
         for mm, _, _, new in self.changes_pte():
-            if (
-                new is not None
-                and mm.state == "live"
-                and new.pfn in self.before.pages
-                and self.before.pages[new.pfn].refcount == 0
-            ):
+            if isinstance(new, Pte) and mm.state == "live" and self._was_free(new):
                 yield mm, new
+
+    def unmaps(self) -> Iterator[tuple[Mm, str, Page, NonPresent]]:
+        """Process, address, page (before) and entry where the kernel takes a page."""
+        for mm, va, old, new in self.changes_pte():
+            if isinstance(old, Pte) and isinstance(new, NonPresent):
+                page = self.before.pages.get(old.pfn)
+                if page is not None:
+                    yield mm, va, page, new
+
+    def brings_back(self) -> Iterator[tuple[Mm, str, NonPresent, Pte]]:
+        """Process, address, old entry and PTE where a page is mapped again."""
+        for mm, va, old, new in self.changes_pte():
+            if isinstance(old, NonPresent) and isinstance(new, Pte):
+                yield mm, va, old, new
 
     def maps_copy_over_nothing(self) -> Iterator[Mm]:
         """Processes where the copy of a page is mapped and nothing was mapped."""
@@ -151,7 +167,7 @@ class Step:
             for name, cpu in self.before.cpus.items()
         )
         for mm, _, old, new in self.changes_pte():
-            if copying and old is None and new is not None:
+            if copying and old is None and isinstance(new, Pte):
                 yield mm
 
     def changes_protection(self, mm: Mm) -> bool:
@@ -163,17 +179,16 @@ class Step:
     def copies_into_child(self) -> Iterator[tuple[Mm, str]]:
         """Child and address where fork maps a copy."""
         for mm, va, old, new in self.changes_pte():
-            if old is None and new is not None and mm.state == "forking":
-                page = self.before.pages.get(new.pfn)
-                if page is not None and page.refcount == 0:
-                    yield mm, va
+            begins = old is None and mm.state == "forking"
+            if begins and isinstance(new, Pte) and self._was_free(new):
+                yield mm, va
 
     def shares_with_child(self) -> Iterator[tuple[Mm, str, Page]]:
         """Child, address and page (before) where fork maps the parent's page."""
         for mm, va, old, new in self.changes_pte():
-            if old is None and new is not None and mm.state == "forking":
+            if old is None and isinstance(new, Pte) and mm.state == "forking":
                 page = self.before.pages.get(new.pfn)
-                if page is not None and page.refcount > 0:
+                if page is not None and not self._was_free(new):
                     yield mm, va, page
 
     def parent_of(self, child: Mm) -> Mm:
@@ -377,12 +392,32 @@ def check_form(made: Rule) -> None:
         raise SpecificationError(f"{made.id}: MAY needs both witnesses")
 
 
+CHAPTERS = (
+    "memory",
+    "counts",
+    "decisions",
+    "bit",
+    "fault",
+    "gup",
+    "gup_fast",
+    "fork",
+    "protect",
+    "guarantees",
+    "models",
+)
+"""The chapters in the order in which they are read."""
+
+
 def load() -> dict[str, Rule]:
     """All rules of all chapters, in the order in which chapters define them."""
-    import spec.guarantees  # noqa: F401  (chapters register rules when imported)
-    import spec.models  # noqa: F401
-
-    return REGISTRY
+    for chapter in CHAPTERS:
+        importlib.import_module(f"spec.{chapter}")
+    order = [f"spec.{chapter}" for chapter in CHAPTERS]
+    in_order = sorted(
+        REGISTRY.values(),
+        key=lambda r: order.index(r.module) if r.module in order else len(order),
+    )
+    return {r.id: r for r in in_order}
 
 
 def find(id: str) -> Rule:

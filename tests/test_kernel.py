@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
-from spec.bit import Foll, Model
+from spec.decisions import Foll, Model
 from spec.kernel import commands
 from spec.kernel.compare import FINAL, Candidate, compare, judge, start
 from spec.kernel.observe import Kernel, Observation, Run

@@ -16,14 +16,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spec.bit import Model
 from spec.cells import PlainCells, Value
+from spec.counts import run
+from spec.decisions import Model
 from spec.kernel.numbering import Numbering
 from spec.kernel.observe import Held, Kernel, Mapped, Observation, Run, place
 from spec.kernel.programs import NotExpressible, unseen
 from spec.litmus.program import Operation, Test
 from spec.litmus.run import names_of, perform
-from spec.memory import ZERO_PAGE, Machine, Mm, Names, run
+from spec.memory import ZERO_PAGE, Machine, Mm, Names
 from spec.rules import BIT_MODELS
 
 AGREES, DIFFERS, NOT_EXPRESSIBLE = "agrees", "differs", "not expressible"

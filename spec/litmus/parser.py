@@ -17,7 +17,7 @@ from typing import Any
 from lark import Lark, Token
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
-from spec.bit import Foll
+from spec.decisions import Foll
 from spec.litmus.program import (
     DEFAULT_ADDRESS,
     VERDICTS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from spec.bit import Foll
+from spec.decisions import Foll
 
 DEFAULT_ADDRESS = "x"
 VERDICTS = (

@@ -21,12 +21,13 @@ from functools import cached_property, partial
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
-from spec import fault, fork, gup
-from spec.bit import Model, mappings, others
+from spec import fault, fork, gup_fast, protect
+from spec.bit import mappings, others
 from spec.cells import Cells, PlainCells, SpecificationError
 from spec.checker.program import Program, Trace, TraceStep
 from spec.checker.steps import DONE, History, Location, Stepper
 from spec.checker.steps import Outcome as StepOutcome
+from spec.decisions import Model
 from spec.litmus.program import (
     VERDICTS,
     And,
@@ -84,14 +85,14 @@ def perform(machine: Machine, operation: Operation) -> Steps:
         case "munmap":
             return fault.munmap(mm, va)
         case "mprotect":
-            return fault.mprotect(mm, va, str(operation.protection))
+            return protect.mprotect(mm, va, str(operation.protection))
         case "exit":
             return fault.exit(mm)
         case "fork":
             return fork.fork(mm, machine.mms[str(operation.child)])
     assert operation.foll is not None
     ref = machine.refs[str(operation.reference)]
-    return gup.ENTRIES[operation.entry](mm, va, ref, operation.foll)
+    return gup_fast.ENTRIES[operation.entry](mm, va, ref, operation.foll)
 
 
 def use(machine: Machine, operation: Operation) -> Steps:
@@ -109,7 +110,7 @@ def use(machine: Machine, operation: Operation) -> Steps:
     if operation.word == "write" and page is not None:
         page.value = operation.value or 0
     if operation.word == "put":
-        gup.put(machine.mms[str(ref.mm)], ref)
+        gup_fast.put(machine.mms[str(ref.mm)], ref)
     return value
 
 

@@ -17,12 +17,13 @@ from typing import Any
 
 from spec import bounds, fault, fork, gup, models, rules
 from spec.ablation import Ablation
-from spec.bit import Foll, Model
 from spec.cells import SpecificationError
 from spec.checker.program import Verdict
+from spec.counts import run
+from spec.decisions import Foll, Model
 from spec.litmus.files import catalogue
 from spec.litmus.parser import read
-from spec.memory import Machine, Names, run
+from spec.memory import Machine, Names
 from spec.publish import cards, citations, drawings, traces, verdicts
 from spec.publish.tables import code, number, table
 from spec.rules import Rule

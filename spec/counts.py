@@ -1,0 +1,304 @@
+# %% [markdown]
+# # Steps, locks and counts
+#
+# What every operation is made of: atomic steps, the locks of `mm/`, references
+# and mappings and their counts.
+#
+# ## Steps
+#
+# An operation is a generator function. `yield` marks a place where another CPU
+# may run; what stands between two `yield`s is one atomic step. A yielded
+# condition makes the CPU wait until it is true. `run` executes one operation
+# alone, which is all a reader needs to follow the code.
+
+# %%
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from spec.cells import Broken
+from spec.memory import (
+    Entry,
+    Machine,
+    Mm,
+    Names,
+    Page,
+    Pte,
+    Reference,
+    Slot,
+    Steps,
+)
+from spec.rules import obey
+
+# %%
+Wait = Callable[[], bool]
+
+
+def run(operation: Steps) -> Any:
+    """Run `operation` alone, to its end; returns what it returns.
+
+    Raises:
+        RuntimeError: it waits for a lock that nobody will release.
+    """
+    while True:
+        try:
+            wait = next(operation)
+        except StopIteration as end:
+            return end.value
+        if wait is not None and not wait():
+            raise RuntimeError("the operation waits for a lock that nobody releases")
+
+
+# %% [markdown]
+# ## Locks
+#
+# Taking a free lock is no place to switch: an acquisition commutes with what
+# other CPUs do before it, and a release with what they do after it (Lipton's
+# movers). A step therefore ends where an operation writes something that others
+# read *without* the lock: PTEs, reference counts, the bit, the sequence count.
+
+
+# %%
+def mmap_read_lock(mm: Mm) -> Steps:
+    """Share `mmap_lock`; wait while somebody holds it for writing."""
+    if mm.mmap_lock < 0:
+        yield lambda: mm.mmap_lock >= 0
+    mm.mmap_lock += 1
+
+
+def mmap_read_unlock(mm: Mm) -> None:
+    """Let go of a shared `mmap_lock`."""
+    mm.mmap_lock -= 1
+
+
+def mmap_write_lock(mm: Mm) -> Steps:
+    """Take `mmap_lock` alone; wait while anybody holds it."""
+    if mm.mmap_lock != 0:
+        yield lambda: mm.mmap_lock == 0
+    mm.mmap_lock = -1
+
+
+def mmap_write_unlock(mm: Mm) -> None:
+    """Let go of an `mmap_lock` held for writing."""
+    mm.mmap_lock = 0
+
+
+def ptl_lock(mm: Mm) -> Steps:
+    """Take the page table lock (``pte_offset_map_lock``)."""
+    if mm.ptl:
+        yield lambda: not mm.ptl
+    mm.ptl = True
+
+
+def ptl_unlock(mm: Mm) -> None:
+    """Release the page table lock (``pte_unmap_unlock``)."""
+    mm.ptl = False
+
+
+def folio_trylock(page: Page) -> bool:
+    """Take the folio lock if it is free."""
+    folio = page_folio(page)
+    if folio.locked:
+        return False
+    folio.locked = True
+    return True
+
+
+def folio_lock(page: Page) -> Steps:
+    """Take the folio lock; wait while somebody holds it."""
+    folio = page_folio(page)
+    if folio.locked:
+        yield lambda: not folio.locked
+    folio.locked = True
+
+
+def folio_unlock(page: Page) -> None:
+    """Release the folio lock."""
+    page_folio(page).locked = False
+
+
+# %% [markdown]
+# ## Folios
+#
+# A folio is one page or several that are allocated and counted together. The head
+# keeps `refcount`, `pincount`, the lock and the flags; each page has its own
+# `mapcount` and, while PTEs map it, its own bit. While a PMD maps the folio as a
+# whole, the bit of the head speaks for all of its pages.
+
+
+# %%
+def page_folio(page: Page) -> Page:
+    """The head of the page's folio: the page itself unless the folio is large."""
+    head = page.head
+    return page if head is None else page.machine.pages[head]
+
+
+def folio_pages(page: Page) -> list[Page]:
+    """All pages of the folio."""
+    if page.head is None:
+        return [page]
+    return [p for p in page.machine.pages.values() if p.head == page.head]
+
+
+def bit_of(page: Page) -> Page:
+    """The page whose bit speaks for `page`: the head, while a PMD maps the folio."""
+    folio = page_folio(page)
+    return folio if folio.entire_mapcount > 0 else page
+
+
+def folio_mapcount(page: Page) -> int:
+    """Mappings of the folio: PTEs that map a page of it, PMDs that map all."""
+    whole = page_folio(page).entire_mapcount
+    return whole + sum(part.mapcount for part in folio_pages(page))
+
+
+# %% [markdown]
+# ## References and mappings
+#
+# Dropping the last reference frees the folio; `free_pages_prepare()` clears the
+# flags of its pages, the exclusive bit among them. Using a page whose count is zero,
+# or dropping one reference too many, breaks `AE-INV-3` on the spot.
+
+
+# %%
+def get_page(page: Page) -> None:
+    """Take a reference on a page that cannot be free (``folio_get``)."""
+    if not try_get_page(page):
+        raise Broken("AE-INV-3", f"{page} is used after it was freed")
+
+
+def try_get_page(page: Page) -> bool:
+    """Take a reference unless the page is free (``folio_try_get``)."""
+    folio = page_folio(page)
+    if folio.refcount == 0:
+        return False
+    folio.refcount += 1
+    return True
+
+
+def put_page(page: Page) -> None:
+    """Drop a reference; the last one frees the folio (``folio_put``)."""
+    folio = page_folio(page)
+    if folio.refcount == 0:
+        raise Broken("AE-INV-3", f"a reference to {page} is dropped twice")
+    folio.refcount -= 1
+    if folio.refcount == 0:
+        for part in folio_pages(folio):
+            free_pages_prepare(part)
+
+
+def free_pages_prepare(page: Page) -> None:
+    """Forget the contents and clear the flags of a page that becomes free."""
+    page.reset("value", "dirty", "swapbacked", "ksm", "head")
+    if obey(page, "AE-CLR-3"):
+        page.anon_exclusive = False
+
+
+def alloc_page(machine: Machine) -> Page:
+    """A free page with one reference, the caller's (``folio_alloc``).
+
+    Raises:
+        MemoryError: there is none; the bounds are too small for the operations.
+    """
+    for page in machine.pages.values():
+        if page.refcount == 0 and page.head is None:
+            page.refcount = 1
+            return page
+    raise MemoryError(f"all {len(machine.pages)} pages are in use: raise the bounds")
+
+
+def vm_normal_page(mm: Mm, pte: Entry) -> Page | None:
+    """The anonymous page behind a PTE; ``None`` for anything else."""
+    return mm.machine.pages.get(pte.pfn) if isinstance(pte, Pte) else None
+
+
+def add_mapping(mm: Mm, va: str, page: Page, *, writable: bool) -> None:
+    """Map `page`; the reference that the caller has becomes the mapping's."""
+    page.mapcount += 1
+    mm.pte[va] = Pte(page.name, writable)
+
+
+def remove_mapping(page: Page) -> None:
+    """Uncount one mapping; the PTE and the reference are the caller's business."""
+    if page.mapcount == 0:
+        raise Broken("AE-INV-3", f"{page} is unmapped more often than mapped")
+    page.mapcount -= 1
+
+
+def walk(mm: Mm, va: str) -> Pte | None:
+    """What the MMU finds at `va`: a present PTE or a part of a huge PMD, or nothing."""
+    if mm.pmd is not None:
+        return mm.pmd.translate(mm.machine, va)
+    pte = mm.pte[va]
+    return pte if isinstance(pte, Pte) else None
+
+
+def references_through(mm: Mm, va: str) -> Sequence[Reference]:
+    """The references that GUP took, or is taking, through this address."""
+    return [
+        ref
+        for ref in mm.machine.refs.values()
+        if ref.state != "free" and (ref.mm, ref.va) == (mm.name, va)
+    ]
+
+
+# %% [markdown]
+# ## The swap cache
+#
+# While a folio is in the swap cache, its slot and the folio name each other and the
+# swap cache has one reference for each page of the folio. The slot counts the swap
+# entries that name it.
+
+
+# %%
+def add_to_swap_cache(page: Page, slot: Slot) -> None:
+    """Let the swap cache hold `page` for `slot`."""
+    get_page(page)
+    page.swap = slot.name
+    slot.folio = page.name
+
+
+def delete_from_swap_cache(page: Page) -> None:
+    """Take `page` out of the swap cache; it is the only copy again."""
+    page.machine.slots[str(page.swap)].folio = None
+    page.swap = None
+    page.dirty = True
+    put_page(page)
+
+
+def folio_free_swap(page: Page) -> bool:
+    """Leave the swap cache, unless a swap entry or writeback still needs the slot."""
+    if page.swap is None:
+        return False
+    if page.writeback or page.machine.slots[page.swap].count > 0:
+        return False
+    delete_from_swap_cache(page)
+    return True
+
+
+def swap_free(slot: Slot) -> None:
+    """Uncount a swap entry."""
+    if slot.count == 0:
+        raise Broken("AE-INV-3", f"{slot} is freed more often than used")
+    slot.count -= 1
+
+
+def unexpected_references(page: Page) -> int:
+    """References besides mappings, the swap cache and the one that the caller has."""
+    folio = page_folio(page)
+    cache = len(folio_pages(folio)) if folio.swap is not None else 0
+    return folio.refcount - folio_mapcount(folio) - cache - 1
+
+
+# %% [markdown]
+# ## Example
+#
+# One process maps one page. Its mapping is the only reference.
+
+# %%
+machine = Machine(Names())
+A = machine.start("A")
+page = alloc_page(machine)
+add_mapping(A, "x", page, writable=True)
+assert (page.refcount, page.mapcount, A.pte["x"]) == (1, 1, Pte("p1", writable=True))

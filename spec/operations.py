@@ -1,0 +1,23 @@
+"""The operations by the words that name them in bounds and in litmus tests.
+
+A word of this table acts for one process on one address. `fork`, `gup`, `write` and
+what the holder of a reference does take more and are called by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from spec import fault, protect
+from spec.memory import Mm, Steps
+
+OPERATIONS: dict[str, Callable[[Mm, str], Steps]] = {
+    # fault
+    "read": fault.read,
+    "munmap": fault.munmap,
+    "madvise dontneed": fault.madvise_dontneed,
+    "exit": lambda mm, va: fault.exit(mm),
+    # protect
+    "mprotect r": lambda mm, va: protect.mprotect(mm, va, "r"),
+    "mprotect rw": lambda mm, va: protect.mprotect(mm, va, "rw"),
+}
