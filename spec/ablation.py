@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from spec.bounds import BOUNDS, find_model, program
+from spec.bounds import BOUNDS, SHOWN_BY, Section, find_model, program
 from spec.checker.explore import Progress, explore
 from spec.checker.program import Verdict, Violation
 from spec.rules import BIT_MODELS, Rule, find
@@ -67,8 +67,8 @@ def ablate(
 ) -> Ablation:
     """Remove one rule, on the smallest bounds that show what breaks.
 
-    The rule's models that keep all guarantees are tried in turn, and the sections
-    of `small` before those of `standard`.
+    The rule's models that keep all guarantees are tried in turn, and sections in the
+    order of `telling_sections`.
 
     Raises:
         SpecificationError: there is no such rule.
@@ -78,7 +78,7 @@ def ablate(
         return _witnesses(rule, report)
     result = Ablation(id, sound_models(rule)[0], "standard")
     for model in sound_models(rule):
-        for bounds, verdict in _verdicts(model, frozenset({id}), report):
+        for bounds, verdict in _verdicts(rule, model, frozenset({id}), report):
             result = replace(
                 result,
                 took_effect=verdict.watched.get(id, result.took_effect),
@@ -93,7 +93,7 @@ def ablate(
 
 def _witnesses(rule: Rule, report: Callable[[Progress], None]) -> Ablation:
     result = Ablation(rule.id, sound_models(rule)[0], "standard")
-    for bounds, verdict in _verdicts(result.model, frozenset(), report):
+    for bounds, verdict in _verdicts(rule, result.model, frozenset(), report):
         found = {
             name: verdict.witnesses[f"{rule.id} {name}"]
             for name in ("taken", "declined")
@@ -110,9 +110,22 @@ def _witnesses(rule: Rule, report: Callable[[Progress], None]) -> Ablation:
 
 
 def _verdicts(
-    model: str, without: frozenset[str], report: Callable[[Progress], None]
+    rule: Rule,
+    model: str,
+    without: frozenset[str],
+    report: Callable[[Progress], None],
 ) -> Iterator[tuple[str, Verdict]]:
-    """The verdict on each section, with the name of its bounds, smallest first."""
-    for bounds in ("small", "standard"):
-        for section in BOUNDS[bounds].sections:
-            yield bounds, explore(program(section, find_model(model), without), report)
+    """The verdict on each section, with the name of its bounds, most telling first."""
+    for bounds, section in telling_sections(rule):
+        yield bounds, explore(program(section, find_model(model), without), report)
+
+
+def telling_sections(rule: Rule) -> list[tuple[str, Section]]:
+    """The sections of the bounds: those about the rule's topic first, then small ones.
+
+    A rule of the topic of large folios is looked for in `huge`, no other is.
+    """
+    names = ("huge",) if rule.topic == "HUGE" else ("small", "standard")
+    found = [(name, section) for name in names for section in BOUNDS[name].sections]
+    about = SHOWN_BY.get(rule.topic, ())
+    return sorted(found, key=lambda each: each[1] not in about)

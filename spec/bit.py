@@ -46,19 +46,29 @@ def mappings(machine: Machine, page: Page) -> Iterator[tuple[Mm, Pte]]:
                 yield mm, pte
 
 
-def heirs(machine: Machine, page: Page) -> Iterator[Mm]:
-    """The process of each swap or migration entry whose fault would map `page`."""
+def heirs(machine: Machine, page: Page) -> Iterator[tuple[Mm, str]]:
+    """Each address whose swap or migration entry leads to `page`."""
     for mm in machine.mms.values():
         for va in machine.names.vas:
             pte = mm.pte[va]
             if isinstance(pte, NonPresent) and pte.leads_to(machine) == page.name:
-                yield mm
+                yield mm, va
+
+
+def places(machine: Machine, page: Page) -> Iterator[tuple[Mm, str]]:
+    """Each address that maps `page` or whose entry leads to it."""
+    for mm in machine.mms.values():
+        for va in machine.names.vas:
+            pte = walk(mm, va)
+            if pte is not None and pte.pfn == page.name:
+                yield mm, va
+    yield from heirs(machine, page)
 
 
 def others(machine: Machine, mm: Mm, page: Page) -> set[str]:
     """The processes besides `mm` that map `page`, will, or GUP returned it for."""
     mapping = {other.name for other, _ in mappings(machine, page)}
-    waiting = {other.name for other in heirs(machine, page)}
+    waiting = {other.name for other, _ in heirs(machine, page)}
     holding = {
         str(ref.mm)
         for ref in machine.refs.values()

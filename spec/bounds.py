@@ -10,7 +10,7 @@ are few.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations_with_replacement
@@ -32,7 +32,7 @@ from spec.decisions import Foll, Model
 from spec.guarantees import OBSERVABLE, count_rises_under_the_lock
 from spec.memory import Machine, Mm, Names, Steps
 from spec.models import MODELS
-from spec.operations import OPERATIONS
+from spec.operations import ON_MACHINE, ON_PAGES, OPERATIONS
 from spec.rules import Rule, Step, load
 
 Choice = tuple[str, ...]
@@ -66,7 +66,14 @@ def begin(machine: Machine, choice: Choice) -> Steps:
     word, name, *more = choice
     if word == "put":
         return put(machine, name)
-    mm, va = machine.mms[name], machine.names.vas[0]
+    if word.startswith("device write"):
+        return gup_fast.device_write(machine.refs[name], int(word.split()[2]))
+    if word in ON_PAGES:
+        return ON_PAGES[word](machine.pages[name])
+    if word in ON_MACHINE:
+        return ON_MACHINE[word](machine)
+    word, _, va = word.partition(" at ")
+    mm, va = machine.mms[name], va or machine.names.vas[0]
     kind, *flags = word.split()
     if kind == "gup":
         how = gup_fast.ENTRIES[flags[2] if len(flags) > 2 else "slow"]
@@ -91,6 +98,16 @@ def choices(
             for name, ref in machine.refs.items():
                 if ref.state == "live" and ref.pfn in machine.pages:
                     yield word, name
+        elif word.startswith("device write"):
+            for name, ref in machine.refs.items():
+                if ref.state == "live" and ref.write and ref.pfn in machine.pages:
+                    yield word, name
+        elif word in ON_PAGES:
+            for name, page in machine.pages.items():
+                if page.refcount > 0:
+                    yield word, name
+        elif word in ON_MACHINE:
+            yield word, ""
         elif word.startswith("gup"):
             own = list(machine.refs)[list(machine.cpus).index(machine.cpu.name)]
             if machine.refs[own].state == "free":
@@ -138,11 +155,13 @@ class Section:
         names: what exists.
         menus: for each CPU, the operations that its client chooses from.
         processes: for each CPU, the processes that its client acts on.
+        starts: what the first process has done before, operations joined by ``; ``.
     """
 
     names: Names
     menus: tuple[tuple[str, ...], ...]
     processes: tuple[tuple[str, ...], ...]
+    starts: tuple[str, ...] = ("", "read", "write")
 
 
 @dataclass(frozen=True)
@@ -191,13 +210,17 @@ def kind(word: str) -> str:
     return parts[0]
 
 
-def names_for(processes: int, cpus: int, pages: int) -> Names:
-    """Machine names: a reference for each CPU, one address."""
+def names_for(
+    cpus: int, processes: int, pages: int, slots: int, vas: Sequence[str]
+) -> Names:
+    """Machine names, with a reference for each CPU."""
     return Names(
         mms=tuple("ABC"[:processes]),
         pages=tuple(f"p{i + 1}" for i in range(pages)),
         refs=tuple("rst"[:cpus]),
         cpus=tuple(f"cpu{i}" for i in range(cpus)),
+        vas=tuple(vas),
+        slots=tuple(f"s{i + 1}" for i in range(slots)),
     )
 
 
@@ -236,14 +259,14 @@ def program(
 
 
 def initial_states(section: Section, model: Model) -> Iterator[dict[str, Hashable]]:
-    """One live process: its address untouched, read before, or written before."""
-    for touch in (None, fault.read, fault.write):
+    """One live process, after each of the section's starts."""
+    for start in section.starts:
         values: dict[str, Hashable] = {}
         machine = Machine(section.names, model, PlainCells(values))
         values.update(machine.initial())
         first = machine.start()
-        if touch is not None:
-            run(touch(first, section.names.vas[0]))
+        for word in filter(None, start.split("; ")):
+            run(begin(machine, (word, first.name)))
         yield values
 
 
@@ -294,13 +317,31 @@ class _Window:
         return self.cells.choose(question, options)
 
 
-def section(*clients: tuple[str, str]) -> Section:
-    """A section from each CPU's processes and menu, as ``("AB", "write; fork")``."""
+def section(
+    *clients: tuple[str, str],
+    starts: tuple[str, ...] = ("", "read", "write"),
+    processes: int = 0,
+    pages: int = 0,
+    slots: int = 0,
+    vas: Sequence[str] = ("x",),
+) -> Section:
+    """A section from each CPU's processes and menu, as ``("AB", "write; fork")``.
+
+    Args:
+        clients: one for each CPU.
+        starts: what the first process has done before.
+        processes: how many can exist; by default as many as CPUs.
+        pages: how many exist; by default enough for any operation to find one.
+        slots: of the swap device.
+        vas: the addresses of each process.
+    """
     cpus = len(clients)
+    names = names_for(cpus, processes or cpus, pages or cpus + 3, slots, vas)
     return Section(
-        names=names_for(processes=cpus, cpus=cpus, pages=cpus + 3),
+        names=names,
         menus=tuple(tuple(menu.split("; ")) for _, menu in clients),
         processes=tuple(tuple(processes) for processes, _ in clients),
+        starts=starts,
     )
 
 
@@ -308,7 +349,7 @@ SMALL = (
     section(("AB", "fork; munmap; write"), ("AB", "gup ro get fast; gup rw pin; put")),
     section(("A", "fork; mprotect r; write"), ("A", "gup rw pin; put; transient")),
 )
-STANDARD = (
+CORE = (
     section(
         ("A", "gup ro pin; mprotect r; transient"),
         ("A", "gup rw get fast-only; mprotect rw; read"),
@@ -343,6 +384,13 @@ STANDARD = (
         ("AB", "write; fork"),
     ),
 )
+RECLAIM: tuple[Section, ...] = ()
+MIGRATION: tuple[Section, ...] = ()
+KSM: tuple[Section, ...] = ()
+PROTECT: tuple[Section, ...] = ()
+MOVE: tuple[Section, ...] = ()
+HUGE: tuple[Section, ...] = ()
+STANDARD = (*CORE, *PROTECT, *RECLAIM, *MIGRATION, *KSM, *MOVE)
 ANYBODY = (("A", "B", "C"),) * 3
 """In `large` every client acts on every process."""
 
@@ -351,9 +399,21 @@ BOUNDS = {
     for bounds in (
         Bounds("small", SMALL),
         Bounds("standard", STANDARD),
-        Bounds("large", tuple(replace(s, processes=ANYBODY) for s in STANDARD)),
+        Bounds("huge", HUGE),
+        Bounds("large", tuple(replace(s, processes=ANYBODY) for s in CORE)),
     )
 }
+
+
+SHOWN_BY = {
+    "SWAP": RECLAIM,
+    "MIGR": MIGRATION,
+    "KSM": KSM,
+    "WP": PROTECT,
+    "MOVE": MOVE,
+    "HUGE": HUGE,
+}
+"""The sections that show first what the removal of a topic's rule breaks."""
 
 
 def find_bounds(name: str) -> Bounds:

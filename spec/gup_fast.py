@@ -9,7 +9,7 @@
 # %%
 from __future__ import annotations
 
-from spec.bit import mappings
+from spec.bit import mappings, places
 from spec.counts import bit_of, page_folio, put_page, run, vm_normal_page
 from spec.decisions import SKETCH, Foll, sketch
 from spec.fault import write
@@ -98,6 +98,22 @@ def put(mm: Mm, ref: Reference) -> bool:
         put_page(page)
     ref.reset()
     return False
+
+
+def device_write(ref: Reference, value: int) -> Steps:
+    """The holder writes through the reference, without a page table (DMA).
+
+    A promised address reads the value from now on; what any other address that
+    leads to the page reads is not defined until it is written again.
+    """
+    page = ref.machine.pages.get(str(ref.pfn))
+    if page is not None:
+        page.value = value
+        for mm, va in places(ref.machine, page):
+            mm.expected[va] = None
+        if ref.protected:
+            ref.machine.mms[str(ref.mm)].expected[str(ref.va)] = value
+    yield from ()
 
 
 # %% [markdown]

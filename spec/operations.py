@@ -1,7 +1,8 @@
 """The operations by the words that name them in bounds and in litmus tests.
 
-A word of this table acts for one process on one address. `fork`, `gup`, `write` and
-what the holder of a reference does take more and are called by name.
+A word of the first table acts on one address of a process, a word of the second on a
+page that the kernel picks, a word of the third on the machine. `fork`, `gup`, `write`
+and what the holder of a reference does take more and are called by name.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from spec import fault, protect
-from spec.memory import Mm, Steps
+from spec.memory import Machine, Mm, Page, Steps
 
 OPERATIONS: dict[str, Callable[[Mm, str], Steps]] = {
     # fault
@@ -21,3 +22,7 @@ OPERATIONS: dict[str, Callable[[Mm, str], Steps]] = {
     "mprotect r": lambda mm, va: protect.mprotect(mm, va, "r"),
     "mprotect rw": lambda mm, va: protect.mprotect(mm, va, "rw"),
 }
+
+ON_PAGES: dict[str, Callable[[Page], Steps]] = {}
+
+ON_MACHINE: dict[str, Callable[[Machine], Steps]] = {}

@@ -397,6 +397,7 @@ CHAPTERS = (
     "counts",
     "decisions",
     "bit",
+    "cow",
     "fault",
     "gup",
     "gup_fast",
