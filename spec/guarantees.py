@@ -146,9 +146,9 @@ def holders(machine: Machine, folio: Page) -> tuple[int, int]:
 
 def maps_whole(mm: Mm) -> tuple[str, ...]:
     """The head of the folio that a huge PMD of `mm` maps."""
-    if mm.pmd is None:
-        return ()
-    return (mm.pmd.translate(mm.machine, mm.machine.names.vas[0]).pfn,)
+    first = mm.machine.names.vas[0]
+    pte = None if mm.pmd is None else mm.pmd.translate(mm.machine, first)
+    return () if pte is None else (pte.pfn,)
 
 
 # %% [markdown]

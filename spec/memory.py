@@ -136,7 +136,7 @@ Entry = Pte | NonPresent | None
 class HugePmd:
     """A PMD that maps a large folio; the addresses of a process are its parts."""
 
-    def translate(self, machine: Machine, va: str) -> Pte:
+    def translate(self, machine: Machine, va: str) -> Pte | None:
         """What the MMU finds for `va`."""
         raise NotImplementedError
 

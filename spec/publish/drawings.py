@@ -15,15 +15,19 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from spec.checker.program import TraceStep, Violation
-from spec.memory import ZERO_PAGE, Machine
+from spec.memory import ZERO_PAGE, Machine, Mm, NonPresent, Page, Pte
 from spec.publish import traces
 
 WIDTH = 720
 ROW = 54  # height that one box and the gap below it need
 BOX = 42
 CAPTION = 30
-COLUMNS = {"pte": (8, 150), "page": (270, 190), "ref": (570, 142)}  # left, width
-OF_PAGE = ("refcount", "mapcount", "pincount", "anon_exclusive", "value")
+COLUMNS = {"pte": (8, 192), "page": (270, 190), "ref": (570, 142)}  # left, width
+OF_PAGE = (
+    *("refcount", "mapcount", "pincount", "entire_mapcount", "anon_exclusive"),
+    *("value", "swap", "dirty", "swapbacked", "writeback", "ksm", "head"),
+)
+OF_SLOT = ("count", "folio", "value")
 
 
 @dataclass(frozen=True)
@@ -189,28 +193,23 @@ def boxes(machine: Machine, changed: Set[str] = frozenset()) -> list[Box]:
         machine: the state.
         changed: the names of the cells that the step before has changed.
     """
-    found = []
-    zero = False
-    for mm in traces.alive(machine):
-        for va in machine.names.vas:
-            pte = mm.pte[va]
-            pfn = pte.pfn if pte else None
-            zero = zero or pfn == ZERO_PAGE
-            access = "none" if pte is None else "R/W" if pte.writable else "R/O"
-            name = traces.pte_name(machine, mm.name, va)
-            marked = _marks(changed, f"{mm}.pte[{va}]")
-            found.append(Box("pte", (f"process {mm}", f"{name} {access}"), pfn, marked))
+    found = [
+        box for mm in traces.alive(machine) for box in entries(machine, mm, changed)
+    ]
+    zero = any(box.target == ZERO_PAGE for box in found)
     for page in machine.pages.values():
-        if page.refcount or _marks(changed, f"{page}.refcount"):
-            keys = [f"{page}.{name}" for name in OF_PAGE]
-            bit = "exclusive" if page.anon_exclusive else "not exclusive"
-            counts = f"refcount {page.refcount} mapcount {page.mapcount}"
-            value = f" = {page.value}" if page.value else ""
-            lines = (f"{page}{value} {bit}", counts if page.refcount else "free")
+        keys = [f"{page}.{name}" for name in OF_PAGE]
+        if traces.in_use(page) or _marks(changed, f"{page}.refcount"):
             marked = _marks(changed, *keys)
-            found.append(Box("page", lines, marked=marked, name=page.name))
+            found.append(Box("page", page_lines(page), None, marked, page.name))
     if zero:
         found.append(Box("page", ("zeropage",), name=ZERO_PAGE))
+    for slot in machine.slots.values():
+        if traces.slot_in_use(slot):
+            entries_said = f"{slot.count} swap entries"
+            lines = (f"slot {slot} = {slot.value}", entries_said)
+            marked = _marks(changed, *(f"{slot}.{name}" for name in OF_SLOT))
+            found.append(Box("page", lines, None, marked, slot.name))
     for ref in machine.refs.values():
         if ref.state != "free":
             state = "" if ref.state == "live" else " pending"
@@ -218,6 +217,43 @@ def boxes(machine: Machine, changed: Set[str] = frozenset()) -> list[Box]:
             marked = _marks(changed, f"{ref}.state")
             found.append(Box("ref", lines, ref.pfn, marked))
     return found
+
+
+def entries(machine: Machine, mm: Mm, changed: Set[str]) -> list[Box]:
+    """The boxes of what one process maps: its huge PMD, or its PTEs."""
+    if mm.pmd is not None:
+        lines = (f"process {mm}", f"pmd({mm}) {mm.pmd!r}")
+        pte = mm.pmd.translate(machine, machine.names.vas[0])
+        head = None if pte is None else pte.pfn
+        return [Box("pte", lines, head, _marks(changed, f"{mm}.pmd"))]
+    found = []
+    for va in machine.names.vas:
+        pte = mm.pte[va]
+        name = traces.pte_name(machine, mm.name, va)
+        target, access = None, traces.entry(pte)
+        if isinstance(pte, Pte):
+            target = pte.pfn
+            access = " ".join(["R/W" if pte.writable else "R/O", pte.trap]).strip()
+        elif isinstance(pte, NonPresent):
+            slots = (s.name for s in machine.slots.values() if pte.names(s))
+            target = next(slots, None) or pte.leads_to(machine)
+        marked = _marks(changed, f"{mm}.pte[{va}]")
+        found.append(Box("pte", (f"process {mm}", f"{name} {access}"), target, marked))
+    return found
+
+
+def page_lines(page: Page) -> tuple[str, ...]:
+    """What stands in the box of a page."""
+    bit = "exclusive" if page.anon_exclusive else "not exclusive"
+    value = f" = {page.value}" if page.value else ""
+    if not traces.in_use(page):
+        return (f"{page}{value} {bit}", "free")
+    tail = page.head not in (None, page.name)
+    counts = f"part of {page.head}" if tail else f"refcount {page.refcount}"
+    # what matters most has room; the text beside the picture has the rest
+    cached = [f"in {page.swap}"] if page.swap is not None else []
+    marks = cached or traces.flags(page) or [f"mapcount {page.mapcount}"]
+    return (f"{page}{value} {bit}", f"{counts} {marks[0]}")
 
 
 def draw(state: Machine | Mapping[str, Any]) -> Drawing:

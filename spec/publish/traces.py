@@ -16,7 +16,18 @@ from typing import Any
 
 from spec.cells import PlainCells
 from spec.checker.program import Trace, TraceStep, Violation
-from spec.memory import Machine, Mm, Names, Pte, Reference
+from spec.memory import (
+    Entry,
+    HugePmd,
+    Machine,
+    Mm,
+    Names,
+    NonPresent,
+    Page,
+    Pte,
+    Reference,
+    Slot,
+)
 from spec.rules import ID, load
 
 WIDTH = 72
@@ -54,6 +65,7 @@ def machine_of(state: Mapping[str, Any]) -> Machine:
         refs=owners(".protected"),
         cpus=owners(".hold"),
         vas=tuple(dict.fromkeys(vas)),
+        slots=owners(".count"),
     )
     return Machine(names, cells=PlainCells(dict(state)), cpu=names.cpus[0])
 
@@ -68,7 +80,7 @@ def pte_name(machine: Machine, mm: str, va: str) -> str:
     return f"pte({mm})" if len(machine.names.vas) == 1 else f"pte({mm}, {va})"
 
 
-def entry(pte: Pte | None) -> str:
+def entry(pte: Entry | HugePmd) -> str:
     """What a page table entry holds: ``p1 R/O`` or ``none``."""
     return "none" if pte is None else repr(pte)
 
@@ -84,24 +96,65 @@ def alive(machine: Machine) -> list[Mm]:
 
 
 def describe(machine: Machine) -> list[str]:
-    """The state of a machine, one line for each page table entry, page, reference."""
-    lines = [
-        f"{pte_name(machine, mm.name, va)} = {entry(mm.pte[va])}"
-        for mm in alive(machine)
-        for va in machine.names.vas
-    ]
-    for page in machine.pages.values():
-        if page.refcount:
-            pins = f", pincount {page.pincount}" if page.pincount else ""
-            lines.append(
-                f"{page}: refcount {page.refcount}, mapcount {page.mapcount}{pins}, "
-                f"anon_exclusive {page.anon_exclusive:d}"
-            )
+    """The state of a machine, one line for each entry, page, slot and reference."""
+    lines = [line for mm in alive(machine) for line in page_table(machine, mm)]
+    lines += [page_line(page) for page in machine.pages.values() if in_use(page)]
+    lines += [slot_line(slot) for slot in machine.slots.values() if slot_in_use(slot)]
     for ref in machine.refs.values():
         if ref.state != "free":
             pending = ", not returned yet" if ref.state == "pending" else ""
             lines.append(f"{ref}: {kind(ref)} of {ref.pfn} through {ref.mm}{pending}")
     return lines
+
+
+def page_table(machine: Machine, mm: Mm) -> list[str]:
+    """What a process maps: its huge PMD, or its PTEs."""
+    if mm.pmd is not None:
+        return [f"pmd({mm}) = {entry(mm.pmd)}"]
+    return [
+        f"{pte_name(machine, mm.name, va)} = {entry(mm.pte[va])}"
+        for va in machine.names.vas
+    ]
+
+
+def in_use(page: Page) -> bool:
+    """Whether somebody has the page, or the large folio that it is part of."""
+    return page.refcount > 0 or page.head is not None
+
+
+def page_line(page: Page) -> str:
+    """A page in use: its counts, its bit, and which flags it has."""
+    tail = page.head not in (None, page.name)
+    counts = [
+        *([f"part of {page.head}"] if tail else [f"refcount {page.refcount}"]),
+        f"mapcount {page.mapcount}",
+        *([f"entire_mapcount {page.entire_mapcount}"] if page.entire_mapcount else []),
+        *([f"pincount {page.pincount}"] if page.pincount else []),
+        f"anon_exclusive {page.anon_exclusive:d}",
+        *flags(page),
+    ]
+    return f"{page}: {', '.join(counts)}"
+
+
+def flags(page: Page) -> list[str]:
+    """The flags of a page that are not as on a fresh page."""
+    return [
+        *([f"swap cache of {page.swap}"] if page.swap is not None else []),
+        *(["writeback"] if page.writeback else []),
+        *(["clean"] if not page.dirty else []),
+        *(["lazyfree"] if not page.swapbacked else []),
+        *(["KSM"] if page.ksm else []),
+    ]
+
+
+def slot_in_use(slot: Slot) -> bool:
+    """Whether a swap entry names the slot or the swap cache has a folio for it."""
+    return slot.count > 0 or slot.folio is not None
+
+
+def slot_line(slot: Slot) -> str:
+    """A slot in use: how many entries name it and what it holds."""
+    return f"{slot}: {slot.count} swap entries, value {slot.value}"
 
 
 # -- one step --------------------------------------------------------------------------
@@ -149,8 +202,21 @@ class _Words:
     drops: list[str]
 
 
-_SILENT = ("asked_gup", "hold", "parent", "va", "mm", "pfn", "pin", "write")
-_COUNTS = ("refcount", "mapcount", "pincount")
+_SILENT = (
+    *("asked_gup", "hold", "target", "parent", "expected", "folio"),
+    *("va", "mm", "pfn", "pin", "write"),
+)
+_COUNTS = ("refcount", "mapcount", "pincount", "entire_mapcount")
+_FLAGS = {
+    ("dirty", False): "is clean",
+    ("dirty", True): "is dirty",
+    ("swapbacked", False): "is lazyfree",
+    ("swapbacked", True): "is no longer lazyfree",
+    ("writeback", True): "is under writeback",
+    ("writeback", False): "is written",
+    ("ksm", True): "is a KSM page",
+}
+"""A flag of a page and its new value, in words."""
 
 
 def _lock(field: str, record: str, old: Any, new: Any) -> tuple[bool, str]:
@@ -175,7 +241,7 @@ def _counts(record: str, changed: list[tuple[str, Any, Any]]) -> str:
     counts = [
         f"{key.partition('.')[2]} {old} -> {new}"
         for key, old, new in changed
-        if key.startswith(f"{record}.") and key.endswith(_COUNTS)
+        if key.startswith(f"{record}.") and key.partition(".")[2] in _COUNTS
     ]
     freed = any(key == f"{record}.refcount" and new == 0 for key, _, new in changed)
     return f"{record}.{', '.join(counts)}{', freed' if freed else ''}"
@@ -197,8 +263,18 @@ def _words(step: TraceStep, before: Machine, after: Machine) -> _Words:
                 words.does.append(counts)
         elif field == "pte":
             words.does.append(f"{pte_name(after, record, va)} = {entry(new)}")
+        elif field == "pmd":
+            words.does.append(f"pmd({record}) = {entry(new)}")
         elif field == "anon_exclusive":
             words.does.append(f"{key} = {new:d}")
+        elif (field, new) in _FLAGS and after.pages[record].refcount:
+            words.does.append(f"{record} {_FLAGS[field, new]}")
+        elif field == "swap":
+            said = f"is in the swap cache for {new}" if new else "leaves the swap cache"
+            words.does.append(f"{record} {said}")
+        elif field == "head":
+            if new is not None:
+                words.does.append(f"{record} is part of {new}")
         elif field == "write_protect_seq":
             words.does.append(f"{field}({record}) = {new}")
         elif field == "vma":
@@ -212,7 +288,7 @@ def _words(step: TraceStep, before: Machine, after: Machine) -> _Words:
         elif field == "protected":
             if old and after.refs[record].state != "free":
                 words.does.append(f"{record} is no longer protected")
-        elif field and field not in _SILENT:
+        elif field and field not in (*_SILENT, *(name for name, _ in _FLAGS)):
             words.does.append(f"{key} {old} -> {new}")
     return words
 
@@ -227,6 +303,9 @@ def _seen(step: TraceStep, machine: Machine) -> str:
             seen.append(f"{pte_name(machine, record, va)} = {entry(value)}")
         elif field == "write_protect_seq":
             seen.append(f"{field}({record}) = {value}")
+        elif field == "pmd":
+            if value is not None:
+                seen.append(f"pmd({record}) = {entry(value)}")
         elif field in ("anon_exclusive", "refcount", "mapcount"):
             seen.append(f"{key} = {value:d}")
     return f"sees {', '.join(seen)}" if seen else ""
@@ -412,7 +491,7 @@ def violation_text(violation: Violation) -> str:
 
 def plain(value: Any) -> Any:
     """A value of a cell as JSON has it; a page table entry as its text."""
-    if isinstance(value, Pte):
+    if isinstance(value, Pte | NonPresent | HugePmd):
         return repr(value)
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
