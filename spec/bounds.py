@@ -163,6 +163,16 @@ class Section:
     processes: tuple[tuple[str, ...], ...]
     starts: tuple[str, ...] = ("", "read", "write")
 
+    def describe(self) -> Iterator[str]:
+        """What each CPU does, and where it starts, in words."""
+        for i, menu in enumerate(self.menus):
+            words = ", ".join(f"`{word}`" for word in menu)
+            yield f"CPU {i}, process {' or '.join(self.processes[i])}: {words}"
+        starts = ", ".join(
+            f"`{start}`" if start else "nothing" for start in self.starts
+        )
+        yield f"after {starts}"
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -185,14 +195,15 @@ class Bounds:
 
     def describe(self) -> dict[str, str]:
         """What the bound contains, in words, for a table."""
-        first = self.sections[0]
         kinds = {kind(w) for s in self.sections for menu in s.menus for w in menu}
         pairs = set(combinations_with_replacement(sorted(kinds), 2))
         return {
-            "processes": str(len(first.names.mms)),
-            "CPUs": str(len(first.names.cpus)),
-            "pages": str(len(first.names.pages)),
-            "references": str(len(first.names.refs)),
+            "processes": self._most("mms"),
+            "CPUs": self._most("cpus"),
+            "addresses of a process": self._most("vas"),
+            "pages": self._most("pages"),
+            "swap slots": self._most("slots"),
+            "references": self._most("refs"),
             "operations of each CPU": "any number",
             "kinds of operations": ", ".join(sorted(kinds)),
             "pairs of operations that meet": (
@@ -201,13 +212,24 @@ class Bounds:
             "sections": str(len(self.sections)),
         }
 
+    def _most(self, what: str) -> str:
+        """How many of a thing exist: in the smallest and in the largest section."""
+        counts = sorted({len(getattr(s.names, what)) for s in self.sections})
+        return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
 
 def kind(word: str) -> str:
-    """The operation that a word of a menu names, without its flags."""
-    parts = word.split()
+    """The operation that a word of a menu names, without flags, value and address.
+
+    >>> [kind(w) for w in ("gup ro pin fast", "write 1 at y", "madvise free")]
+    ['gup fast', 'write', 'madvise free']
+    """
+    parts = word.partition(" at ")[0].split()
     if parts[0] == "gup":
         return " ".join(["gup", *parts[3:]])
-    return parts[0]
+    if parts[0] == "mprotect":
+        return parts[0]
+    return " ".join(part for part in parts if not part.isdigit())
 
 
 def names_for(

@@ -24,7 +24,7 @@ from spec.decisions import Foll, Model
 from spec.litmus.files import catalogue
 from spec.litmus.parser import read
 from spec.memory import Machine, Names
-from spec.publish import cards, citations, drawings, traces, verdicts
+from spec.publish import cards, citations, drawings, findings, traces, verdicts
 from spec.publish.tables import code, number, table
 from spec.rules import Rule
 
@@ -125,6 +125,10 @@ class Site:
             )
         return self.registry[id]
 
+    def link(self, id: str, uri: str) -> str:
+        """A Markdown link on the page `uri` to the rule; raises as `find` does."""
+        return rule_link(self.find(id, uri), uri)
+
     # -- marks in pages ---------------------------------------------------------------
 
     def expand(self, markdown: str, uri: str) -> str:
@@ -194,6 +198,8 @@ class Site:
             MODELS: self.models_page(),
             BOUNDS: self.bounds_page(),
             ABLATION: self.ablation_page(),
+            findings.FINDINGS_PAGE: findings.findings_page(self),
+            findings.STEPS_PAGE: findings.steps_page(self),
         }
 
     def _without(self, rule: Rule, uri: str) -> str:
@@ -312,23 +318,33 @@ class Site:
             "that `tests/counts.json` fixes and the tests reproduce.",
         ]
         pinned = json.loads(COUNTS.read_text(encoding="utf-8"))
-        for name, made in bounds.BOUNDS.items():
-            contents = [(_title(key), said) for key, said in made.describe().items()]
-            lines += ["", f"## {_title(name)} {{#{name}}}", ""]
-            lines += [table(("Contains", ""), contents), ""]
-            rows = [
-                (*_counts(model, verdict), _pinned(pinned, name, model, verdict))
-                for model in models.MODELS
-                if (verdict := self.store.checked(name, model)) is not None
-            ]
-            header = ("Model", "States", "Transitions", "Depth", "Result", "Pinned")
-            lines.append(
-                table(header, rows)
-                if rows
-                else "The site is built without this exploration; it takes too long. "
-                f"`anon-exclusive check --bounds {name}` runs it."
-            )
+        named = bounds.BOUNDS.values()
+        contents = {made.name: made.describe() for made in named}
+        keys = dict.fromkeys(key for said in contents.values() for key in said)
+        rows = [
+            (_title(key), *(said.get(key, "") for said in contents.values()))
+            for key in keys
+        ]
+        lines += ["", table(("Contains", *contents), rows, "ae-wrap")]
+        for made in named:
+            lines += ["", f"## {_title(made.name)} {{#{made.name}}}", ""]
+            lines += [self._explored(made.name, pinned), "", _sections(made)]
         return "\n".join(lines) + "\n"
+
+    def _explored(self, name: str, pinned: Any) -> str:
+        """What the exploration of one bound met, for each model."""
+        rows = [
+            (*_counts(model, verdict), _pinned(pinned, name, model, verdict))
+            for model in models.MODELS
+            if (verdict := self.store.checked(name, model)) is not None
+        ]
+        header = ("Model", "States", "Transitions", "Depth", "Result", "Pinned")
+        return (
+            table(header, rows)
+            if rows
+            else "The site is built without this exploration; it takes too long. "
+            f"`anon-exclusive check --bounds {name}` runs it."
+        )
 
     def ablation_page(self) -> str:
         """Rules against guarantees, with the depth of the first break; the traces."""
@@ -426,6 +442,16 @@ def _counts(model: str, verdict: Verdict) -> tuple[str, ...]:
         result = f"{first.property} breaks in {first.depth} steps"
     counts = (verdict.states, verdict.transitions, verdict.depth)
     return (code(model), *map(number, counts), result)
+
+
+def _sections(made: bounds.Bounds) -> str:
+    """What each CPU does in each section of a bound."""
+    rows = [
+        (i, text)
+        for i, section in enumerate(made.sections, 1)
+        for text in section.describe()
+    ]
+    return table(("Section", "Who does what"), rows, "ae-wrap")
 
 
 def _pinned(pinned: Any, bounds: str, model: str, verdict: Verdict) -> str:

@@ -1,0 +1,324 @@
+"""The atomic steps of the kernel, and where each stands in the specification.
+
+One row for each step that Linux takes with a page: what the kernel does, the operation
+that models it, the rules that speak of it. A step that is not modelled says why. The
+page *Atomic steps* is made from this table; the tests check that each operation exists
+and that each rule is one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step.
+
+    Attributes:
+        id: short name, unique: the letter says which operation it belongs to.
+        kernel: what the kernel does.
+        operation: what models it, as ``module.function``; empty if nothing does.
+        rules: ids of the rules that speak of it.
+        note: how the model differs, or why it leaves the step out.
+    """
+
+    id: str
+    kernel: str
+    operation: str = ""
+    rules: tuple[str, ...] = ()
+    note: str = ""
+
+    def function(self) -> Callable[..., Any] | None:
+        """The operation itself.
+
+        Raises:
+            AttributeError: there is none of that name.
+        """
+        if not self.operation:
+            return None
+        module, _, name = self.operation.partition(".")
+        found: Any = importlib.import_module(f"spec.{module}")
+        for part in name.split("."):
+            found = getattr(found, part)
+        function: Callable[..., Any] = found
+        return function
+
+
+READ_FAULT = (
+    Row(
+        "R1",
+        "No PTE: a read maps the shared zeropage R/O, a write a zeroed page.",
+        "fault.do_anonymous_page",
+        ("AE-SET-4", "AE-SET-5", "AE-COW-5"),
+    ),
+    Row(
+        "R2",
+        "Present PTE: a read only marks it young.",
+        "fault.handle_pte_fault",
+        note="The accessed bit is not modelled: nothing here depends on it.",
+    ),
+    Row(
+        "R3",
+        "FAULT_FLAG_UNSHARE on a PTE that is not writable counts as a wp fault.",
+        "fault.handle_pte_fault",
+        ("AE-UNS-1",),
+    ),
+)
+
+WRITE_FAULT = (
+    Row("W1", "Read the PTE without a lock (`orig_pte`).", "fault.handle_pte_fault"),
+    Row("W2", "Take the PTL.", "cow.do_wp_page"),
+    Row(
+        "W3",
+        "`pte_same(orig_pte)`, else return; the access faults again.",
+        "cow.do_wp_page",
+        note="The PTE of a later life with the same value is the same PTE.",
+    ),
+    Row(
+        "W4",
+        "userfaultfd-wp: an event instead; a pending flush of it: flush the TLB.",
+        "fault.handle_pte_fault",
+        note="The flush is in the chapter on memory ordering.",
+    ),
+    Row(
+        "W5",
+        "`vm_normal_page()`: not anonymous (zeropage, page cache): copy.",
+        "cow.do_wp_page",
+        note="The zeropage stands for any page that is not anonymous.",
+    ),
+    Row(
+        "W6",
+        "The bit is set: reuse, no further test.",
+        "cow.wp_can_reuse_anon_folio",
+        ("AE-COW-1",),
+    ),
+    Row(
+        "W7",
+        "Quick tests: KSM, too many references, not on the LRU: drain.",
+        "cow.wp_can_reuse_anon_folio",
+        ("AE-KSM-2", "AE-COW-3"),
+        "LRU batches are the transient references of the bounds.",
+    ),
+    Row("W8", "`folio_trylock()` fails: copy.", "cow.wp_can_reuse_anon_folio"),
+    Row(
+        "W9",
+        "In the swap cache: try to free the slot.",
+        "counts.folio_free_swap",
+    ),
+    Row(
+        "W10",
+        "KSM or refcount is not 1: copy.",
+        "cow.may_reuse",
+        ("AE-COW-2", "AE-COW-3"),
+    ),
+    Row(
+        "W11",
+        "Set the bit (`folio_move_anon_rmap`), unlock.",
+        "cow.wp_can_reuse_anon_folio",
+        ("AE-SET-1", "AE-SET-2", "AE-SET-4"),
+    ),
+    Row(
+        "W12",
+        "Unshare: leave the PTE. Write: dirty, writable. Drop the PTL.",
+        "cow.do_wp_page",
+        ("AE-COW-2",),
+    ),
+    Row("C1", "Get the old page.", "cow.wp_page_copy"),
+    Row("C2", "Drop the PTL.", "cow.wp_page_copy"),
+    Row(
+        "C3",
+        "Allocate, copy the contents without a lock.",
+        "cow.wp_page_copy",
+        ("AE-COW-4",),
+    ),
+    Row(
+        "C4",
+        "Tell MMU notifiers.",
+        note="Secondary MMUs are not modelled: they hold no reference and follow "
+        "the PTE.",
+    ),
+    Row("C5", "Take the PTL.", "cow.wp_page_copy"),
+    Row("C6", "`pte_same()`, else drop the copy.", "cow.wp_page_copy", ("AE-COW-4",)),
+    Row(
+        "C7",
+        "`ptep_clear_flush()`.",
+        "cow.wp_page_copy",
+        note="One step with C9: nobody maps the address in between. The flush is "
+        "in the chapter on memory ordering.",
+    ),
+    Row(
+        "C8",
+        "The bit of the copy, mapcount 1, LRU.",
+        "cow.map_new_page",
+        ("AE-SET-4", "AE-SET-5", "AE-COW-5"),
+    ),
+    Row(
+        "C9",
+        "Install the PTE: writable for a write, R/O for unshare.",
+        "cow.map_new_page",
+        ("AE-COW-4",),
+    ),
+    Row("C10", "mapcount of the old page, after the flush.", "counts.remove_mapping"),
+    Row("C11", "Drop the PTL.", "cow.wp_page_copy"),
+    Row(
+        "C12",
+        "Free the old page's slot if it can be; put it twice.",
+        "cow.wp_page_copy",
+        note="The slot is left to reclaim, which frees it when the page goes.",
+    ),
+)
+
+UNSHARE_FAULT = (
+    Row(
+        "U1",
+        "As a write fault, without W4; the copy is mapped R/O.",
+        "cow.do_wp_page",
+        ("AE-UNS-1",),
+    ),
+    Row(
+        "U2",
+        "The zeropage and page cache are copied as well (6.2).",
+        "cow.do_wp_page",
+        ("AE-ASM-4",),
+    ),
+)
+
+FORK = (
+    Row(
+        "F0",
+        "mmap_lock for write, VMAs write-locked (6.5), `write_protect_seq` odd.",
+        "fork.fork",
+        ("AE-FORK-6",),
+        "Per-VMA locks are not modelled: with fb49c455323f fork excludes faults as "
+        "mmap_lock does.",
+    ),
+    Row(
+        "F1",
+        "Read the source PTE: none, swap and migration entries apart.",
+        "fork.copy_pte_range",
+    ),
+    Row("F2", "Get the page.", "fork.copy_present_pte", note="One step with F6."),
+    Row("F3", "The bit is clear: F6.", "fork.may_share", ("AE-FORK-4",)),
+    Row(
+        "F4",
+        "Maybe pinned: copy for the child under both PTLs; the parent keeps its page.",
+        "fork.copy_present_page",
+        ("AE-FORK-2", "AE-FORK-7", "AE-FORK-8"),
+        "The page for the copy is allocated without dropping the PTL.",
+    ),
+    Row("F5", "Clear the bit.", "fork.copy_present_pte", ("AE-FORK-1", "AE-FORK-3")),
+    Row("F6", "mapcount of the page.", "counts.add_mapping"),
+    Row(
+        "F7",
+        "Write-protect the parent's PTE.",
+        "fork.copy_present_pte",
+        ("AE-FORK-5", "AE-CLR-1"),
+    ),
+    Row("F8", "The child's PTE, R/O.", "counts.add_mapping", ("AE-FORK-5",)),
+    Row("F9", "`write_protect_seq` even.", "fork.fork", ("AE-FORK-6",)),
+    Row(
+        "F10",
+        "`flush_tlb_mm()` before mmap_lock is released.",
+        note="Stale translations are in the chapter on memory ordering.",
+    ),
+)
+
+GUP = (
+    Row("G1", "Take the PTL.", "gup.follow_page_mask"),
+    Row("G2", "Not present, or PROT_NONE: fault.", "gup.follow_page_pte"),
+    Row(
+        "G3",
+        "FOLL_WRITE through a PTE that does not allow it: write fault.",
+        "gup.must_fault",
+        ("AE-GUP-4",),
+    ),
+    Row(
+        "G4",
+        "Not writable and `gup_must_unshare()`: unshare fault, again.",
+        "gup.is_or_becomes_exclusive",
+        ("AE-GUP-1", "AE-GUP-3", "AE-GUP-5", "AE-SET-2", "AE-SET-3"),
+    ),
+    Row("G5", "Count the reference (get: 1, pin: 1024).", "gup.grab", ("AE-ASM-3",)),
+    Row(
+        "G6",
+        "Mark accessed, or dirty for FOLL_WRITE.",
+        "gup_fast.put",
+        note="The holder marks the page dirty when it lets go.",
+    ),
+    Row("G7", "Drop the PTL.", "gup.follow_page_pte", ("AE-GUP-2",)),
+)
+
+GUP_FAST = (
+    Row(
+        "Q0",
+        "MMF_HAS_PINNED; read `write_protect_seq`; odd: slow path.",
+        "gup_fast.gup_fast",
+        ("AE-FAST-4", "AE-FAST-5"),
+        "MMF_HAS_PINNED only filters false positives (AE-ASM-3).",
+    ),
+    Row("Q1", "Read the PMD, the PTE.", "gup_fast.gup_fast_pte_range"),
+    Row(
+        "Q2",
+        "Present, permission; special: slow path.",
+        "gup_fast.gup_fast_pte_range",
+    ),
+    Row(
+        "Q3",
+        "`try_grab_folio()`: unless the count is zero.",
+        "gup.grab",
+        ("AE-FAST-3",),
+    ),
+    Row(
+        "Q4",
+        "PMD and PTE are unchanged, else put.",
+        "gup_fast.gup_fast_pte_range",
+        ("AE-FAST-3", "AE-HUGE-6"),
+    ),
+    Row(
+        "Q5",
+        "secretmem, file-backed long-term writes.",
+        note="No anonymous page is concerned.",
+    ),
+    Row(
+        "Q6",
+        "Not writable and `gup_must_unshare()`, after smp_rmb: put.",
+        "gup_fast.gup_fast_pte_range",
+        ("AE-FAST-2", "AE-FAST-1"),
+    ),
+    Row(
+        "Q7",
+        "`write_protect_seq` changed: unpin all.",
+        "gup_fast.gup_fast",
+        ("AE-FAST-4", "AE-FAST-5"),
+    ),
+)
+
+UNMAP = (
+    Row("Z1", "Take the PTL.", "fault.zap_pte_range"),
+    Row("Z2", "Clear the PTE; dirty goes to the folio.", "fault.zap_pte_range"),
+    Row("Z3", "mapcount.", "counts.remove_mapping"),
+    Row("Z4", "Queue the page, drop the PTL.", "fault.zap_pte_range"),
+    Row(
+        "Z5",
+        "Flush the TLB.",
+        note="Stale translations are in the chapter on memory ordering.",
+    ),
+    Row(
+        "Z6", "Put the page. The bit stays as it is.", "counts.put_page", ("AE-CLR-3",)
+    ),
+)
+
+STEPS: dict[str, tuple[Row, ...]] = {
+    "Read fault": READ_FAULT,
+    "Write fault": WRITE_FAULT,
+    "Unshare fault": UNSHARE_FAULT,
+    "fork, one PTE": FORK,
+    "Slow GUP, one PTE": GUP,
+    "GUP-fast, one PTE": GUP_FAST,
+    "munmap, MADV_DONTNEED": UNMAP,
+}
+"""All steps, by operation."""
