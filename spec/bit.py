@@ -214,8 +214,8 @@ def writable_implies_the_bit(step: Step) -> bool:
 # %% [markdown]
 # ## Clearing the bit
 #
-# Only `fork()` clears the bit of a page that stays mapped (reclaim, migration and
-# KSM are not in this chapter's operations). Freeing a page ends it.
+# `fork()`, reclaim, migration and KSM clear the bit, each on conditions that stand in
+# its chapter. Freeing a page ends it. Nothing else may clear it.
 #
 # ### AE-CLR-1 {#AE-CLR-1}
 #

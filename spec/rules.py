@@ -408,6 +408,12 @@ CHAPTERS = (
 )
 """The chapters in the order in which they are read."""
 
+MOVED = {
+    "fault": (*(f"AE-COW-{n}" for n in range(1, 6)), "AE-UNS-1", "AE-WP-1"),
+    "gup": tuple(f"AE-FAST-{n}" for n in range(1, 6)),
+}
+"""Rules that a chapter once had: their old links there lead on to the new place."""
+
 
 def load() -> dict[str, Rule]:
     """All rules of all chapters, in the order in which chapters define them."""

@@ -150,7 +150,16 @@ class Site:
             else:
                 pieces.append(self._linked(piece, uri) if is_prose else piece)
         self._check_headings(headed, uri)
-        return "".join(pieces)
+        return "".join(pieces) + self._moved_from(uri)
+
+    def _moved_from(self, uri: str) -> str:
+        """Pointers for the old links of rules that have left this chapter."""
+        chapter = PurePosixPath(uri).stem if uri.startswith("spec/") else ""
+        gone = rules.MOVED.get(chapter, ())
+        links = [f"{self.link(id, uri)}{{#{id}}}" for id in gone]
+        if not links:
+            return ""
+        return f"\n\n## Rules that moved\n\n{', '.join(links)}\n"
 
     def _headed(self, heading: re.Match[str], uri: str) -> str:
         rule = self.find(heading[2], uri)
