@@ -288,7 +288,20 @@ def _chain(generator: Any) -> Iterator[GeneratorType[Any, Any, Any]]:
 
 
 def _functions(generator: Any) -> tuple[str, ...]:
-    return tuple(g.__name__ for g in _chain(generator))
+    names: list[str] = []
+    while isinstance(generator, GeneratorType) and generator.gi_frame is not None:
+        names.append(generator.__name__)
+        generator = generator.gi_yieldfrom or _begun(generator)
+    return tuple(names)
+
+
+def _begun(generator: GeneratorType[Any, Any, Any]) -> Any:
+    """The operation that a client has begun and will go on with after this yield."""
+    frame = generator.gi_frame
+    assert frame is not None, "a suspended generator has a frame"
+    alive = live_locals(frame.f_code, frame.f_lasti)
+    found = (frame.f_locals.get(name) for name in alive)
+    return next((each for each in found if isinstance(each, GeneratorType)), None)
 
 
 def _merge(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[str, ...]:
