@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from spec.bounds import BOUNDS, SHOWN_BY, Section, find_model, program
+from spec.bounds import BOUNDS, SHOWN_BY, find_model, program
 from spec.checker.explore import Progress, explore
 from spec.checker.program import Verdict, Violation
+from spec.clients import Section
 from spec.rules import BIT_MODELS, Rule, find
 
 

@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from spec.ablation import Ablation
-from spec.bounds import check, names_for
+from spec.bounds import check
 from spec.cells import PlainCells, SpecificationError
 from spec.checker.program import Trace, TraceStep, Verdict, Violation
+from spec.clients import names_for
 from spec.memory import Machine, Pte
 from spec.models import MODELS
 from spec.publish import cards, citations, drawings, pages, traces, verdicts
