@@ -36,7 +36,7 @@ def leak() -> Violation:
 def small_trace() -> Violation:
     """Two steps made by hand: fork shares p1, then a write fault takes the PTL."""
     values: dict[str, Any] = {}
-    machine = Machine(names_for(2, 2, 2), cells=PlainCells(values))
+    machine = Machine(names_for(2, 2, 2, 0, ("x",)), cells=PlainCells(values))
     values.update(machine.initial())
     machine.start()
     p1 = machine.pages["p1"]
