@@ -26,8 +26,8 @@ from spec.litmus.program import (
     Comparison,
     Condition,
     Copies,
-    Exclusive,
     Expectation,
+    Fact,
     Formula,
     Line,
     Not,
@@ -46,11 +46,20 @@ from spec.rules import ALL_MODELS
 Node = Any
 """A tree of lark: `data` is the rule, `children` are trees and tokens."""
 
-STATEMENT_WORDS = ("forbid", "require", "expect", "litmus")
+STATEMENT_WORDS = ("forbid", "require", "expect", "litmus", "ksm", "swapoff")
 BEGINNING = "a test begins with 'litmus NAME'"
 KINDS = ("process", "reference")
+ADVICE = ("free", "dontneed", "pageout", "hugepage", "unmergeable")
+HUGE_WORDS = ("madvise hugepage", "split", "split-pmd", "collapse")
+HUGE_ADDRESSES = (DEFAULT_ADDRESS, "y")
+"""Words about folios of several pages, and the addresses that these have."""
 WORDS = {
-    "process": ("write", "read", "fork", "exit", "munmap", "mprotect", "gup"),
+    "process": (
+        *("write", "force-write", "read", "fork", "exit", "munmap", "mprotect", "gup"),
+        *("swapout", "reclaim", "migrate", "softdirty", "uffd-wp", "uffd-unwp"),
+        *("numa-hint", "mremap", "uffdio-move", "split", "split-pmd", "collapse"),
+        *(f"madvise {advice}" for advice in ADVICE),
+    ),
     "reference": ("read", "write", "put"),
 }
 DESCRIPTIONS = {
@@ -158,17 +167,21 @@ def _syntax_error(error: UnexpectedInput, text: str) -> tuple[int, int, str]:
     token, accepts = error.token, error.accepts or error.expected
     if token.type == "$END" and "_LITMUS" in accepts:
         return 1, 1, BEGINNING
-    if token.type in ("$END", "_NL"):
-        line, column = _end_of_statement(token, text)
-        return line, column, f"the line ends where {_listed(accepts)} is expected"
-    line, column = token.line or 1, token.column or 1
-    if "_LITMUS" in accepts:
+    ended = token.type in ("$END", "_NL")
+    line, column = (
+        _end_of_statement(token, text)
+        if ended
+        else (token.line or 1, token.column or 1)
+    )
+    if "_LITMUS" in accepts and not ended:
         return line, column, BEGINNING
     row = text.split("\n")[line - 1]
-    first = row.split()[0]
+    first = (row.split() or [""])[0]
     if accepts == {"_COLON", "_IS"} and _alike(first, STATEMENT_WORDS):
         sentence = f"{first!r} begins no statement{_nearest(first, STATEMENT_WORDS)}"
         return line, row.index(first) + 1, sentence
+    if ended:
+        return line, column, f"the line ends where {_listed(accepts)} is expected"
     return line, column, _not_valid(token.value, accepts)
 
 
@@ -188,7 +201,7 @@ def _keywords(terminals: Iterable[str]) -> list[str]:
     return sorted(
         terminal.lower().lstrip("_").replace("_", "-")
         for terminal in terminals
-        if terminal not in DESCRIPTIONS and terminal != "LATER"
+        if terminal not in DESCRIPTIONS
     )
 
 
@@ -282,23 +295,27 @@ class _Reader:
     # -- operations -------------------------------------------------------------------
 
     def _line(self, tree: Node) -> Line:
-        for later in tree.find_data("later"):
-            raise _Wrong(
-                later.children[0],
-                f"{str(later.children[0])!r} is not modelled in this version, which "
-                "knows base pages under faults, GUP and fork",
-            )
+        for deed in tree.children:
+            _check_modelled(deed)
         if not self.alive:
-            first = tree.children[0].children[1]
-            self._declare(first, "process")
-            self.alive[str(first)] = True
-        actors = [operation.children[1] for operation in tree.children]
-        for operation in tree.children:
-            self._check_actor(operation, actors)
+            self._begin(tree.children[0])
+        actors = [actor for deed in tree.children for actor in _actors(deed)]
+        for deed in tree.children:
+            for actor in _actors(deed):
+                self._check_actor(actor, _word(deed), actors)
         operations = tuple(self._operation(each) for each in tree.children)
         for operation in operations:
             self._take_effect(operation)
         return Line(operations, line=operations[0].line)
+
+    def _begin(self, tree: Node) -> None:
+        """The first process is the one that acts first."""
+        if tree.data != "operation":
+            word = tree.children[0]
+            raise _Wrong(word, "a process comes first, with what it does: 'A: write 1'")
+        first = tree.children[1]
+        self._declare(first, "process")
+        self.alive[str(first)] = True
 
     def _take_effect(self, operation: Operation) -> None:
         """Who is alive and what is held after the line."""
@@ -311,10 +328,8 @@ class _Reader:
         if operation.word == "put":
             self.put[operation.actor] = operation.line
 
-    def _check_actor(self, operation: Node, actors: list[Token]) -> None:
+    def _check_actor(self, actor: Token, word: str, actors: list[Token]) -> None:
         """The actor exists, is alive or held, and may do this beside the others."""
-        _, actor, action = operation.children
-        word = str(action.data)
         if actor in self.put:
             raise _Wrong(actor, f"reference {actor} was put in line {self.put[actor]}")
         if actor in self.alive and not self.alive[actor]:
@@ -328,6 +343,8 @@ class _Reader:
                 + _nearest(actor, [*live, *held]),
             )
         kind, other = ("reference", "process") if actor in self.taken else KINDS
+        if word == "ksm" and kind == "process":
+            return
         if word not in WORDS[kind]:
             raise _Wrong(
                 actor,
@@ -340,8 +357,10 @@ class _Reader:
             )
 
     def _operation(self, tree: Node) -> Operation:
+        if tree.data != "operation":
+            return self._without_colon(tree)
         result, actor, action = tree.children
-        word = str(action.data)
+        word = _word(tree)
         if result is not None:
             if word != "read":
                 raise _Wrong(result, f"only 'read' gives a value, {word!r} does not")
@@ -351,14 +370,32 @@ class _Reader:
             str(actor),
             word,
             by_reference=actor in self.taken,
-            address=self._address(actor, action),
+            address=self._address(actor, word, action),
             result=None if result is None else str(result),
             line=tree.meta.line,
             column=tree.meta.column,
         )
         return self._with_arguments(made, action)
 
-    def _address(self, actor: Token, action: Node) -> str | None:
+    def _without_colon(self, tree: Node) -> Operation:
+        """What the kernel does to several processes: ``ksm A B``, ``swapoff``."""
+        word, *actors = tree.children
+        line, column = tree.meta.line, tree.meta.column
+        if not actors:
+            return Operation("", str(word), line=line, column=column)
+        actor, other, at = actors
+        if actor == other:
+            raise _Wrong(other, f"{word} merges the pages of two processes")
+        return Operation(
+            str(actor),
+            str(word),
+            other=str(other),
+            address=self._touch(None if at is None else at.children[0]),
+            line=line,
+            column=column,
+        )
+
+    def _address(self, actor: Token, word: str, action: Node) -> str | None:
         at = next((name.children[0] for name in action.find_data("at")), None)
         if actor in self.taken:
             if at is not None:
@@ -368,8 +405,14 @@ class _Reader:
                     "is for processes",
                 )
             return self.taken[actor].address
-        if action.data in ("fork", "exit"):
+        if word in ("fork", "exit"):
             return None
+        if word in HUGE_WORDS:
+            self.addresses |= dict.fromkeys(HUGE_ADDRESSES)
+        return self._touch(at)
+
+    def _touch(self, at: Token | None) -> str:
+        """The address that `at` names; from now on each process has it."""
         address = DEFAULT_ADDRESS if at is None else str(at)
         self.addresses[address] = None
         return address
@@ -377,7 +420,7 @@ class _Reader:
     def _with_arguments(self, made: Operation, action: Node) -> Operation:
         first: Node = action.children[0] if action.children else None
         match made.word:
-            case "write":
+            case "write" | "force-write":
                 took = self.taken.get(made.actor)
                 if took and took.foll and not took.foll.write:
                     raise _Wrong(
@@ -392,9 +435,16 @@ class _Reader:
                 return replace(made, child=str(first))
             case "mprotect":
                 return replace(made, protection=str(first))
+            case "mremap" | "uffdio-move":
+                return replace(made, target=self._target(made, action.children[2]))
             case "gup":
                 return self._gup(made, action)
         return made
+
+    def _target(self, made: Operation, to: Token) -> str:
+        if to == made.address:
+            raise _Wrong(to, f"the page is at {str(to)!r}: name another address")
+        return self._touch(to)
 
     def _gup(self, made: Operation, action: Node) -> Operation:
         reference, access, kind, how, _ = action.children
@@ -443,8 +493,8 @@ class _Reader:
                 )
             case "same":
                 return self._same(parts[0], parts[1])
-            case "exclusive":
-                return Exclusive(self._place(parts[0], DEFAULT_ADDRESS))
+            case "fact":
+                return self._fact(parts[0], parts[1])
             case _:
                 self._check_name(parts[0], self.taken, "reference")
                 return Void(str(parts[0]))
@@ -462,6 +512,15 @@ class _Reader:
             )
         self._check_name(token, [*self.values, *self.taken], "value or reference")
         return ValueOf(str(token), token in self.taken)
+
+    def _fact(self, word: Token, tree: Node) -> Fact:
+        place = self._place(tree, DEFAULT_ADDRESS)
+        if place.is_reference and word != "exclusive":
+            raise _Wrong(
+                tree.children[0],
+                f"{place.name} is a reference: {str(word)!r} is about an address",
+            )
+        return Fact(str(word), place)
 
     def _same(self, left: Node, right: Node) -> Same:
         """A process is looked at where the reference beside it was taken."""
@@ -511,6 +570,45 @@ class _Reader:
                 column=tree.meta.column,
             )
         return tuple(found.values())
+
+
+def _actors(deed: Node) -> list[Token]:
+    """The process or reference that acts; of ``ksm``, both processes."""
+    if deed.data == "operation":
+        return [deed.children[1]]
+    return list(deed.children[1:3])
+
+
+def _word(deed: Node) -> str:
+    """The word of an operation, as `WORDS` has it."""
+    if deed.data != "operation":
+        return str(deed.data)
+    action = deed.children[2]
+    match str(action.data):
+        case "plain" | "move":
+            return str(action.children[0])
+        case "madvise":
+            return f"madvise {action.children[0]}"
+        case word:
+            return word.replace("_", "-")
+
+
+def _check_modelled(deed: Node) -> None:
+    from spec.litmus.run import SAME_AS
+    from spec.operations import ON_MACHINE, ON_PAGES, OPERATIONS
+
+    word = _word(deed)
+    known = {*OPERATIONS, *ON_PAGES, *ON_MACHINE}
+    known |= {"write", "fork", "gup", "put", "mprotect"}
+    if SAME_AS.get(word, word) not in known:
+        row, column = deed.meta.line, deed.meta.column
+        if deed.data == "operation":
+            column = deed.children[2].meta.column
+        raise _Wrong(
+            Token("WORD", word, line=row, column=column),
+            f"{word!r} is not modelled in this version, which "
+            "knows base pages under faults, GUP and fork",
+        )
 
 
 def _line_of(token: Token) -> int:

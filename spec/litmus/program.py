@@ -29,17 +29,20 @@ def _position() -> int:
 
 @dataclass(frozen=True)
 class Operation:
-    """One system call, one access, or one deed of the holder of a reference.
+    """One system call, one access, one deed of the kernel or of a reference's holder.
 
     Attributes:
-        actor: the process, or the reference, that acts.
-        word: ``write``, ``read``, ``fork``, ``exit``, ``munmap``, ``mprotect``,
-            ``gup`` of a process; ``read``, ``write``, ``put`` of a reference.
+        actor: the process, or the reference, that acts or is acted on; empty for
+            ``swapoff``.
+        word: ``write``, ``swapout``, ``madvise free`` and so on of a process;
+            ``read``, ``write``, ``put`` of a reference; ``ksm``, ``swapoff``.
         by_reference: whether `actor` is a reference.
         address: the virtual address it touches; for a reference, the one it was
-            taken at; ``None`` for fork and exit.
+            taken at; ``None`` for fork, exit and swapoff.
         value: what is written.
         child: the process that fork makes.
+        other: the second process of ksm.
+        target: the address that mremap and uffdio-move move a page to.
         protection: ``r`` or ``rw``, for mprotect.
         reference: what gup takes.
         foll: the ``FOLL_*`` flags of gup.
@@ -53,6 +56,8 @@ class Operation:
     address: str | None = None
     value: int | None = None
     child: str | None = None
+    other: str | None = None
+    target: str | None = None
     protection: str | None = None
     reference: str | None = None
     foll: Foll | None = None
@@ -62,6 +67,10 @@ class Operation:
     column: int = _position()
 
     def __str__(self) -> str:
+        if self.word == "swapoff":
+            return self.word
+        if self.other is not None:
+            return " ".join([self.word, self.actor, self.other, *self._where()])
         result = f"{self.result} = " if self.result else ""
         return f"{result}{self.actor}: {' '.join(self._words())}"
 
@@ -81,6 +90,11 @@ class Operation:
                 yield self.entry
             if self.foll.longterm:
                 yield "longterm"
+        yield from self._where()
+        if self.target is not None:
+            yield f"to {self.target}"
+
+    def _where(self) -> Iterator[str]:
         if self.address not in (None, DEFAULT_ADDRESS) and not self.by_reference:
             yield f"at {self.address}"
 
@@ -171,13 +185,20 @@ class Same:
 
 
 @dataclass(frozen=True)
-class Exclusive:
-    """The page at this place has its bit set."""
+class Fact:
+    """The page at a place has its bit set, an address is swapped out or huge.
 
+    Attributes:
+        word: ``exclusive``, ``swapped`` (the address holds a swap entry) or ``huge``
+            (a PMD maps it).
+        place: of which page or address.
+    """
+
+    word: str
     place: Place
 
     def __str__(self) -> str:
-        return f"exclusive({self.place})"
+        return f"{self.word}({self.place})"
 
 
 @dataclass(frozen=True)
@@ -220,7 +241,7 @@ class Or:
         return " or ".join(_grouped(part) for part in self.parts)
 
 
-Formula = Comparison | Same | Exclusive | Void | Not | And | Or
+Formula = Comparison | Same | Fact | Void | Not | And | Or
 
 
 def _grouped(formula: Formula) -> str:

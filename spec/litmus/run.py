@@ -9,7 +9,8 @@ What went wrong on the way is noted where it happens, in the terms of the debate
 * *missed COW*: a page is mapped writable although another process maps it or holds a
   reference to it, or the holder of a protected reference writes to such a page;
 * *wrong COW*: the address of a protected reference maps another page (AE-INV-2);
-* *lost*: the counts are wrong, or a page is used after it was freed (AE-INV-3).
+* *lost*: an address does not read what was last written (AE-INV-8), the counts are
+  wrong, or a page is used after it was freed (AE-INV-3).
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from functools import cached_property, partial
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
-from spec import fault, fork, gup_fast, protect
+from spec import fault, fork, gup_fast
 from spec.bit import mappings, others
 from spec.cells import Cells, PlainCells, SpecificationError
 from spec.checker.program import Program, Trace, TraceStep
 from spec.checker.steps import DONE, History, Location, Stepper
 from spec.checker.steps import Outcome as StepOutcome
+from spec.counts import bit_of, vm_normal_page, walk
 from spec.decisions import Model
 from spec.litmus.program import (
     VERDICTS,
@@ -34,7 +36,7 @@ from spec.litmus.program import (
     Comparison,
     Condition,
     Copies,
-    Exclusive,
+    Fact,
     Formula,
     Line,
     Not,
@@ -47,7 +49,8 @@ from spec.litmus.program import (
     Test,
     Void,
 )
-from spec.memory import Machine, Names, Steps
+from spec.memory import Machine, Mm, Names, NonPresent, Page, Pte, Steps
+from spec.operations import ON_MACHINE, ON_PAGES, OPERATIONS
 from spec.rules import Step, load
 
 COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -61,7 +64,14 @@ COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 COPIES = "copies"
 WRONGS = "wrongs"
 """Cells that no operation sees: how many copies were made, what went wrong."""
-VERDICT_OF = {"AE-INV-2": "wrong-cow", "AE-INV-3": "lost"}
+VERDICT_OF = {"AE-INV-2": "wrong-cow", "AE-INV-3": "lost", "AE-INV-8": "lost"}
+SAME_AS = {
+    "madvise pageout": "swapout",
+    "madvise unmergeable": "unmerge",
+    "split-pmd": "split pmd",
+}
+"""Words that the tables of operations have under another name."""
+SWAP_WORDS = ("swapout", "reclaim", "madvise pageout")
 
 
 # -- operations -----------------------------------------------------------------------
@@ -76,23 +86,34 @@ def perform(machine: Machine, operation: Operation) -> Steps:
     """The operation of the specification that one operation of a test stands for."""
     if operation.by_reference:
         return use(machine, operation)
+    word = SAME_AS.get(operation.word, operation.word)
+    if word in ON_MACHINE:
+        return ON_MACHINE[word](machine)
     mm, va = machine.mms[operation.actor], str(operation.address)
-    match operation.word:
+    if word in ON_PAGES:
+        return on_page(ON_PAGES[word], mm, va)
+    match word:
         case "write":
             return fault.write(mm, va, operation.value or 0)
-        case "read":
-            return fault.read(mm, va)
-        case "munmap":
-            return fault.munmap(mm, va)
         case "mprotect":
-            return protect.mprotect(mm, va, str(operation.protection))
-        case "exit":
-            return fault.exit(mm)
+            return OPERATIONS[f"mprotect {operation.protection}"](mm, va)
         case "fork":
             return fork.fork(mm, machine.mms[str(operation.child)])
-    assert operation.foll is not None
-    ref = machine.refs[str(operation.reference)]
-    return gup_fast.ENTRIES[operation.entry](mm, va, ref, operation.foll)
+        case "gup":
+            assert operation.foll is not None
+            ref = machine.refs[str(operation.reference)]
+            return gup_fast.ENTRIES[operation.entry](mm, va, ref, operation.foll)
+    return OPERATIONS[word](mm, va)
+
+
+def on_page(act: Callable[[Page], Steps], mm: Mm, va: str) -> Steps:
+    """What the kernel does to the page that an address maps or leads to."""
+    pte = mm.pte[va]
+    page = vm_normal_page(mm, walk(mm, va))
+    if page is None and isinstance(pte, NonPresent):
+        page = mm.machine.pages.get(str(pte.leads_to(mm.machine)))
+    if page is not None:
+        yield from act(page)
 
 
 def use(machine: Machine, operation: Operation) -> Steps:
@@ -100,15 +121,14 @@ def use(machine: Machine, operation: Operation) -> Steps:
 
     A void reference gives ``None``, and writing to it has no effect.
     """
-    # a generator like every operation, though it is a single step
-    yield from ()
     ref = machine.refs[operation.actor]
     if ref.state == "free":
         return None
     page = machine.pages.get(str(ref.pfn))
     value = 0 if page is None else page.value
-    if operation.word == "write" and page is not None:
-        page.value = operation.value or 0
+    if operation.word == "write":
+        # a generator like every operation, though it is a single step
+        yield from gup_fast.device_write(ref, operation.value or 0)
     if operation.word == "put":
         gup_fast.put(machine.mms[str(ref.mm)], ref)
     return value
@@ -135,12 +155,15 @@ def names_of(test: Test) -> Names:
     cpus = max(len(line.operations) for line in test.lines)
     mappings = len(test.processes) * len(test.addresses)
     pages = mappings + len(test.references) + cpus
+    words = {operation.word for operation in test.operations}
+    swaps = not words.isdisjoint(SWAP_WORDS)
     return Names(
         mms=test.processes,
         pages=tuple(f"p{i + 1}" for i in range(pages)),
         refs=test.references,
         cpus=tuple(f"cpu{i}" for i in range(cpus)),
         vas=test.addresses,
+        slots=tuple(f"s{i + 1}" for i in range(mappings + 1)) if swaps else (),
     )
 
 
@@ -240,8 +263,11 @@ class Outcome:
         if place.is_reference:
             ref = self.machine.refs[place.name]
             return ref.pfn if ref.state == "live" else None
-        pte = self.machine.mms[place.name].pte[place.address]
+        pte = self._walk(place)
         return None if pte is None else pte.pfn
+
+    def _walk(self, place: Place) -> Pte | None:
+        return walk(self.machine.mms[place.name], place.address)
 
     def holds(self, formula: Formula, copies: int | None = None) -> bool:
         """Whether `formula` is true of this outcome.
@@ -258,9 +284,8 @@ class Outcome:
                 return self.page(left) is not None and self.page(left) == self.page(
                     right
                 )
-            case Exclusive(place):
-                page = self.machine.pages.get(str(self.page(place)))
-                return page is not None and page.anon_exclusive
+            case Fact(word, place):
+                return self._is(word, place)
             case Void(reference):
                 return self.references[reference] is None
             case Not(part):
@@ -269,6 +294,19 @@ class Outcome:
                 return all(self.holds(part, copies) for part in parts)
             case Or(parts):
                 return any(self.holds(part, copies) for part in parts)
+
+    def _is(self, word: str, place: Place) -> bool:
+        """Whether `word` is true of a place: exclusive, swapped or huge."""
+        page = self.machine.pages.get(str(self.page(place)))
+        if word == "exclusive":
+            return page is not None and bit_of(page).anon_exclusive
+        mm = self.machine.mms[place.name]
+        if word == "huge":
+            return mm.pmd is not None
+        entry = mm.pte[place.address]
+        return isinstance(entry, NonPresent) and any(
+            entry.names(slot) for slot in self.machine.slots.values()
+        )
 
     def _term(self, term: Term, copies: int | None) -> Any:
         match term:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from spec.cells import PlainCells
+from spec.counts import bit_of, page_folio, walk
 from spec.litmus.program import VERDICTS, Operation
 from spec.litmus.run import COPIES, Node, Outcome, Result, result_cell, trace
-from spec.memory import Machine, Page
+from spec.memory import Machine, Mm, Page, Pte
 from spec.publish import traces
 
 WIDTH = 72
@@ -23,7 +24,11 @@ SHORT = {
     "wrong-cow": "WRONG",
     "missed-cow": "MISSED",
 }
-HEAD = f"   {'':<22}{'page':<10}{'bit':>4}{'mapcount':>10}{'refcount':>10}{'value':>8}"
+WHO, PAGE = 20, 19
+"""The width of the first two columns of a state."""
+HEAD = (
+    f"{'':<{WHO}}{'page':<{PAGE}}{'bit':>4}{'mapcount':>10}{'refcount':>10}{'value':>8}"
+)
 NAME_WIDTH = 26
 
 
@@ -39,11 +44,10 @@ def rows(machine: Machine) -> Iterator[dict[str, Any]]:
     """What a state shows: each mapping of a live process, each held reference."""
     for mm in machine.mms.values():
         for va in machine.names.vas if mm.state == "live" else ():
-            pte = mm.pte[va]
-            maps = "none" if mm.vma[va] else "unmapped"
+            pte = walk(mm, va)
             yield {
                 "who": mm.name if len(machine.names.vas) == 1 else f"{mm} at {va}",
-                "page": maps if pte is None else repr(pte),
+                "page": _entry(mm, va, pte),
                 **_facts(None if pte is None else pte.pfn, machine),
             }
     for ref in machine.refs.values():
@@ -55,14 +59,24 @@ def rows(machine: Machine) -> Iterator[dict[str, Any]]:
             }
 
 
+def _entry(mm: Mm, va: str, pte: Pte | None) -> str:
+    """What the page table holds for an address, in words."""
+    if mm.pmd is not None:
+        return "none" if pte is None else f"{pte} huge"
+    entry = mm.pte[va]
+    if entry is not None:
+        return repr(entry)
+    return "none" if mm.vma[va] else "unmapped"
+
+
 def _facts(pfn: str | None, machine: Machine) -> dict[str, Any]:
     page: Page | None = machine.pages.get(str(pfn))
     if page is None:
         return {} if pfn is None else {"value": 0}
     return {
-        "anon_exclusive": page.anon_exclusive,
-        "mapcount": page.mapcount,
-        "refcount": page.refcount,
+        "anon_exclusive": bit_of(page).anon_exclusive,
+        "mapcount": page.mapcount + page_folio(page).entire_mapcount,
+        "refcount": page_folio(page).refcount,
         "value": page.value,
     }
 
@@ -70,7 +84,7 @@ def _facts(pfn: str | None, machine: Machine) -> dict[str, Any]:
 def _row(facts: dict[str, Any]) -> str:
     bit = facts.get("anon_exclusive")
     return (
-        f"{_lead('   ' + facts['who'], 25)}{facts['page']:<10}"
+        f"{_lead('   ' + facts['who'], WHO)}{facts['page']:<{PAGE}}"
         f"{'' if bit is None else int(bit):>4}"
         f"{facts.get('mapcount', ''):>10}{facts.get('refcount', ''):>10}"
         f"{facts.get('value', ''):>8}"
@@ -87,6 +101,8 @@ def gave(operation: Operation, node: Node) -> str:
             return "SIGSEGV" if value is None else f"reads {value}"
         case "write" if value is False:
             return "SIGSEGV: no effect"
+        case "force-write" if value is False:
+            return "EIO: no effect"
         case "mprotect" if value is False:
             return "ENOMEM: nothing is mapped"
         case "gup" if not value:
