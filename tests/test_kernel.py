@@ -475,7 +475,7 @@ def test_an_error_in_a_worker_is_one_sentence_and_leaves_nothing(
     before = belongings(kernel)
     calls = program(litmus(PIN_AND_FORK))["calls"]
     calls[4] = {"actor": "A", "word": "no_such_call", "address": "x"}
-    answer = kernel.ask({"processes": ["A", "B"], "addresses": ["x"], "calls": calls})
+    answer = kernel.ask({**program(litmus(PIN_AND_FORK)), "calls": calls})
     assert answer == {"error": "A ended during no_such_call"}
     assert belongings(kernel) == before
     assert compare(litmus(PIN_AND_FORK), UPSTREAM, kernel).verdict == "agrees"
@@ -510,6 +510,7 @@ def test_observe(kernel: Kernel, tmp_path: Path) -> None:
         "page": 2,
         "exclusive": True,
         "mapcount": 1,
+        "huge": False,
     }
     assert last["held"]["r"]["value"] == 1
     assert found["tests"][0]["final"] == {"A": 2}

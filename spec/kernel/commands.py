@@ -22,7 +22,8 @@ from spec.litmus.program import Test
 from spec.models import MODELS
 
 WIDTH = 72
-LEGEND = "pN page, E bit set, . bit clear, number: mapcount, - nothing mapped"
+LEGEND = """pN page, E bit set, . bit clear, ? bit not to be seen, number: mapcount,
+huge: mapped by a PMD, - nothing mapped"""
 
 
 @click.group()

@@ -6,8 +6,9 @@ of the model that fit what was seen so far; when none is left, kernel and model
 differ, and the line says where.
 
 Compared are, after each line: which addresses and references share a page, whether
-an address still has the page that it had, the bit, the mapcount, what reads and
-references read, and which calls fail. Page frame numbers are not: see `Numbering`.
+an address still has the page that it had, the bit where it can be seen, the mapcount,
+whether a PMD maps the page, what reads and references read, and which calls fail. Page
+frame numbers are not: see `Numbering`.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from spec.cells import PlainCells, Value
-from spec.counts import run
+from spec.counts import bit_of, page_folio, run, walk
 from spec.decisions import Model
+from spec.kernel.driver import MAY_FAIL
 from spec.kernel.numbering import Numbering
 from spec.kernel.observe import Held, Kernel, Mapped, Observation, Run, place
 from spec.kernel.programs import NotExpressible, unseen
 from spec.litmus.program import Operation, Test
 from spec.litmus.run import names_of, perform
-from spec.memory import ZERO_PAGE, Machine, Mm, Names
+from spec.memory import ZERO_PAGE, Machine, Mm, Names, Pte
 from spec.rules import BIT_MODELS
 
 AGREES, DIFFERS, NOT_EXPRESSIBLE = "agrees", "differs", "not expressible"
@@ -142,7 +144,7 @@ class Candidate:
             ((mm.name, va), _contents(machine, pte.pfn))
             for mm in _live(machine)
             for va in self.names.vas
-            if (pte := mm.pte[va]) is not None
+            if (pte := walk(mm, va)) is not None
         )
 
 
@@ -193,8 +195,7 @@ def skip_zeropages(machine: Machine, child: Mm) -> None:
     know; what the child reads is zero either way.
     """
     for va in machine.names.vas:
-        pte = child.pte[va]
-        is_zeropage = pte is not None and pte.pfn == ZERO_PAGE
+        is_zeropage = child.pte[va] == Pte(ZERO_PAGE, writable=False)
         if is_zeropage and not machine.cells.choose("vma_needs_copy", (True, False)):
             child.pte[va] = None
 
@@ -216,7 +217,7 @@ def see(
 ) -> Observation:
     """What one would see of a state of the model, were it a kernel."""
     places = [(mm, va) for mm in _live(machine) for va in machine.names.vas]
-    ptes = {(mm.name, va): mm.pte[va] for mm, va in places}
+    ptes = {(mm.name, va): walk(mm, va) for mm, va in places}
     refs = {
         name: ref
         for name, ref in machine.refs.items()
@@ -226,11 +227,23 @@ def see(
     frames += [str(ref.pfn) for ref in refs.values()]
     numbering.look(frame for frame in frames if frame != ZERO_PAGE)
 
-    def mapped(pfn: str | None) -> Mapped:
-        if pfn is None or pfn == ZERO_PAGE:
-            return Mapped("none" if pfn is None else "zero")
-        page = machine.pages[pfn]
-        return Mapped("page", numbering[pfn], page.anon_exclusive, page.mapcount)
+    def mapped(mm: Mm, va: str) -> Mapped:
+        pte = ptes[mm.name, va]
+        if pte is None:
+            return Mapped("none" if mm.pmd or mm.pte[va] is None else "swap")
+        if pte.pfn == ZERO_PAGE:
+            return Mapped("zero")
+        page = machine.pages[pte.pfn]
+        folio = page_folio(page)
+        huge = mm.pmd is not None
+        seen = huge or page == folio
+        return Mapped(
+            "page",
+            numbering[pte.pfn],
+            bit_of(page).anon_exclusive if seen else None,
+            page.mapcount + folio.entire_mapcount,
+            huge,
+        )
 
     def held(pfn: str) -> Held:
         value = _contents(machine, pfn)
@@ -242,12 +255,10 @@ def see(
     refused = None if is_read else False
     return Observation(
         answer=result if is_read else None,
-        failed=operation.word in ("read", "write", "mprotect", "gup")
+        failed=operation.word in (*MAY_FAIL, "gup")
         and not operation.by_reference
         and result is refused,
-        mapped=tuple(
-            (at, mapped(pte.pfn if pte else None)) for at, pte in ptes.items()
-        ),
+        mapped=tuple(((mm.name, va), mapped(mm, va)) for mm, va in places),
         held=tuple((name, held(str(ref.pfn))) for name, ref in refs.items()),
     )
 

@@ -20,15 +20,19 @@ from typing import Any
 
 from spec.kernel import syscalls
 from spec.kernel.numbering import Numbering
-from spec.kernel.pagemap import Entry, Pages
+from spec.kernel.pagemap import Entry, Pages, has_soft_dirty
 from spec.kernel.pin import PATIENCE, HeldPin
 from spec.kernel.ring import IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED, Ring
 from spec.kernel.syscalls import PAGE_SIZE
-from spec.kernel.worker import BASE, STRIDE, Resources, Worker
+from spec.kernel.worker import Layout, Resources, Worker, lay_out
 
 VMSPLICE, IO_URING = "vmsplice", "io_uring_register"
 READV, FUTEX = "process_vm_readv", "futex"
 """How a reference is taken and kept; with futex(2) it is gone on return."""
+
+
+MAY_FAIL = ("read", "write", "mprotect", "force-write", "mremap", "uffdio-move")
+"""Words whose failure is an answer; others must not fail where a page is mapped."""
 
 
 class DriverError(Exception):
@@ -105,8 +109,8 @@ class Run:
     """One program.
 
     Args:
-        program: ``processes`` (the first is there from the start), ``addresses``
-            and ``calls``; see `spec.kernel.programs`.
+        program: ``processes`` (the first is there from the start), ``addresses``,
+            ``huge`` and ``calls``; see `spec.kernel.programs`.
         pages: the open files of the kernel.
         stack: closes what is opened.
     """
@@ -115,9 +119,7 @@ class Run:
         self.program = program
         self.pages = pages
         self.stack = stack
-        self.addresses = {
-            name: BASE + i * STRIDE for i, name in enumerate(program["addresses"])
-        }
+        self.layout = self._layout()
         taken = {c["reference"]: c["how"] for c in program["calls"] if "how" in c}
         self.references = {name: Reference() for name in taken}
         self.processes: dict[str, Process] = {}
@@ -127,9 +129,18 @@ class Run:
             {name: self._socketpair() for name in program["processes"]},
             {name: self._pipe() for name, how in taken.items() if how == VMSPLICE},
             {name: self._ring() for name, how in taken.items() if how == IO_URING},
-            self.addresses,
+            self.layout,
         )
         self.aside = self._pipe()
+
+    def _layout(self) -> Layout:
+        self.pages.scan = self.program["huge"]
+        try:
+            return lay_out(self.program["addresses"], self.program["huge"])
+        except ValueError as error:
+            raise Unavailable(str(error)) from error
+        except OSError as error:
+            raise Unavailable(f"no transparent huge pages: {error.strerror}") from error
 
     def _socketpair(self) -> tuple[socket.socket, socket.socket]:
         pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -180,7 +191,13 @@ class Run:
         process = self.processes[call["actor"]]
         if call["word"] == "gup":
             return self.gup(process, call)
+        if call["word"] == "softdirty" and not has_soft_dirty():
+            raise Unavailable("this kernel does not track soft-dirty pages")
         answer = process.call(call)
+        if "errno" in answer and call["word"] not in MAY_FAIL:
+            if answer["errno"] != "ENOMEM":
+                raise Unavailable(f"{call['word']} fails with {answer['errno']}")
+            answer = {"value": None}
         if call["word"] == "fork" and "errno" not in answer:
             self.adopt(call["child"])
         if call["word"] == "exit":
@@ -191,7 +208,7 @@ class Run:
         """Take a reference."""
         reference = self.references[call["reference"]]
         reference.how = call["how"]
-        reference.address = self.addresses[call["address"]]
+        reference.address = self.layout.addresses[call["address"]]
         if reference.how == READV:
             answer = self.hold(process, reference)
         else:
@@ -269,7 +286,7 @@ class Run:
         found = {
             name: {
                 va: self.pages.entry(process.pagemap, address)
-                for va, address in self.addresses.items()
+                for va, address in self.layout.addresses.items()
             }
             for name, process in self.processes.items()
             if process.alive
@@ -299,6 +316,7 @@ class Run:
             "page": self.numbers[entry.pfn],
             "exclusive": entry.exclusive,
             "mapcount": entry.mapcount,
+            "huge": entry.huge,
         }
 
     def seen(self, name: str, reference: Reference, page: Entry) -> dict[str, Any]:

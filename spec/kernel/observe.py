@@ -23,24 +23,29 @@ class KernelError(Exception):
 class Mapped:
     """What an address maps: ``none``, ``zero``, ``page``, ``swap`` or ``other``.
 
-    `page` numbers the pages of a run by first appearance; it, the bit and
-    `mapcount` are about pages.
+    `page` numbers the pages of a run by first appearance; it, the bit, `mapcount`
+    and `huge` (a PMD maps it) are about pages. The bit is ``None`` where it cannot
+    be seen: see `spec.kernel.pagemap`.
 
     >>> print(Mapped("page", 1, exclusive=True, mapcount=1))
     p1 E 1
     >>> print(Mapped("page", 1, exclusive=False, mapcount=2))
     p1 . 2
+    >>> print(Mapped("page", 1, exclusive=None, mapcount=1, huge=True))
+    p1 ? 1 huge
     """
 
     kind: str
     page: int = 0
-    exclusive: bool = False
+    exclusive: bool | None = False
     mapcount: int = 0
+    huge: bool = False
 
     def __str__(self) -> str:
-        if self.kind == "page":
-            return f"p{self.page} {'E' if self.exclusive else '.'} {self.mapcount}"
-        return "-" if self.kind == "none" else self.kind
+        if self.kind != "page":
+            return "-" if self.kind == "none" else self.kind
+        bit = {True: "E", False: ".", None: "?"}[self.exclusive]
+        return f"p{self.page} {bit} {self.mapcount}{' huge' if self.huge else ''}"
 
 
 @dataclass(frozen=True)

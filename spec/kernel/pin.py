@@ -10,27 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import select
-import struct
 import threading
 
-from spec.kernel.syscalls import (
-    PAGE_SIZE,
-    map_page,
-    munmap,
-    number_of,
-    process_vm_readv,
-    syscall,
-)
+from spec.kernel.syscalls import PAGE_SIZE, map_page, munmap, process_vm_readv
+from spec.kernel.uffd import UFFD_MSG_SIZE, UFFDIO_REGISTER_MODE_MISSING, Uffd
 
-# linux/userfaultfd.h
-UFFD_API = 0xAA
-UFFDIO_API, UFFDIO_REGISTER, UFFDIO_UNREGISTER = 0xC018AA3F, 0xC020AA00, 0x8010AA01
-UFFDIO_ZEROPAGE = 0xC020AA04
-UFFDIO_REGISTER_MODE_MISSING = 1
-UFFD_MSG_SIZE = 32
 PATIENCE = 20.0
 """Seconds until the driver gives up on a system call."""
 
@@ -51,15 +37,12 @@ class HeldPin:
         self.pages = looks + 1
         self.looked = 0
         self.errors: list[OSError] = []
+        self.uffd = Uffd()
         self.done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.memory = map_page(pages=self.pages)
-        flags = os.O_CLOEXEC | os.O_NONBLOCK
-        self.uffd = -1
+        length = self.pages * PAGE_SIZE
         try:
-            self.uffd = syscall("userfaultfd", number_of("userfaultfd"), flags)
-            self._ioctl(UFFDIO_API, struct.pack("=QQQ", UFFD_API, 0, 0))
-            mode = UFFDIO_REGISTER_MODE_MISSING
-            self._ioctl(UFFDIO_REGISTER, self._range() + struct.pack("=QQ", mode, 0))
+            self.uffd.register(self.memory, length, UFFDIO_REGISTER_MODE_MISSING)
         except OSError:
             self._free()
             raise
@@ -79,14 +62,13 @@ class HeldPin:
         self.looked += 1
         if self.looked == self.pages:
             raise OSError(errno.ENOBUFS, "more looks than were announced", "pin")
-        page = struct.pack("=QQQq", target, PAGE_SIZE, 0, 0)
-        self._ioctl(UFFDIO_ZEROPAGE, page)
+        self.uffd.zeropage(target, PAGE_SIZE)
         self._wait()
         return ctypes.c_ubyte.from_address(target).value
 
     def put(self) -> None:
         """Let the copy end and with it the pin; everything is freed."""
-        self._ioctl(UFFDIO_UNREGISTER, self._range())
+        self.uffd.unregister(self.memory, self.pages * PAGE_SIZE)
         self.thread.join(PATIENCE)
         if self.thread.is_alive():
             raise OSError(errno.ETIMEDOUT, "does not return", "process_vm_readv")
@@ -101,20 +83,13 @@ class HeldPin:
 
     def _wait(self) -> None:
         """Wait until the copy stops at the next byte, or ends."""
-        ready, _, _ = select.select([self.uffd, self.done], [], [], PATIENCE)
+        ready, _, _ = select.select([self.uffd.fd, self.done], [], [], PATIENCE)
         if not ready:
             raise OSError(errno.ETIMEDOUT, "does not get on", "process_vm_readv")
-        if self.uffd in ready:
-            os.read(self.uffd, UFFD_MSG_SIZE)
-
-    def _range(self) -> bytes:
-        return struct.pack("=QQ", self.memory, self.pages * PAGE_SIZE)
-
-    def _ioctl(self, request: int, argument: bytes) -> None:
-        fcntl.ioctl(self.uffd, request, bytearray(argument))
+        if self.uffd.fd in ready:
+            os.read(self.uffd.fd, UFFD_MSG_SIZE)
 
     def _free(self) -> None:
         munmap(self.memory, self.pages)
         os.close(self.done)
-        if self.uffd >= 0:
-            os.close(self.uffd)
+        self.uffd.close()

@@ -5,9 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from spec.kernel.driver import FUTEX, IO_URING, READV, VMSPLICE
+from spec.litmus.parser import HUGE_WORDS
 from spec.litmus.program import Operation, Test
 
 Program = dict[str, Any]
+
+NO_SWAP = "swapping out needs a swap device; the driver uses none"
+NO_KSM = "a KSM page needs ksmd, which runs for the whole machine"
+WHOLE_MACHINE = {
+    "swapout": NO_SWAP,
+    "madvise pageout": NO_SWAP,
+    "reclaim": "no system call has the kernel reclaim a page",
+    "swapoff": NO_SWAP,
+    "migrate": "migration needs a second NUMA node; the driver uses one",
+    "numa-hint": "only the kernel places NUMA hints, for the whole machine",
+    "ksm": NO_KSM,
+    "madvise unmergeable": NO_KSM,
+}
+"""Words that the driver has no system call for, and why."""
 
 
 class NotExpressible(Exception):
@@ -25,12 +40,14 @@ def program(test: Test) -> Program:
         if line.is_race:
             raise NotExpressible(f"line {line.line} is a race; the driver has one CPU")
     operations = test.operations
+    _check_words(operations)
     _check_values(operations)
     _check_exits(operations)
     calls = [{**_call(o), **_how(o, operations)} for o in operations]
     return {
         "processes": list(test.processes),
         "addresses": list(test.addresses),
+        "huge": any(operation.word in HUGE_WORDS for operation in operations),
         "calls": calls,
     }
 
@@ -47,7 +64,10 @@ def unseen(test: Test) -> frozenset[str]:
 
 
 def _call(operation: Operation) -> dict[str, Any]:
-    names = ("actor", "word", "address", "value", "child", "protection", "reference")
+    names = (
+        *("actor", "word", "address", "value"),
+        *("child", "target", "protection", "reference"),
+    )
     found = {name: getattr(operation, name) for name in names}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -90,6 +110,12 @@ def _check_transient(operation: Operation, operations: tuple[Operation, ...]) ->
             f"line {operation.line}: futex(2) asks again without FOLL_WRITE where "
             "mprotect forbids writing"
         )
+
+
+def _check_words(operations: tuple[Operation, ...]) -> None:
+    for operation in operations:
+        if reason := WHOLE_MACHINE.get(operation.word):
+            raise NotExpressible(f"line {operation.line}: {reason}")
 
 
 def _check_values(operations: tuple[Operation, ...]) -> None:

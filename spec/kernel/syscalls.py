@@ -15,7 +15,9 @@ PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 # asm-generic/mman-common.h and linux/mman.h
 PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
 MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE = 0x02, 0x20, 0x100000
-MADV_NOHUGEPAGE = 15
+MREMAP_MAYMOVE, MREMAP_FIXED = 1, 2
+MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_NOHUGEPAGE = 4, 8, 14, 15
+MADV_COLD, MADV_COLLAPSE = 20, 25
 MAP_FAILED = ctypes.c_void_p(-1).value
 
 # linux/prctl.h, linux/futex.h
@@ -47,6 +49,8 @@ def _declare() -> None:
     libc.munmap.argtypes = [pointer, size]
     libc.mprotect.argtypes = [pointer, size, number]
     libc.madvise.argtypes = [pointer, size, number]
+    libc.mremap.restype = pointer
+    libc.mremap.argtypes = [pointer, size, size, number, pointer]
     libc.read.argtypes = libc.write.argtypes = [number, pointer, size]
     libc.read.restype = libc.write.restype = ctypes.c_ssize_t
     libc.vmsplice.argtypes = [number, vector, count, ctypes.c_uint]
@@ -89,7 +93,7 @@ def number_of(name: str) -> int:
 
 
 def map_page(address: int | None = None, pages: int = 1) -> int:
-    """Map private anonymous memory, never huge pages; returns its address.
+    """Map private anonymous memory, no huge pages for now; returns its address.
 
     Args:
         address: where; by default the kernel chooses.
@@ -100,8 +104,13 @@ def map_page(address: int | None = None, pages: int = 1) -> int:
     length = pages * PAGE_SIZE
     found = libc.mmap(address, length, PROT_READ | PROT_WRITE, flags, -1, 0)
     at = check(found, "mmap")
-    check(libc.madvise(at, length, MADV_NOHUGEPAGE), "madvise")
+    madvise(at, length, MADV_NOHUGEPAGE)
     return at
+
+
+def madvise(address: int, length: int, advice: int) -> None:
+    """``madvise(2)``."""
+    check(libc.madvise(address, length, advice), "madvise")
 
 
 def munmap(address: int, pages: int = 1) -> None:
@@ -109,10 +118,22 @@ def munmap(address: int, pages: int = 1) -> None:
     check(libc.munmap(address, pages * PAGE_SIZE), "munmap")
 
 
-def mprotect(address: int, writable: bool) -> None:
-    """``mprotect(2)`` of one page, to R/O or R/W."""
+def mprotect(address: int, writable: bool, pages: int = 1) -> None:
+    """``mprotect(2)``, to R/O or R/W."""
     protection = PROT_READ | PROT_WRITE if writable else PROT_READ
-    check(libc.mprotect(address, PAGE_SIZE, protection), "mprotect")
+    check(libc.mprotect(address, pages * PAGE_SIZE, protection), "mprotect")
+
+
+def protect_none(address: int) -> None:
+    """``mprotect(2)`` of one page, to PROT_NONE."""
+    check(libc.mprotect(address, PAGE_SIZE, PROT_NONE), "mprotect")
+
+
+def mremap(source: int, target: int, pages: int = 1) -> None:
+    """``mremap(2)``: move a mapping to `target`, in place of what is there."""
+    length = pages * PAGE_SIZE
+    flags = MREMAP_MAYMOVE | MREMAP_FIXED
+    check(libc.mremap(source, length, length, flags, target), "mremap")
 
 
 def vmsplice(pipe: int, address: int) -> None:

@@ -11,17 +11,69 @@ import errno
 import json
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 from typing import Any, NoReturn
 
-from spec.kernel import syscalls
+from spec.kernel import pagemap, syscalls
 from spec.kernel.ring import Ring
 from spec.kernel.syscalls import PAGE_SIZE
+from spec.kernel.uffd import (
+    UFFD_FEATURE_WP_ASYNC,
+    UFFDIO_REGISTER_MODE_MISSING,
+    UFFDIO_REGISTER_MODE_WP,
+    UFFDIO_WRITEPROTECT_MODE_WP,
+    Uffd,
+)
 
 BASE = 1 << 36
 STRIDE = 1 << 20
 """Where the addresses lie: away from all that the kernel places by itself, so that
 nothing else is ever mapped into the hole that munmap leaves."""
+PMD_SIZE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the addresses of a program lie.
+
+    An address stands for `pages` consecutive pages: one, or the same share of a huge
+    page as each other address has. They fare alike; the first is looked at and
+    given to GUP.
+    """
+
+    addresses: dict[str, int]
+    pages: int
+    huge: bool
+
+    @property
+    def length(self) -> int:
+        """The bytes that an address stands for."""
+        return self.pages * PAGE_SIZE
+
+    @property
+    def end(self) -> int:
+        """The end of the last one."""
+        return max(self.addresses.values()) + self.length
+
+
+def lay_out(names: list[str], huge: bool) -> Layout:
+    """Place the addresses `names`.
+
+    Raises:
+        OSError: the kernel has no transparent huge pages.
+        ValueError: so many addresses do not divide a huge page.
+    """
+    if not huge:
+        addresses = {name: BASE + i * STRIDE for i, name in enumerate(names)}
+        return Layout(addresses, 1, huge=False)
+    pages, left = divmod(int(PMD_SIZE.read_text()) // PAGE_SIZE, len(names))
+    if left:
+        raise ValueError(f"{len(names)} addresses do not divide a huge page")
+    places = {name: BASE + i * pages * PAGE_SIZE for i, name in enumerate(names)}
+    return Layout(places, pages, huge=True)
 
 
 @dataclass
@@ -31,7 +83,7 @@ class Resources:
     sockets: dict[str, tuple[socket.socket, socket.socket]]
     pipes: dict[str, tuple[int, int]]
     rings: dict[str, Ring]
-    addresses: dict[str, int]
+    layout: Layout
 
 
 class Worker:
@@ -45,11 +97,13 @@ class Worker:
     def __init__(self, name: str, resources: Resources) -> None:
         self.name = name
         self.resources = resources
-        self.protection = dict.fromkeys(resources.addresses, "rw")
+        self.layout = resources.layout
+        self.protection = dict.fromkeys(self.layout.addresses, "rw")
+        self.uffd: Uffd | None = None
         for driver, _ in resources.sockets.values():
             driver.close()
-        for address in resources.addresses.values():
-            syscalls.map_page(address)
+        for address in self.layout.addresses.values():
+            syscalls.map_page(address, self.layout.pages)
 
     def serve(self) -> NoReturn:
         """Answer calls until told to exit, or until the driver is gone."""
@@ -69,8 +123,9 @@ class Worker:
 
     def answer(self, call: dict[str, Any]) -> dict[str, Any]:
         """Make one call; what it gave, or the name of its errno."""
+        name = call["word"].replace(" ", "_").replace("-", "_")
         try:
-            value = getattr(self, f"do_{call['word']}")(call)
+            value = getattr(self, f"do_{name}")(call)
         except OSError as error:
             number = error.errno or 0
             return {"errno": errno.errorcode.get(number, str(number))}
@@ -78,15 +133,32 @@ class Worker:
 
     def address(self, call: dict[str, Any]) -> int:
         """Where the address that the call names lies."""
-        return self.resources.addresses[call["address"]]
+        return self.layout.addresses[call["address"]]
 
     def do_write(self, call: dict[str, Any]) -> None:
         """Fill the page, so that any of its bytes shows the value."""
         address = self.address(call)
-        if self.protection[call["address"]] == "rw":
-            ctypes.memset(address, call["value"], PAGE_SIZE)
-        else:
+        if self.protection[call["address"]] != "rw":
             refused_store(address)
+        elif self.layout.huge:
+            self.fill(address, call["value"])
+        else:
+            ctypes.memset(address, call["value"], PAGE_SIZE)
+
+    def fill(self, address: int, value: int) -> None:
+        """Fill all but the last byte, lest the kernel take a page for a zeropage."""
+        for page in range(address, address + self.layout.length, PAGE_SIZE):
+            ctypes.memset(page, value, PAGE_SIZE - 1)
+            ctypes.memset(page + PAGE_SIZE - 1, 0xFF, 1)
+
+    def do_force_write(self, call: dict[str, Any]) -> None:
+        """Write through /proc/self/mem: FOLL_FORCE (``access_remote_vm``)."""
+        memory = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            content = bytes([call["value"]]) * self.layout.length
+            os.pwrite(memory, content, self.address(call))
+        finally:
+            os.close(memory)
 
     def do_read(self, call: dict[str, Any]) -> int:
         """Read one byte."""
@@ -99,20 +171,112 @@ class Worker:
         """The child goes on as another worker; the parent returns."""
         if os.fork() == 0:
             self.name = call["child"]
+            if self.uffd is not None:
+                self.uffd.close()
+                self.uffd = None
 
     def do_exit(self, call: dict[str, Any]) -> None:
         """`serve` exits once this is answered."""
 
     def do_munmap(self, call: dict[str, Any]) -> None:
         """``munmap(2)``."""
-        syscalls.munmap(self.address(call))
+        syscalls.munmap(self.address(call), self.layout.pages)
         self.protection[call["address"]] = "none"
 
     def do_mprotect(self, call: dict[str, Any]) -> None:
         """``mprotect(2)``."""
         protection = call["protection"]
-        syscalls.mprotect(self.address(call), writable=protection == "rw")
+        writable = protection == "rw"
+        syscalls.mprotect(self.address(call), writable, self.layout.pages)
         self.protection[call["address"]] = protection
+
+    def do_madvise_dontneed(self, call: dict[str, Any]) -> None:
+        """``MADV_DONTNEED``."""
+        self.advise(call, syscalls.MADV_DONTNEED)
+
+    def do_madvise_free(self, call: dict[str, Any]) -> None:
+        """``MADV_FREE``."""
+        self.advise(call, syscalls.MADV_FREE)
+
+    def advise(self, call: dict[str, Any], advice: int) -> None:
+        """``madvise(2)`` of one address."""
+        syscalls.madvise(self.address(call), self.layout.length, advice)
+
+    def do_mremap(self, call: dict[str, Any]) -> None:
+        """``mremap(2)`` to an address that is mapped or not."""
+        source, target = call["address"], call["target"]
+        addresses, pages = self.layout.addresses, self.layout.pages
+        syscalls.mremap(addresses[source], addresses[target], pages)
+        self.protection[target] = self.protection[source]
+        self.protection[source] = "none"
+
+    def do_softdirty(self, call: dict[str, Any]) -> None:
+        """Write-protect to see further writes: all pages (``clear_refs_write``)."""
+        Path("/proc/self/clear_refs").write_text("4")
+
+    def faults(self) -> Uffd:
+        """The userfaultfd of this process; write-protect faults lift the protection."""
+        if self.uffd is None:
+            self.uffd = Uffd(UFFD_FEATURE_WP_ASYNC)
+        return self.uffd
+
+    def do_uffd_wp(self, call: dict[str, Any]) -> None:
+        """``UFFDIO_WRITEPROTECT`` where a page is mapped."""
+        uffd, address = self.faults(), self.address(call)
+        uffd.register(address, self.layout.length, UFFDIO_REGISTER_MODE_WP)
+        for start, length in present(address, self.layout.pages):
+            uffd.write_protect(start, length, UFFDIO_WRITEPROTECT_MODE_WP)
+
+    def do_uffd_unwp(self, call: dict[str, Any]) -> None:
+        """``UFFDIO_WRITEPROTECT`` that lifts the protection."""
+        uffd, address = self.faults(), self.address(call)
+        uffd.register(address, self.layout.length, UFFDIO_REGISTER_MODE_WP)
+        uffd.write_protect(address, self.layout.length, 0)
+
+    def do_uffdio_move(self, call: dict[str, Any]) -> None:
+        """``UFFDIO_MOVE`` to where nothing may be mapped."""
+        uffd, length = self.faults(), self.layout.length
+        target = self.layout.addresses[call["target"]]
+        uffd.register(target, length, UFFDIO_REGISTER_MODE_MISSING)
+        try:
+            uffd.move(target, self.address(call), length)
+        finally:
+            uffd.unregister(target, length)
+
+    def do_split_pmd(self, call: dict[str, Any]) -> None:
+        """Protect the last page of the address for a moment: the PMD is split."""
+        protection = self.protection[call["address"]]
+        if protection != "none":
+            last = self.address(call) + self.layout.length - PAGE_SIZE
+            syscalls.protect_none(last)
+            syscalls.mprotect(last, writable=protection == "rw")
+
+    def do_split(self, call: dict[str, Any]) -> None:
+        """``MADV_COLD`` of one page of a huge page splits the folio first."""
+        last = self.address(call) + self.layout.length - PAGE_SIZE
+        syscalls.madvise(last, PAGE_SIZE, syscalls.MADV_COLD)
+
+    def do_madvise_hugepage(self, call: dict[str, Any]) -> None:
+        """Map a huge page by a first touch."""
+        self.hugepages(allowed=True)
+        try:
+            for address in self.layout.addresses.values():
+                self.fill(address, 0)
+        finally:
+            self.hugepages(allowed=False)
+
+    def do_collapse(self, call: dict[str, Any]) -> None:
+        """``MADV_COLLAPSE``."""
+        self.hugepages(allowed=True)
+        try:
+            syscalls.madvise(BASE, self.layout.end - BASE, syscalls.MADV_COLLAPSE)
+        finally:
+            self.hugepages(allowed=False)
+
+    def hugepages(self, *, allowed: bool) -> None:
+        """Allow huge pages for one call only: khugepaged must not make any."""
+        advice = syscalls.MADV_HUGEPAGE if allowed else syscalls.MADV_NOHUGEPAGE
+        syscalls.madvise(BASE, self.layout.end - BASE, advice)
 
     def do_vmsplice(self, call: dict[str, Any]) -> None:
         """Reference the page from a pipe."""
@@ -126,6 +290,19 @@ class Worker:
     def do_futex(self, call: dict[str, Any]) -> None:
         """Reference the page for the duration of a system call."""
         syscalls.futex_wake_shared(self.address(call))
+
+
+def present(address: int, pages: int) -> Iterator[tuple[int, int]]:
+    """Address and length of each run of pages that are mapped."""
+    file = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        mapped = pagemap.present(file, address, pages)
+    finally:
+        os.close(file)
+    for is_mapped, run in groupby(range(pages), key=mapped.__getitem__):
+        numbers = list(run)
+        if is_mapped:
+            yield address + numbers[0] * PAGE_SIZE, len(numbers) * PAGE_SIZE
 
 
 def refused_store(address: int) -> None:
