@@ -305,7 +305,7 @@ def unshare_ends_sharing(step: Step) -> bool:
 @sketch
 def starts_exclusive(mm: Mm, why: FaultFlags) -> bool:
     """only for GUP: always if it unshares, else MAY"""
-    if why.unshare:
+    if why.unshare and why.gup:
         return True
     if why.gup:
         return may(mm, "AE-COW-5")
