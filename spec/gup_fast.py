@@ -14,7 +14,7 @@ from spec.counts import bit_of, page_folio, put_page, run, vm_normal_page
 from spec.decisions import SKETCH, Foll, sketch
 from spec.fault import write
 from spec.gup import get_user_pages, grab, page_of
-from spec.memory import Machine, Mm, Names, Pte, Reference, Steps
+from spec.memory import Machine, Mm, Names, NonPresent, Pte, Reference, Steps
 from spec.rules import BIT_MODELS, Step, obey, rule
 
 
@@ -177,15 +177,16 @@ def fast_gup_rechecks_the_pte(step: Step) -> bool:
     """GUP-fast MUST NOT return a page that the address did not map after the
     reference was taken."""
     return all(
-        step.after.mms[str(ref.mm)].pte[str(ref.va)] in (None, *maps(ref))
+        leads_to(step.after, ref) in (None, ref.pfn)
         for ref in step.delivers_fast()
         if ref.protected
     )
 
 
-def maps(ref: Reference) -> tuple[Pte, Pte]:
-    """The two PTEs that map the page of a reference."""
-    return Pte(str(ref.pfn), writable=False), Pte(str(ref.pfn), writable=True)
+def leads_to(machine: Machine, ref: Reference) -> str | None:
+    """The page that a reference's address maps, or will after a fault; if any."""
+    pte = machine.mms[str(ref.mm)].pte[str(ref.va)]
+    return pte.leads_to(machine) if isinstance(pte, NonPresent) else pte and pte.pfn
 
 
 # %% [markdown]
