@@ -188,7 +188,48 @@ CORE = (
         ("AB", "write; fork"),
     ),
 )
-RECLAIM: tuple[Section, ...] = ()
+RECLAIM = (
+    section(
+        ("A", "write 1; write 2; read"), ("", "reclaim"), starts=("write",), slots=1
+    ),
+    section(
+        ("A", "gup rw get; device write 1; put; madvise free; read"),
+        ("", "reclaim"),
+        starts=("write",),
+        slots=1,
+    ),
+    section(
+        ("A", "write; madvise dontneed; munmap"),
+        ("A", "gup rw get fast; gup ro pin fast; put"),
+        ("", "reclaim"),
+        starts=("write",),
+        slots=1,
+        processes=1,
+    ),
+    section(
+        ("A", "fork; write"),
+        ("A", "gup rw get; put"),
+        ("", "reclaim"),
+        starts=("write",),
+        slots=1,
+        processes=2,
+    ),
+    section(
+        ("A", "read"),
+        ("A", "write 1; write 2"),
+        ("", "reclaim"),
+        starts=("write",),
+        slots=1,
+        processes=1,
+    ),
+    section(
+        ("AB", "fork; write; exit"),
+        ("", "reclaim; swapoff"),
+        starts=("write",),
+        slots=1,
+        processes=2,
+    ),
+)
 MIGRATION: tuple[Section, ...] = ()
 KSM: tuple[Section, ...] = ()
 PROTECT: tuple[Section, ...] = ()

@@ -14,7 +14,7 @@
 # %%
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from spec.cells import Broken
@@ -226,6 +226,45 @@ def remove_mapping(page: Page) -> None:
     page.mapcount -= 1
 
 
+# %% [markdown]
+# Reclaim, migration and KSM start from a page and find its mappings (rmap). They clear
+# and flush a PTE before they look at the page: GUP-fast compares the PTE after it took
+# its reference, so either it was early enough to be counted or it finds the PTE changed.
+
+
+# %%
+def rmap_walk(machine: Machine) -> Iterator[tuple[Mm, str]]:
+    """Every address that may map a page; a child comes after its parent."""
+    for mm in machine.mms.values():
+        for va in machine.names.vas:
+            yield mm, va
+
+
+def maps(pte: Entry, page: Page) -> bool:
+    """Whether an entry maps `page` (``page_vma_mapped_walk``)."""
+    return isinstance(pte, Pte) and pte.pfn == page.name
+
+
+def ptep_clear_flush(mm: Mm, va: str, page: Page) -> None:
+    """Clear the PTE of a page that the caller holds."""
+    mm.pte[va] = None
+    remove_mapping(page)
+    put_page(page)
+
+
+def set_pte_at(mm: Mm, va: str, page: Page, pte: Pte) -> None:
+    """Map a page that the caller holds, or change how it is mapped."""
+    if not maps(mm.pte[va], page):
+        get_page(page)
+        page.mapcount += 1
+    mm.pte[va] = pte
+
+
+# %% [markdown]
+# What the MMU finds is a PTE, or a part of a huge PMD.
+
+
+# %%
 def walk(mm: Mm, va: str) -> Pte | None:
     """What the MMU finds at `va`: a present PTE or a part of a huge PMD, or nothing."""
     if mm.pmd is not None:

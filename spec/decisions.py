@@ -107,8 +107,8 @@ class Model(Protocol):
     def swapin_reuses(self, page: Page) -> bool:
         """May a write fault map it writable though its bit is clear?"""
 
-    def may_share_entry(self, page: Page | None, remembered: bool) -> bool:
-        """May fork share a swap entry (of `page`, if cached), or must it copy?"""
+    def may_share_entry(self, page: Page, remembered: bool) -> bool:
+        """May fork share the swap entry of a page in the swap cache, or must it copy?"""
 
     def may_reuse_large(self, mm: Mm, page: Page) -> bool:
         """May a fault keep a PTE-mapped page of a large folio, the bit clear?"""
@@ -142,7 +142,7 @@ class Sketch:
     entry_remembers: Callable[[Page], bool]
     swapin_exclusive: Callable[[Page, bool], bool]
     swapin_reuses: Callable[[Page], bool]
-    may_share_entry: Callable[[Page | None, bool], bool]
+    may_share_entry: Callable[[Page, bool], bool]
     may_reuse_large: Callable[[Mm, Page], bool]
     may_force: Callable[[Page], bool]
 

@@ -94,7 +94,7 @@ class Mapcount:
         slot = page.machine.slots[str(page.swap)]
         return page.mapcount + slot.count == 1
 
-    def may_share_entry(self, page: Page | None, remembered: bool) -> bool:
+    def may_share_entry(self, page: Page, remembered: bool) -> bool:
         """always"""
         return True
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from spec import fault, protect
+from spec import fault, protect, reclaim, swap
 from spec.memory import Machine, Mm, Page, Steps
 
 OPERATIONS: dict[str, Callable[[Mm, str], Steps]] = {
@@ -21,8 +21,16 @@ OPERATIONS: dict[str, Callable[[Mm, str], Steps]] = {
     # protect
     "mprotect r": lambda mm, va: protect.mprotect(mm, va, "r"),
     "mprotect rw": lambda mm, va: protect.mprotect(mm, va, "rw"),
+    # reclaim
+    "swapout": reclaim.madvise_pageout,
+    "madvise pageout": reclaim.madvise_pageout,
+    "madvise free": reclaim.madvise_free,
 }
 
-ON_PAGES: dict[str, Callable[[Page], Steps]] = {}
+ON_PAGES: dict[str, Callable[[Page], Steps]] = {
+    "reclaim": reclaim.shrink_folio,
+}
 
-ON_MACHINE: dict[str, Callable[[Machine], Steps]] = {}
+ON_MACHINE: dict[str, Callable[[Machine], Steps]] = {
+    "swapoff": swap.swapoff,
+}

@@ -403,6 +403,8 @@ CHAPTERS = (
     "gup_fast",
     "fork",
     "protect",
+    "swap",
+    "reclaim",
     "guarantees",
     "models",
 )

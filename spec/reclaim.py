@@ -1,0 +1,505 @@
+# %% [markdown]
+# # Reclaim: swap-out and MADV_FREE
+#
+# Reclaim takes a page away from the processes that map it and frees it. It begins
+# without knowing whether somebody holds a reference: that shows only when the mappings
+# are gone and the count can be compared. The sketch says that at swap-out "there are no
+# additional GUP/references on the page that rely on it". At the end of swap-out that is
+# true. When the PTE is removed it need not be, and what happens in between is the gap
+# that this chapter closes.
+
+# %%
+from __future__ import annotations
+
+from spec.counts import (
+    add_to_swap_cache,
+    delete_from_swap_cache,
+    folio_free_swap,
+    folio_trylock,
+    folio_unlock,
+    maps,
+    mmap_read_lock,
+    mmap_read_unlock,
+    ptep_clear_flush,
+    ptl_lock,
+    ptl_unlock,
+    put_page,
+    rmap_walk,
+    run,
+    set_pte_at,
+    try_get_page,
+    unexpected_references,
+    vm_normal_page,
+)
+from spec.decisions import PROTOCOL, SKETCH, Foll, sketch
+from spec.fault import read, write
+from spec.gup import get_user_pages
+from spec.memory import Machine, Mm, Names, Page, Pte, Steps
+from spec.rules import ALL_MODELS, BIT_MODELS, Step, obey, rule
+from spec.swap import SwapEntry
+
+# %% [markdown]
+# ## Picking a page
+#
+# Reclaim isolates a page from the LRU, which is a reference of its own, and takes the
+# folio lock or leaves the page alone. KSM pages and large folios are left out here.
+
+
+# %%
+def shrink_folio(page: Page) -> Steps:
+    """Try to free one page (``shrink_folio_list``); false if it stays."""
+    machine = page.machine
+    if page.head is not None or page.ksm or not try_get_page(page):
+        return False
+    machine.cpu.hold = page.name
+    freed = False
+    if folio_trylock(page):
+        yield
+        freed = yield from reclaim_locked(page)
+        folio_unlock(page)
+    machine.cpu.hold = None
+    put_page(page)
+    return freed
+
+
+def reclaim_locked(page: Page) -> Steps:
+    """Unmap, write and free a page whose lock is held."""
+    if page.mapcount == 0 and folio_free_swap(page):
+        return True
+    if not page.swapbacked:
+        return (yield from discard_lazyfree(page))
+    if page.swap is None and not add_to_swap(page):
+        return False
+    yield
+    if not (yield from try_to_unmap(page)):
+        return False
+    yield from pageout(page)
+    return remove_from_swap_cache(page)
+
+
+def add_to_swap(page: Page) -> bool:
+    """Give a mapped page a slot and put it into the swap cache, if one is free."""
+    if page.mapcount == 0:
+        return False
+    for slot in page.machine.slots.values():
+        if slot.count == 0 and slot.folio is None:
+            add_to_swap_cache(page, slot)
+            page.dirty = True
+            return True
+    return False
+
+
+def madvise_pageout(mm: Mm, va: str) -> Steps:
+    """Reclaim what one address maps, unless others map it (``MADV_PAGEOUT``)."""
+    page = vm_normal_page(mm, mm.pte[va])
+    if page is None or page.mapcount != 1:
+        return False
+    return (yield from shrink_folio(page))
+
+
+# %% [markdown]
+# ## Unmapping
+#
+# The PTE is cleared first; then the page is looked at; then the entry is installed, or
+# the PTE restored. Clearing is the step that GUP-fast can see. What follows is one
+# step: the PTL keeps faults and slow GUP away, and GUP-fast finds no PTE.
+
+
+# %%
+def try_to_unmap(page: Page) -> Steps:
+    """Replace all mappings by swap entries; false if one has to stay."""
+    for mm, va in rmap_walk(page.machine):
+        if maps(mm.pte[va], page):
+            yield from try_to_unmap_one(mm, va, page)
+    return page.mapcount == 0
+
+
+def try_to_unmap_one(mm: Mm, va: str, page: Page) -> Steps:
+    """Do it for one PTE, unless the page may not be unmapped."""
+    yield from ptl_lock(mm)
+    pte = mm.pte[va]
+    if isinstance(pte, Pte) and maps(pte, page):
+        if obey(mm, "AE-SWAP-1"):
+            ptep_clear_flush(mm, va, page)
+            yield
+        if may_unmap_now(mm, page):
+            set_swap_pte(mm, va, page)
+        else:
+            set_pte_at(mm, va, page, pte)
+    ptl_unlock(mm)
+    yield
+
+
+def may_unmap_now(mm: Mm, page: Page) -> bool:
+    """Whether the page may be taken from a PTE (``folio_try_share_anon_rmap_pte``)."""
+    if mm.model.may_unmap(page):
+        return True
+    return not (obey(mm, "AE-SWAP-2") and obey(mm, "AE-SWAP-3"))
+
+
+def set_swap_pte(mm: Mm, va: str, page: Page) -> None:
+    """Clear the bit and install the entry, which may remember it."""
+    slot = mm.machine.slots[str(page.swap)]
+    exclusive = page.anon_exclusive and mm.model.entry_remembers(page)
+    if obey(mm, "AE-SWAP-4"):
+        page.anon_exclusive = False
+    if maps(mm.pte[va], page):
+        ptep_clear_flush(mm, va, page)
+    slot.count += 1
+    mm.pte[va] = SwapEntry(slot.name, exclusive)
+
+
+# %% [markdown]
+# Linux counts the swap entry before it tests the page, and has to uncount it where the
+# test fails (322842ea3c72, 5.19, for an architecture's own test). Here the entry is
+# counted when it is installed.
+#
+# ## Writing and freeing
+#
+# The slot gets the contents only when nobody but reclaim and the swap cache has the
+# page. The page is freed only if that is still so and nothing was written since.
+
+
+# %%
+def pageout(page: Page) -> Steps:
+    """Write the page to its slot, unless somebody has a reference."""
+    slot = page.machine.slots[str(page.swap)]
+    if unexpected_references(page) > 0 and obey(page, "AE-SWAP-5"):
+        return
+    if page.dirty:
+        page.dirty = False
+        page.writeback = True
+        yield
+        slot.value = page.value
+        page.writeback = False
+        yield
+
+
+def remove_from_swap_cache(page: Page) -> bool:
+    """Free the page if the count is as expected and it is clean (frozen count)."""
+    if unexpected_references(page) > 0 and obey(page, "AE-SWAP-6"):
+        return False
+    if page.dirty and obey(page, "AE-SWAP-7"):
+        return False
+    delete_from_swap_cache(page)
+    return True
+
+
+# %% [markdown]
+# ## MADV_FREE
+#
+# The process says that it does not need the contents, and may change its mind by
+# writing. Reclaim may drop the page as long as nobody has written, neither the process
+# nor the holder of a reference.
+
+
+# %%
+def madvise_free(mm: Mm, va: str) -> Steps:
+    """Let reclaim drop what an address maps (``MADV_FREE``)."""
+    yield from mmap_read_lock(mm)
+    yield from ptl_lock(mm)
+    pte = mm.pte[va]
+    page = vm_normal_page(mm, pte)
+    if page is not None and page.mapcount == 1 and page.head is None:
+        madvise_free_page(mm, va, page)
+    ptl_unlock(mm)
+    mmap_read_unlock(mm)
+
+
+def madvise_free_page(mm: Mm, va: str, page: Page) -> None:
+    """Mark a page that one process maps; the bit stays as it is."""
+    if page.locked:
+        return
+    folio_free_swap(page)
+    if page.swap is None:
+        page.dirty = False
+        page.swapbacked = False
+        mm.expected[va] = None
+
+
+def discard_lazyfree(page: Page) -> Steps:
+    """Drop a lazyfree page, unless somebody wrote to it or may be writing."""
+    for mm, va in rmap_walk(page.machine):
+        if maps(mm.pte[va], page):
+            yield from discard_one(mm, va, page)
+    return page.mapcount == 0
+
+
+def discard_one(mm: Mm, va: str, page: Page) -> Steps:
+    """Clear one PTE, then test; restore it if the page has to stay."""
+    yield from ptl_lock(mm)
+    pte = mm.pte[va]
+    if isinstance(pte, Pte) and maps(pte, page):
+        ptep_clear_flush(mm, va, page)
+        yield
+        in_use = unexpected_references(page) > 0 and obey(mm, "AE-SWAP-13")
+        if page.dirty or in_use:
+            page.swapbacked = page.swapbacked or page.dirty
+            set_pte_at(mm, va, page, pte)
+    ptl_unlock(mm)
+    yield
+
+
+# %% [markdown]
+# ## Rules
+#
+# ### AE-SWAP-1 {#AE-SWAP-1}
+#
+# Otherwise GUP-fast takes its reference after the test and finds the PTE unchanged.
+
+
+# %%
+def unmaps_to_swap(step: Step) -> list[Page]:
+    """The pages (before) for which this step installs a swap entry; fork's apart."""
+    return [
+        step.before.pages[folio]
+        for mm, _, _, new in step.changes_pte()
+        if isinstance(new, SwapEntry) and mm.state == "live" and not step.forking()
+        for folio in [step.before.slots[new.slot].folio]
+        if folio is not None
+    ]
+
+
+@rule(
+    "AE-SWAP-1",
+    source="088b8aa537c2 (6.1), mm: fix PageAnonExclusive clearing racing with "
+    "concurrent RCU GUP-fast",
+    kernel=("mm/rmap.c:try_to_unmap_one",),
+    models=BIT_MODELS,
+)
+def pte_is_cleared_before_the_test(step: Step) -> bool:
+    """Reclaim MUST clear a PTE before it decides to put a swap entry in its place."""
+    return not any(isinstance(new, SwapEntry) for *_, new in step.unmaps())
+
+
+# %% [markdown]
+# ### AE-SWAP-2 {#AE-SWAP-2}
+#
+# This makes the sketch's sentence true. The page could not have been freed anyway, so
+# refusing costs an unmap that is undone. The other way is to carry the bit in the swap
+# entry and to copy in `fork()` while a reference lives; that needs a bit in the swap
+# PTE of every architecture and a look at the swap cache in `fork()`. The model `carry`
+# does it, and keeps all guarantees. Refusing is normative here because it needs
+# neither, and because then `fork()` of a swap entry never copies. If the bit is clear
+# nobody relies on the page, and no count is looked at.
+
+
+# %%
+@rule(
+    "AE-SWAP-2",
+    source=SKETCH,
+    kernel=("mm/rmap.c:try_to_unmap_one",),
+    models=("sketch",),
+)
+def referenced_page_is_not_swapped(step: Step) -> bool:
+    """Reclaim MUST NOT put a swap entry in place of a page that GUP returned to
+    somebody who still holds it and may rely on it."""
+    taken = {page.name for page in unmaps_to_swap(step)}
+    return not any(
+        ref.state == "live" and ref.protected and ref.pfn in taken
+        for ref in step.before.refs.values()
+    )
+
+
+# %% [markdown]
+# ### AE-SWAP-3 {#AE-SWAP-3}
+#
+# Upstream's narrower rule. A FOLL_GET reference stays with the page in the swap cache,
+# and the marker in the entry brings the bit back.
+
+
+# %%
+@rule(
+    "AE-SWAP-3",
+    source="feb889fb40fa (5.11), mm: don't put pinned pages into the swap cache; "
+    f"{PROTOCOL}",
+    kernel=("mm/rmap.c:try_to_unmap_one",),
+    models=("upstream", "always"),
+)
+def pinned_page_is_not_swapped(step: Step) -> bool:
+    """Reclaim MUST NOT put a swap entry in place of a page that is pinned."""
+    taken = {page.name for page in unmaps_to_swap(step)}
+    return not any(
+        ref.state == "live" and ref.pin and ref.pfn in taken
+        for ref in step.before.refs.values()
+    )
+
+
+# %% [markdown]
+# ### AE-SWAP-4 {#AE-SWAP-4}
+
+
+# %%
+@rule(
+    "AE-SWAP-4",
+    source=SKETCH,
+    kernel=("mm/rmap.c:try_to_unmap_one",),
+    models=(*BIT_MODELS, "carry"),
+)
+def entry_leads_to_no_exclusive_page(step: Step) -> bool:
+    """Reclaim MUST clear the bit of a page no later than it puts a swap entry in place
+    of the page's PTE."""
+    return not any(
+        step.after.pages[page.name].anon_exclusive for page in unmaps_to_swap(step)
+    )
+
+
+# %% [markdown]
+# ### AE-SWAP-5 {#AE-SWAP-5}
+#
+# The unmapped page may still have a FOLL_GET reference upstream. While it is written
+# the marker may be ignored ([AE-SWAP-12](swap.py#AE-SWAP-12)).
+
+
+# %%
+def held_by_others(machine: Machine, page: Page) -> bool:
+    """Whether GUP returned the page to somebody who still may rely on it."""
+    return any(
+        ref.state == "live" and ref.protected and ref.pfn == page.name
+        for ref in machine.refs.values()
+    )
+
+
+@rule(
+    "AE-SWAP-5",
+    source="mm/vmscan.c:pageout, v6.1",
+    kernel=("mm/vmscan.c:pageout",),
+    models=("upstream", "always"),
+)
+def referenced_page_is_not_written(step: Step) -> bool:
+    """Reclaim MUST NOT begin to write a page to its swap slot while somebody who may
+    rely on the page holds a reference."""
+    return not any(
+        held_by_others(step.before, page)
+        for name, page in step.before.pages.items()
+        if f"{name}.writeback" in step.written
+        and not page.writeback
+        and step.after.pages[name].writeback
+    )
+
+
+# %% [markdown]
+# ### AE-SWAP-6 {#AE-SWAP-6}
+#
+# `__remove_mapping()` freezes the count: it must be exactly what reclaim and the swap
+# cache have.
+
+
+# %%
+def leaves_the_cache(step: Step) -> list[Page]:
+    """Pages (before) that leave the swap cache while a swap entry needs the slot."""
+    return [
+        page
+        for name, page in step.before.pages.items()
+        if f"{name}.swap" in step.written
+        and page.swap is not None
+        and step.after.pages[name].swap is None
+        and step.after.slots[page.swap].count > 0
+        and step.after.slots[page.swap].folio is None
+    ]
+
+
+@rule(
+    "AE-SWAP-6",
+    source="mm/vmscan.c:__remove_mapping, v6.1",
+    kernel=("mm/vmscan.c:__remove_mapping",),
+    models=("upstream", "always"),
+)
+def referenced_page_stays_in_the_cache(step: Step) -> bool:
+    """Reclaim MUST NOT take a page out of the swap cache while somebody who may rely
+    on the page holds a reference."""
+    return not any(held_by_others(step.before, page) for page in leaves_the_cache(step))
+
+
+# %% [markdown]
+# ### AE-SWAP-7 {#AE-SWAP-7}
+
+
+# %%
+@rule(
+    "AE-SWAP-7",
+    source="mm/vmscan.c:__remove_mapping, v6.1",
+    kernel=("mm/vmscan.c:__remove_mapping",),
+    models=ALL_MODELS,
+)
+def dirty_page_stays_in_the_cache(step: Step) -> bool:
+    """Reclaim MUST NOT take a page out of the swap cache before its slot has the
+    page's contents."""
+    return not any(page.dirty for page in leaves_the_cache(step))
+
+
+# %% [markdown]
+# ### AE-SWAP-13 {#AE-SWAP-13}
+#
+# A device that reads a disk into the page marks it dirty when it is done, not before
+# (6c8e2a256915, 5.18). Until then only the count tells.
+
+
+# %%
+def drops_lazyfree(step: Step) -> list[Page]:
+    """Lazyfree pages (before) that nothing maps when reclaim drops the PTL."""
+    if not any(
+        mm.ptl and not step.after.mms[n].ptl for n, mm in step.before.mms.items()
+    ):
+        return []
+    return [
+        page
+        for name, page in step.before.pages.items()
+        if page.locked
+        and not page.swapbacked
+        and page.mapcount == 0
+        and step.after.pages[name].mapcount == 0
+    ]
+
+
+@rule(
+    "AE-SWAP-13",
+    source="6c8e2a256915 (5.18), mm: fix race between MADV_FREE reclaim and blkdev "
+    "direct IO read",
+    kernel=("mm/rmap.c:try_to_unmap_one",),
+    models=BIT_MODELS,
+)
+def referenced_lazyfree_page_stays(step: Step) -> bool:
+    """Reclaim MUST NOT drop a lazyfree page that GUP returned to somebody who still
+    holds it and may rely on it."""
+    return not any(held_by_others(step.before, page) for page in drops_lazyfree(step))
+
+
+# %% [markdown]
+# ## The sketch's answers
+
+
+# %%
+@sketch
+def may_unmap(page: Page) -> bool:
+    """bit clear, or no further reference"""
+    return not page.anon_exclusive or unexpected_references(page) == 0
+
+
+@sketch
+def entry_remembers(page: Page) -> bool:
+    """no"""
+    return False
+
+
+# %% [markdown]
+# ## Example
+#
+# A page that nobody holds goes to its slot and is freed. A page with a reference keeps
+# its PTE and its bit; it is in the swap cache for nothing.
+
+# %%
+machine = Machine(Names(refs=("r",), slots=("s1",)), sketch)
+A = machine.start("A")
+run(write(A, "x", 1))
+assert run(madvise_pageout(A, "x"))
+assert A.pte["x"] == SwapEntry("s1")
+assert machine.pages["p1"].refcount == 0
+assert run(read(A, "x")) == 1
+
+# %%
+run(get_user_pages(A, "x", machine.refs["r"], Foll()))
+pte = A.pte["x"]
+assert not run(madvise_pageout(A, "x"))
+assert A.pte["x"] == pte
+assert machine.pages[str(machine.refs["r"].pfn)].anon_exclusive
