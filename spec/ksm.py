@@ -20,19 +20,22 @@ from spec.counts import (
     folio_trylock,
     folio_unlock,
     get_page,
+    maps,
     mmap_read_lock,
     mmap_read_unlock,
+    ptep_clear_flush,
     ptl_lock,
     ptl_unlock,
     put_page,
     run,
+    set_pte_at,
     unexpected_references,
     vm_normal_page,
 )
 from spec.decisions import PROTOCOL, FaultFlags, sketch
 from spec.fault import handle_mm_fault, munmap, read, write
 from spec.memory import Entry, Machine, Mm, Names, Page, Pte, Steps
-from spec.migration_entry import MigrationEntry, maps, ptep_clear_flush, set_pte_at
+from spec.migration_entry import MigrationEntry
 from spec.protect import mprotect
 from spec.rules import BIT_MODELS, Step, obey, rule
 
@@ -212,7 +215,7 @@ def is_ksm(mm: Mm, pte: Entry) -> bool:
     "AE-KSM-1",
     source=PROTOCOL,
     kernel=("mm/memory.c:wp_can_reuse_anon_folio",),
-    models=BIT_MODELS,
+    models=(*BIT_MODELS, "carry"),
 )
 def nobody_owns_a_ksm_page(step: Step) -> bool:
     """A step MUST NOT set the bit of a KSM page."""
@@ -228,7 +231,7 @@ def nobody_owns_a_ksm_page(step: Step) -> bool:
     "AE-KSM-2",
     source="mm/memory.c:wp_can_reuse_anon_folio, v6.1",
     kernel=("mm/memory.c:wp_can_reuse_anon_folio",),
-    models=BIT_MODELS,
+    models=(*BIT_MODELS, "carry"),
 )
 def ksm_page_stays_read_only(step: Step) -> bool:
     """A write fault MUST NOT make a KSM page writable, even if the mapping is its
@@ -260,7 +263,7 @@ def merges(step: Step) -> Iterator[tuple[Page, Page]]:
     "AE-KSM-3",
     source="mm/ksm.c:write_protect_page, v6.1",
     kernel=("mm/ksm.c:write_protect_page",),
-    models=BIT_MODELS,
+    models=(*BIT_MODELS, "carry"),
 )
 def referenced_page_is_not_merged(step: Step) -> bool:
     """KSM MUST NOT merge a page that GUP returned to somebody who still holds it and
@@ -286,7 +289,7 @@ def referenced_page_is_not_merged(step: Step) -> bool:
     source="088b8aa537c2 (6.1), mm: fix PageAnonExclusive clearing racing with "
     "concurrent RCU GUP-fast",
     kernel=("mm/ksm.c:write_protect_page",),
-    models=BIT_MODELS,
+    models=(*BIT_MODELS, "carry"),
 )
 def pte_is_cleared_before_the_bit(step: Step) -> bool:
     """KSM MUST clear the PTE of a page before it compares the counts and clears the
@@ -306,7 +309,7 @@ def pte_is_cleared_before_the_bit(step: Step) -> bool:
     "AE-KSM-5",
     source=PROTOCOL,
     kernel=("mm/ksm.c:write_protect_page",),
-    models=BIT_MODELS,
+    models=(*BIT_MODELS, "carry"),
 )
 def bit_is_cleared_before_sharing(step: Step) -> bool:
     """KSM MUST clear the bit of a page before it makes it a KSM page."""
@@ -324,7 +327,7 @@ def bit_is_cleared_before_sharing(step: Step) -> bool:
     "AE-KSM-6",
     source="mm/ksm.c:try_to_merge_one_page, v6.1",
     kernel=("mm/ksm.c:try_to_merge_one_page",),
-    models=BIT_MODELS,
+    models=(*BIT_MODELS, "carry"),
 )
 def contents_are_equal(step: Step) -> bool:
     """KSM MUST compare the contents of two pages after it has write-protected both."""
@@ -342,7 +345,7 @@ def contents_are_equal(step: Step) -> bool:
     "AE-KSM-7",
     source="mm/ksm.c:replace_page, v6.1",
     kernel=("mm/ksm.c:replace_page",),
-    models=BIT_MODELS,
+    models=(*BIT_MODELS, "carry"),
 )
 def only_the_protected_page_is_replaced(step: Step) -> bool:
     """KSM MUST NOT replace a page other than the one that it has locked and

@@ -21,10 +21,14 @@ from spec.counts import (
     folio_trylock,
     folio_unlock,
     get_page,
+    maps,
+    ptep_clear_flush,
     ptl_lock,
     ptl_unlock,
     put_page,
+    rmap_walk,
     run,
+    set_pte_at,
     try_get_page,
     unexpected_references,
     vm_normal_page,
@@ -38,29 +42,20 @@ from spec.memory import Machine, Mm, Names, Page, Pte, Steps
 from spec.migration_entry import (
     MigrationEntry,
     make_migration_entry,
-    maps,
-    ptep_clear_flush,
     remove_migration_pte,
-    set_pte_at,
 )
 from spec.rules import BIT_MODELS, Step, obey, rule
 
 # %% [markdown]
 # ## Unmapping
 #
-# Each PTE is cleared and flushed before the page is looked at. GUP-fast compares the
-# PTE after it took its reference: either it took the reference early enough to be
-# counted here, or it finds the PTE changed.
+# As in reclaim, each PTE is cleared before the page is looked at. Clearing takes the
+# mapping's reference and its `mapcount` along. (Linux uncounts the mapping when the
+# entry is in place. What is compared is the difference of the two counts, which is the
+# same.)
 
 
 # %%
-def rmap_walk(machine: Machine) -> Iterator[tuple[Mm, str]]:
-    """Every address that may map a page; a child comes after its parent."""
-    for mm in machine.mms.values():
-        for va in machine.names.vas:
-            yield mm, va
-
-
 def try_to_migrate(page: Page) -> Steps:
     """Replace all mappings by migration entries; false if one has to stay."""
     for mm, va in rmap_walk(page.machine):
@@ -207,7 +202,7 @@ def move_pages(mm: Mm, va: str) -> Steps:
     source="088b8aa537c2 (6.1), mm: fix PageAnonExclusive clearing racing with "
     "concurrent RCU GUP-fast",
     kernel=("mm/rmap.c:try_to_migrate_one",),
-    models=BIT_MODELS,
+    models=(*BIT_MODELS, "carry"),
 )
 def pte_is_cleared_first(step: Step) -> bool:
     """Migration MUST clear a PTE before it decides to put a migration entry in its
@@ -279,7 +274,7 @@ def pinned_page_is_not_migrated(step: Step) -> bool:
     "AE-MIGR-4",
     source=PROTOCOL,
     kernel=("mm/rmap.c:try_to_migrate_one",),
-    models=BIT_MODELS,
+    models=(*BIT_MODELS, "carry"),
 )
 def bit_is_cleared_before_the_entry(step: Step) -> bool:
     """Migration MUST clear the bit of a page before it puts a migration entry in its
@@ -298,7 +293,7 @@ def bit_is_cleared_before_the_entry(step: Step) -> bool:
     "AE-MIGR-5",
     source="mm/migrate.c:folio_migrate_mapping, v6.1",
     kernel=("mm/migrate.c:folio_migrate_mapping",),
-    models=BIT_MODELS,
+    models=(*BIT_MODELS, "carry"),
 )
 def referenced_page_stays(step: Step) -> bool:
     """Migration MUST NOT map another page in place of one that somebody holds a

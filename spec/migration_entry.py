@@ -14,17 +14,15 @@ from dataclasses import dataclass, replace
 
 from spec.counts import (
     alloc_page,
-    get_page,
     ptl_lock,
     ptl_unlock,
-    put_page,
     references_through,
-    remove_mapping,
     run,
+    set_pte_at,
 )
 from spec.decisions import PROTOCOL, FaultFlags, sketch
-from spec.fork import fork
-from spec.memory import Entry, Machine, Mm, Names, NonPresent, Page, Pte, Steps
+from spec.fork import copy_present_page, fork
+from spec.memory import Machine, Mm, Names, NonPresent, Page, Pte, Steps
 from spec.rules import ALL_MODELS, Step, obey, rule
 
 # %% [markdown]
@@ -70,6 +68,10 @@ class MigrationEntry(NonPresent):
 
     def copy_nonpresent_pte(self, mm: Mm, child: Mm, va: str) -> Steps:
         """Share the page to come: neither process may write, neither owns it."""
+        page = mm.machine.pages[self.pfn]
+        if not mm.model.may_share_entry(page, self.exclusive(mm)):
+            copy_present_page(mm, child, va, page)
+            return
         shared = replace(self, kind="readable") if obey(mm, "AE-MIGR-6") else self
         for ref in references_through(mm, va):
             ref.protected = ref.protected and mm.model.protects_across_fork(ref)
@@ -80,14 +82,14 @@ class MigrationEntry(NonPresent):
     def change_nonpresent_pte(self, mm: Mm, va: str) -> None:
         """Take the permission to write, and nothing else."""
         if self.kind == "writable":
-            keeps = remembers(mm, self.pfn) and obey(mm, "AE-MIGR-8")
+            keeps = self.exclusive(mm) and obey(mm, "AE-MIGR-8")
             kind = "readable-exclusive" if keeps else "readable"
             mm.pte[va] = replace(self, kind=kind)
 
-
-def remembers(mm: Mm, pfn: str) -> bool:
-    """Whether entries of the page say that the bit was set."""
-    return mm.model.entry_remembers(mm.machine.pages[pfn])
+    def exclusive(self, mm: Mm) -> bool:
+        """Whether the page gets the bit back."""
+        page = mm.machine.pages[self.pfn]
+        return self.kind != "readable" and mm.model.entry_remembers(page)
 
 
 # %% [markdown]
@@ -103,7 +105,7 @@ def make_migration_entry(mm: Mm, pte: Pte, exclusive: bool) -> MigrationEntry:
     kind = "readable"
     if pte.writable:
         kind = "writable"
-    elif exclusive and remembers(mm, pte.pfn):
+    elif exclusive and mm.model.entry_remembers(mm.machine.pages[pte.pfn]):
         kind = "readable-exclusive"
     return MigrationEntry(pte.pfn, kind, "" if pte.trap == "numa" else pte.trap)
 
@@ -113,40 +115,12 @@ def remove_migration_pte(mm: Mm, va: str, old: Page, new: Page) -> Steps:
     yield from ptl_lock(mm)
     entry = mm.pte[va]
     if isinstance(entry, MigrationEntry) and entry.pfn == old.name:
-        if entry.kind != "readable" and remembers(mm, old.name):
+        if entry.exclusive(mm):
             new.anon_exclusive = obey(mm, "AE-MIGR-8")
         writable = entry.kind == "writable" or not obey(mm, "AE-MIGR-7")
         set_pte_at(mm, va, new, Pte(new.name, writable, entry.trap))
     ptl_unlock(mm)
     yield
-
-
-# %% [markdown]
-# Clearing a PTE takes the mapping's reference and its `mapcount` with it, and mapping
-# the page again brings both back. (Linux uncounts the mapping when the entry is in
-# place, so that the mapping is counted while the PTE is clear. What is compared is the
-# difference of the two counts, which is the same.)
-
-
-# %%
-def maps(pte: Entry, page: Page) -> bool:
-    """Whether an entry maps `page` (``page_vma_mapped_walk``)."""
-    return isinstance(pte, Pte) and pte.pfn == page.name
-
-
-def ptep_clear_flush(mm: Mm, va: str, page: Page) -> None:
-    """Clear the PTE of a page that the caller holds."""
-    mm.pte[va] = None
-    remove_mapping(page)
-    put_page(page)
-
-
-def set_pte_at(mm: Mm, va: str, page: Page, pte: Pte) -> None:
-    """Map a page that the caller holds, or change how it is mapped."""
-    if not maps(mm.pte[va], page):
-        get_page(page)
-        page.mapcount += 1
-    mm.pte[va] = pte
 
 
 # %% [markdown]
@@ -162,7 +136,7 @@ def set_pte_at(mm: Mm, va: str, page: Page, pte: Pte) -> None:
     "AE-MIGR-6",
     source=PROTOCOL,
     kernel=("mm/memory.c:copy_nonpresent_pte",),
-    models=ALL_MODELS,
+    models=(*ALL_MODELS, "carry"),
 )
 def shared_entry_is_readable(step: Step) -> bool:
     """fork MUST make a migration entry readable in both processes."""
@@ -184,7 +158,7 @@ def shared_entry_is_readable(step: Step) -> bool:
     "AE-MIGR-7",
     source="mm/migrate.c:remove_migration_pte, v6.1",
     kernel=("mm/migrate.c:remove_migration_pte",),
-    models=ALL_MODELS,
+    models=(*ALL_MODELS, "carry"),
 )
 def only_a_writable_entry_is_written(step: Step) -> bool:
     """A page that is mapped in place of a migration entry MUST NOT become writable
@@ -210,7 +184,7 @@ def only_a_writable_entry_is_written(step: Step) -> bool:
     "AE-MIGR-8",
     source=PROTOCOL,
     kernel=("mm/migrate.c:remove_migration_pte", "mm/mprotect.c:change_pte_range"),
-    models=("upstream", "always"),
+    models=("upstream", "always", "carry"),
 )
 def exclusive_entry_stays_exclusive(step: Step) -> bool:
     """Whoever replaces a writable or readable-exclusive migration entry MUST preserve

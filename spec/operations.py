@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from spec import fault, protect, reclaim, swap
+from spec import fault, ksm, migration, protect, reclaim, swap
 from spec.memory import Machine, Mm, Page, Steps
 
 OPERATIONS: dict[str, Callable[[Mm, str], Steps]] = {
@@ -25,12 +25,18 @@ OPERATIONS: dict[str, Callable[[Mm, str], Steps]] = {
     "swapout": reclaim.madvise_pageout,
     "madvise pageout": reclaim.madvise_pageout,
     "madvise free": reclaim.madvise_free,
+    # migration
+    "migrate": migration.move_pages,
+    # ksm
+    "unmerge": ksm.break_ksm,
 }
 
 ON_PAGES: dict[str, Callable[[Page], Steps]] = {
     "reclaim": reclaim.shrink_folio,
+    "migrate page": migration.migrate_folio,
 }
 
 ON_MACHINE: dict[str, Callable[[Machine], Steps]] = {
     "swapoff": swap.swapoff,
+    "ksm": ksm.ksm_merge,
 }

@@ -405,6 +405,9 @@ CHAPTERS = (
     "protect",
     "swap",
     "reclaim",
+    "migration_entry",
+    "migration",
+    "ksm",
     "guarantees",
     "models",
 )
