@@ -34,7 +34,7 @@ from spec.counts import (
     vm_normal_page,
 )
 from spec.decisions import PROTOCOL, SKETCH, Foll, sketch
-from spec.fault import write
+from spec.fault import read, write
 from spec.fork import fork
 from spec.gup import get_user_pages
 from spec.gup_fast import put
@@ -44,6 +44,7 @@ from spec.migration_entry import (
     make_migration_entry,
     remove_migration_pte,
 )
+from spec.reclaim import held_by_others, madvise_pageout
 from spec.rules import BIT_MODELS, Step, obey, rule
 
 # %% [markdown]
@@ -230,11 +231,7 @@ def takes(step: Step) -> Iterator[Page]:
 def referenced_page_is_not_migrated(step: Step) -> bool:
     """Migration MUST NOT put a migration entry in place of a page that GUP returned to
     somebody who still holds it and may rely on it."""
-    return not any(
-        ref.state == "live" and ref.protected and ref.pfn == page.name
-        for page in takes(step)
-        for ref in step.before.refs.values()
-    )
+    return not any(held_by_others(step.before, page) for page in takes(step))
 
 
 # %% [markdown]
@@ -311,22 +308,14 @@ def referenced_page_stays(step: Step) -> bool:
 # %% [markdown]
 # ## Example
 #
-# A process that asked GUP and whose holder let go: the page moves and the bit is gone.
-# While the holder is there, the page stays and keeps the bit.
-
+# While somebody holds a reference the page stays, and keeps the bit. Afterwards it
+# moves, and the bit is gone.
 
 # %%
-def asked(request: Foll) -> Machine:
-    """A process that wrote and asked GUP."""
-    machine = Machine(Names(refs=("r",)), sketch)
-    A = machine.start("A")
-    run(write(A, "x", 1))
-    run(get_user_pages(A, "x", machine.refs["r"], request))
-    return machine
-
-
-machine = asked(Foll())
-A, r = machine.mms["A"], machine.refs["r"]
+machine = Machine(Names(refs=("r",), slots=("s1",)), sketch)
+A, r = machine.start("A"), machine.refs["r"]
+run(write(A, "x", 1))
+run(get_user_pages(A, "x", r, Foll()))
 assert not run(move_pages(A, "x"))
 assert A.pte["x"] == Pte("p1", writable=True)
 assert machine.pages["p1"].anon_exclusive
@@ -339,9 +328,12 @@ assert machine.pages["p2"].value == 1
 assert not machine.pages["p2"].anon_exclusive
 
 # %% [markdown]
-# A page that two processes share moves for both.
+# A page that two processes share moves for both, and the swap cache moves along.
 
 # %%
+run(madvise_pageout(A, "x"))
+run(read(A, "x"))
 run(fork(A, machine.mms["B"]))
 assert run(move_pages(A, "x"))
-assert A.pte["x"] == machine.mms["B"].pte["x"] == Pte("p1", writable=False)
+assert A.pte["x"] == machine.mms["B"].pte["x"] == Pte("p2", writable=False)
+assert machine.slots["s1"].folio == "p2"

@@ -21,8 +21,10 @@ from spec.counts import (
     set_pte_at,
 )
 from spec.decisions import PROTOCOL, FaultFlags, sketch
+from spec.fault import write
 from spec.fork import copy_present_page, fork
 from spec.memory import Machine, Mm, Names, NonPresent, Page, Pte, Steps
+from spec.reclaim import madvise_pageout
 from spec.rules import ALL_MODELS, Step, obey, rule
 
 # %% [markdown]
@@ -225,15 +227,27 @@ def device_entries_are_mappings(machine: Machine) -> bool:
 # %% [markdown]
 # ## Example
 #
-# A writable page is about to move when its process forks. Neither process gets it back
-# writable.
+# A migration entry leads to its page. A swap entry leads to one only while the swap
+# cache has it.
+
+# %%
+machine = Machine(Names(slots=("s1",)), sketch)
+A = machine.start("A")
+run(write(A, "x", 1))
+run(madvise_pageout(A, "x"))
+assert A.pte["x"].leads_to(machine) is None
+entry = make_migration_entry(A, Pte("p1", writable=True), exclusive=False)
+assert entry == MigrationEntry("p1", "writable")
+assert entry.leads_to(machine) == "p1"
+
+# %% [markdown]
+# The process forks before its page is back. Neither process may write to it then.
 
 # %%
 machine = Machine(Names(), sketch)
 A, B = machine.start("A"), machine.mms["B"]
 old, new = alloc_page(machine), alloc_page(machine)
-A.pte["x"] = make_migration_entry(A, Pte("p1", writable=True), exclusive=False)
-assert A.pte["x"] == MigrationEntry("p1", "writable")
+A.pte["x"] = entry
 run(fork(A, B))
 assert A.pte["x"] == B.pte["x"] == MigrationEntry("p1", "readable")
 run(remove_migration_pte(A, "x", old, new))
