@@ -208,7 +208,7 @@ RECLAIM = (
     ),
     section(
         ("A", "fork; write"),
-        ("A", "gup rw get; put"),
+        ("A", "gup rw get; gup ro pin fast; put"),
         ("", "reclaim"),
         starts=("write",),
         slots=1,

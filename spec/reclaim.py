@@ -101,8 +101,8 @@ def madvise_pageout(mm: Mm, va: str) -> Steps:
 # ## Unmapping
 #
 # The PTE is cleared first; then the page is looked at; then the entry is installed, or
-# the PTE restored. Clearing is the step that GUP-fast can see. What follows is one
-# step: the PTL keeps faults and slow GUP away, and GUP-fast finds no PTE.
+# the PTE restored. Clearing is the step that GUP-fast can see: after it the PTL keeps
+# faults and slow GUP away, and GUP-fast finds no PTE.
 
 
 # %%
@@ -123,6 +123,7 @@ def try_to_unmap_one(mm: Mm, va: str, page: Page) -> Steps:
             ptep_clear_flush(mm, va, page)
             yield
         if may_unmap_now(mm, page):
+            yield
             set_swap_pte(mm, va, page)
         else:
             set_pte_at(mm, va, page, pte)
@@ -166,7 +167,7 @@ def pageout(page: Page) -> Steps:
     slot = page.machine.slots[str(page.swap)]
     if unexpected_references(page) > 0 and obey(page, "AE-SWAP-5"):
         return
-    if page.dirty:
+    if page.dirty and obey(page, "AE-SWAP-7"):
         page.dirty = False
         page.writeback = True
         yield

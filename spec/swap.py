@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from spec.bit import others
+from spec.bit import others, places
 from spec.counts import (
     add_mapping,
     add_to_swap_cache,
@@ -131,11 +131,11 @@ def set_swapped_pte(
     """Replace the entry by a PTE; the reference that the fault holds becomes its."""
     exclusive = is_exclusive(mm, entry, page)
     own = exclusive or mm.model.swapin_reuses(page)
-    swap_free(mm.machine.slots[entry.slot])
     if exclusive:
         page.anon_exclusive = True
     add_mapping(mm, va, page, writable=own and flags.write)
     mm.machine.cpu.hold = None
+    swap_free(mm.machine.slots[entry.slot])
 
 
 def is_exclusive(mm: Mm, entry: SwapEntry, page: Page) -> bool:
@@ -204,14 +204,24 @@ def swapin_replaces_the_entry(step: Step) -> bool:
     """A swap-in MUST NOT map a page unless the PTE holds, under the page table lock,
     a swap entry of the page's slot."""
     return all(
-        isinstance(old, SwapEntry)
-        for cpu in step.before.cpus.values()
-        for mm, _, old, new in step.changes_pte()
-        if isinstance(new, Pte) and mm.state == "live"
-        for page in [step.before.pages.get(new.pfn)]
-        if page is not None and page.swap is not None
-        if cpu.hold == page.name and f"{cpu}.hold" in step.written
+        isinstance(old, SwapEntry) and old.slot == page.swap
+        for page in mapped_by_the_holder(step)
+        for mm, va in places(step.after, page)
+        if f"{mm}.pte[{va}]" in step.written
+        for old in [step.before.mms[mm.name].pte[va]]
     )
+
+
+def mapped_by_the_holder(step: Step) -> list[Page]:
+    """Pages (before) of the swap cache whose temporary reference becomes a mapping."""
+    machine = step.before
+    return [
+        machine.pages[cpu.hold]
+        for name, cpu in machine.cpus.items()
+        if cpu.hold is not None and f"{name}.hold" in step.written
+        if machine.pages[cpu.hold].swap is not None
+        if f"{cpu.hold}.mapcount" in step.written
+    ]
 
 
 # %% [markdown]
