@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from spec.bit import mappings, places
-from spec.counts import bit_of, page_folio, put_page, run, vm_normal_page
+from spec.counts import bit_of, page_folio, put_page, rmap_walk, run, vm_normal_page
 from spec.decisions import SKETCH, Foll, sketch
 from spec.fault import write
 from spec.gup import get_user_pages, grab, page_of
@@ -104,13 +104,16 @@ def device_write(ref: Reference, value: int) -> Steps:
     """The holder writes through the reference, without a page table (DMA).
 
     A promised address reads the value from now on; what any other address that
-    leads to the page reads is not defined until it is written again.
+    leads to the page reads is not defined until it is written again. So with a PTE that
+    is clear under its lock: it may have led to the page and may be restored.
     """
     page = ref.machine.pages.get(str(ref.pfn))
     if page is not None:
         page.value = value
-        for mm, va in places(ref.machine, page):
-            mm.expected[va] = None
+        leading = set(places(ref.machine, page))
+        for mm, va in rmap_walk(ref.machine):
+            if (mm, va) in leading or (mm.ptl and mm.pte[va] is None):
+                mm.expected[va] = None
         if ref.protected:
             ref.machine.mms[str(ref.mm)].expected[str(ref.va)] = value
     yield from ()
