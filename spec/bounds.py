@@ -199,8 +199,8 @@ RECLAIM = (
         slots=1,
     ),
     section(
-        ("A", "write; madvise dontneed; munmap"),
-        ("A", "gup rw get fast; gup ro pin fast; put"),
+        ("A", "write; madvise dontneed"),
+        ("A", "gup rw get fast; put"),
         ("", "reclaim"),
         starts=("write",),
         slots=1,
@@ -208,7 +208,15 @@ RECLAIM = (
     ),
     section(
         ("A", "fork; write"),
-        ("A", "gup rw get; gup ro pin fast; put"),
+        ("A", "gup rw get; put"),
+        ("", "reclaim"),
+        starts=("write",),
+        slots=1,
+        processes=2,
+    ),
+    section(
+        ("A", "fork; munmap"),
+        ("A", "gup ro pin fast; put"),
         ("", "reclaim"),
         starts=("write",),
         slots=1,

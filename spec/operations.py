@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from spec import fault, ksm, migration, protect, reclaim, swap
+from spec import fault, ksm, lazyfree, migration, protect, reclaim, swap
 from spec.memory import Machine, Mm, Page, Steps
 
 OPERATIONS: dict[str, Callable[[Mm, str], Steps]] = {
@@ -24,7 +24,7 @@ OPERATIONS: dict[str, Callable[[Mm, str], Steps]] = {
     # reclaim
     "swapout": reclaim.madvise_pageout,
     "madvise pageout": reclaim.madvise_pageout,
-    "madvise free": reclaim.madvise_free,
+    "madvise free": lazyfree.madvise_free,
     # migration
     "migrate": migration.move_pages,
     # ksm

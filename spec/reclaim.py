@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Reclaim: swap-out and MADV_FREE
+# # Reclaim: swap-out
 #
 # Reclaim takes a page away from the processes that map it and frees it. It begins
 # without knowing whether somebody holds a reference: that shows only when the mappings
@@ -18,8 +18,6 @@ from spec.counts import (
     folio_trylock,
     folio_unlock,
     maps,
-    mmap_read_lock,
-    mmap_read_unlock,
     ptep_clear_flush,
     ptl_lock,
     ptl_unlock,
@@ -34,6 +32,7 @@ from spec.counts import (
 from spec.decisions import PROTOCOL, SKETCH, Foll, sketch
 from spec.fault import read, write
 from spec.gup import get_user_pages
+from spec.lazyfree import discard_lazyfree, held_by_others
 from spec.memory import Machine, Mm, Names, Page, Pte, Steps
 from spec.rules import ALL_MODELS, BIT_MODELS, Step, obey, rule
 from spec.swap import SwapEntry
@@ -47,34 +46,38 @@ from spec.swap import SwapEntry
 
 # %%
 def shrink_folio(page: Page) -> Steps:
-    """Try to free one page (``shrink_folio_list``); false if it stays."""
+    """Try to free one page (``shrink_folio_list``)."""
     machine = page.machine
-    if page.head is not None or page.ksm or not try_get_page(page):
-        return False
+    if page.head is not None or page.ksm or page.writeback or not try_get_page(page):
+        return
     machine.cpu.hold = page.name
-    freed = False
+    writing = False
     if folio_trylock(page):
         yield
-        freed = yield from reclaim_locked(page)
+        writing = yield from reclaim_locked(page)
         folio_unlock(page)
+    if writing:
+        yield
+        yield from end_swap_write(page)
     machine.cpu.hold = None
     put_page(page)
-    return freed
 
 
 def reclaim_locked(page: Page) -> Steps:
-    """Unmap, write and free a page whose lock is held."""
+    """Unmap a page whose lock is held; true if it is being written then."""
     if page.mapcount == 0 and folio_free_swap(page):
-        return True
+        return False
     if not page.swapbacked:
-        return (yield from discard_lazyfree(page))
+        yield from discard_lazyfree(page)
+        return False
     if page.swap is None and not add_to_swap(page):
         return False
     yield
-    if not (yield from try_to_unmap(page)):
-        return False
-    yield from pageout(page)
-    return remove_from_swap_cache(page)
+    unmapped = yield from try_to_unmap(page)
+    if unmapped and pageout(page):
+        return True
+    remove_from_swap_cache(page)
+    return False
 
 
 def add_to_swap(page: Page) -> bool:
@@ -92,9 +95,8 @@ def add_to_swap(page: Page) -> bool:
 def madvise_pageout(mm: Mm, va: str) -> Steps:
     """Reclaim what one address maps, unless others map it (``MADV_PAGEOUT``)."""
     page = vm_normal_page(mm, mm.pte[va])
-    if page is None or page.mapcount != 1:
-        return False
-    return (yield from shrink_folio(page))
+    if page is not None and page.mapcount == 1:
+        yield from shrink_folio(page)
 
 
 # %% [markdown]
@@ -158,87 +160,41 @@ def set_swap_pte(mm: Mm, va: str, page: Page) -> None:
 # ## Writing and freeing
 #
 # The slot gets the contents only when nobody but reclaim and the swap cache has the
-# page. The page is freed only if that is still so and nothing was written since.
+# page. While it is written the folio is unlocked, and a fault may bring it back. The
+# page is freed only if nobody did, nobody else has it, and nothing was written since.
 
 
 # %%
-def pageout(page: Page) -> Steps:
-    """Write the page to its slot, unless somebody has a reference."""
-    slot = page.machine.slots[str(page.swap)]
+def pageout(page: Page) -> bool:
+    """Begin to write the page to its slot, unless somebody has a reference."""
     if unexpected_references(page) > 0 and obey(page, "AE-SWAP-5"):
-        return
-    if page.dirty and obey(page, "AE-SWAP-7"):
-        page.dirty = False
-        page.writeback = True
-        yield
-        slot.value = page.value
-        page.writeback = False
-        yield
-
-
-def remove_from_swap_cache(page: Page) -> bool:
-    """Free the page if the count is as expected and it is clean (frozen count)."""
-    if unexpected_references(page) > 0 and obey(page, "AE-SWAP-6"):
         return False
-    if page.dirty and obey(page, "AE-SWAP-7"):
+    if not page.dirty or not obey(page, "AE-SWAP-7"):
         return False
-    delete_from_swap_cache(page)
+    page.dirty = False
+    page.writeback = True
     return True
 
 
-# %% [markdown]
-# ## MADV_FREE
-#
-# The process says that it does not need the contents, and may change its mind by
-# writing. Reclaim may drop the page as long as nobody has written, neither the process
-# nor the holder of a reference.
-
-
-# %%
-def madvise_free(mm: Mm, va: str) -> Steps:
-    """Let reclaim drop what an address maps (``MADV_FREE``)."""
-    yield from mmap_read_lock(mm)
-    yield from ptl_lock(mm)
-    pte = mm.pte[va]
-    page = vm_normal_page(mm, pte)
-    if page is not None and page.mapcount == 1 and page.head is None:
-        madvise_free_page(mm, va, page)
-    ptl_unlock(mm)
-    mmap_read_unlock(mm)
-
-
-def madvise_free_page(mm: Mm, va: str, page: Page) -> None:
-    """Mark a page that one process maps; the bit stays as it is."""
-    if page.locked:
-        return
-    folio_free_swap(page)
-    if page.swap is None:
-        page.dirty = False
-        page.swapbacked = False
-        mm.expected[va] = None
-
-
-def discard_lazyfree(page: Page) -> Steps:
-    """Drop a lazyfree page, unless somebody wrote to it or may be writing."""
-    for mm, va in rmap_walk(page.machine):
-        if maps(mm.pte[va], page):
-            yield from discard_one(mm, va, page)
-    return page.mapcount == 0
-
-
-def discard_one(mm: Mm, va: str, page: Page) -> Steps:
-    """Clear one PTE, then test; restore it if the page has to stay."""
-    yield from ptl_lock(mm)
-    pte = mm.pte[va]
-    if isinstance(pte, Pte) and maps(pte, page):
-        ptep_clear_flush(mm, va, page)
-        yield
-        in_use = unexpected_references(page) > 0 and obey(mm, "AE-SWAP-13")
-        if page.dirty or in_use:
-            page.swapbacked = page.swapbacked or page.dirty
-            set_pte_at(mm, va, page, pte)
-    ptl_unlock(mm)
+def end_swap_write(page: Page) -> Steps:
+    """The slot has the contents; free the page if it is still unmapped."""
+    page.machine.slots[str(page.swap)].value = page.value
+    page.writeback = False
     yield
+    if folio_trylock(page):
+        remove_from_swap_cache(page)
+        folio_unlock(page)
+
+
+def remove_from_swap_cache(page: Page) -> None:
+    """Let go of an unmapped page if its count is as expected and it is clean."""
+    if page.mapcount > 0 or page.swap is None or page.writeback:
+        return
+    if unexpected_references(page) > 0 and obey(page, "AE-SWAP-6"):
+        return
+    if page.dirty and obey(page, "AE-SWAP-7"):
+        return
+    delete_from_swap_cache(page)
 
 
 # %% [markdown]
@@ -353,14 +309,6 @@ def entry_leads_to_no_exclusive_page(step: Step) -> bool:
 
 
 # %%
-def held_by_others(machine: Machine, page: Page) -> bool:
-    """Whether GUP returned the page to somebody who still may rely on it."""
-    return any(
-        ref.state == "live" and ref.protected and ref.pfn == page.name
-        for ref in machine.refs.values()
-    )
-
-
 @rule(
     "AE-SWAP-5",
     source="mm/vmscan.c:pageout, v6.1",
@@ -430,43 +378,6 @@ def dirty_page_stays_in_the_cache(step: Step) -> bool:
 
 
 # %% [markdown]
-# ### AE-SWAP-13 {#AE-SWAP-13}
-#
-# A device that reads a disk into the page marks it dirty when it is done, not before
-# (6c8e2a256915, 5.18). Until then only the count tells.
-
-
-# %%
-def drops_lazyfree(step: Step) -> list[Page]:
-    """Lazyfree pages (before) that nothing maps when reclaim drops the PTL."""
-    if not any(
-        mm.ptl and not step.after.mms[n].ptl for n, mm in step.before.mms.items()
-    ):
-        return []
-    return [
-        page
-        for name, page in step.before.pages.items()
-        if page.locked
-        and not page.swapbacked
-        and page.mapcount == 0
-        and step.after.pages[name].mapcount == 0
-    ]
-
-
-@rule(
-    "AE-SWAP-13",
-    source="6c8e2a256915 (5.18), mm: fix race between MADV_FREE reclaim and blkdev "
-    "direct IO read",
-    kernel=("mm/rmap.c:try_to_unmap_one",),
-    models=BIT_MODELS,
-)
-def referenced_lazyfree_page_stays(step: Step) -> bool:
-    """Reclaim MUST NOT drop a lazyfree page that GUP returned to somebody who still
-    holds it and may rely on it."""
-    return not any(held_by_others(step.before, page) for page in drops_lazyfree(step))
-
-
-# %% [markdown]
 # ## The sketch's answers
 
 
@@ -493,7 +404,7 @@ def entry_remembers(page: Page) -> bool:
 machine = Machine(Names(refs=("r",), slots=("s1",)), sketch)
 A = machine.start("A")
 run(write(A, "x", 1))
-assert run(madvise_pageout(A, "x"))
+run(madvise_pageout(A, "x"))
 assert A.pte["x"] == SwapEntry("s1")
 assert machine.pages["p1"].refcount == 0
 assert run(read(A, "x")) == 1
@@ -501,6 +412,6 @@ assert run(read(A, "x")) == 1
 # %%
 run(get_user_pages(A, "x", machine.refs["r"], Foll()))
 pte = A.pte["x"]
-assert not run(madvise_pageout(A, "x"))
-assert A.pte["x"] == pte
+run(madvise_pageout(A, "x"))
+assert A.pte["x"] == pte != SwapEntry("s1")
 assert machine.pages[str(machine.refs["r"].pfn)].anon_exclusive

@@ -404,6 +404,7 @@ CHAPTERS = (
     "fork",
     "protect",
     "swap",
+    "lazyfree",
     "reclaim",
     "migration_entry",
     "migration",
