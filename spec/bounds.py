@@ -238,11 +238,137 @@ RECLAIM = (
         processes=2,
     ),
 )
-MIGRATION: tuple[Section, ...] = ()
-KSM: tuple[Section, ...] = ()
+MIGRATION = (
+    section(
+        (
+            "A",
+            "gup ro get fast; gup rw pin; gup ro pin fast; gup rw get fast-only; "
+            "put; device write 2; write 1; read",
+        ),
+        ("A", "migrate; mprotect r; mprotect rw"),
+        starts=("write 1",),
+        processes=1,
+    ),
+    section(
+        ("A", "fork"),
+        ("A", "gup ro get fast; put; write"),
+        ("A", "migrate"),
+        starts=("write",),
+        processes=2,
+        pages=5,
+    ),
+    section(
+        ("A", "fork; write"),
+        ("A", "gup rw get; gup ro pin; put"),
+        ("A", "migrate"),
+        starts=("write",),
+        processes=2,
+        pages=5,
+    ),
+    section(
+        ("AB", "write 1; write 2; fork; munmap; read; exit"),
+        ("AB", "migrate page"),
+        starts=("write 1",),
+    ),
+    section(
+        ("A", "write 1; munmap"),
+        ("", "reclaim"),
+        ("", "migrate page"),
+        starts=("write",),
+        processes=1,
+        slots=1,
+    ),
+    section(
+        ("A", "gup rw get; put; device write 1; read; mprotect r"),
+        ("", "migrate page; reclaim"),
+        starts=("write",),
+        processes=1,
+        slots=1,
+    ),
+    section(
+        ("AB", "fork; read"), ("", "migrate page; reclaim"), starts=("write",), slots=1
+    ),
+)
+ONE_PROCESS_TWICE = ("write 1; write 1 at y",)
+KSM = (
+    section(("AB", "fork; write 1; write 2; munmap"), ("", "ksm"), starts=("write 1",)),
+    section(
+        ("A", "gup ro get fast; put; write 1; write 1 at y"),
+        ("", "ksm"),
+        starts=ONE_PROCESS_TWICE,
+        processes=1,
+        vas="xy",
+    ),
+    section(
+        ("A", "gup rw get fast; gup ro pin; gup rw pin fast-only; device write 2; put"),
+        ("AB", "ksm; fork; write 1"),
+        starts=("write 1",),
+    ),
+    section(
+        ("AB", "fork; write 1"),
+        ("AB", "ksm; unmerge; read; mprotect r"),
+        starts=("write 1",),
+    ),
+    section(
+        ("A", "write 1; munmap; unmerge"),
+        ("", "ksm; migrate page; reclaim"),
+        starts=ONE_PROCESS_TWICE,
+        processes=1,
+        slots=1,
+        vas="xy",
+    ),
+    section(
+        ("A", "unmerge; munmap; read"),
+        ("", "ksm"),
+        ("", "migrate page"),
+        starts=ONE_PROCESS_TWICE,
+        processes=1,
+        vas="xy",
+    ),
+)
 PROTECT: tuple[Section, ...] = ()
 MOVE: tuple[Section, ...] = ()
-HUGE: tuple[Section, ...] = ()
+XY = ("x", "y")
+HUGE = (
+    section(
+        ("A", "fork; split pmd; write at y"),
+        ("A", "gup rw get at y; put"),
+        starts=("madvise hugepage",),
+        pages=8,
+        vas=XY,
+    ),
+    section(
+        ("A", "gup ro pin fast at y; put"),
+        ("A", "collapse; split pmd"),
+        starts=("madvise hugepage", "write; write at y"),
+        pages=8,
+        vas=XY,
+        processes=1,
+    ),
+    section(
+        ("A", "gup rw get; put; fork"),
+        ("A", "mprotect r at y; mprotect rw at y"),
+        starts=("madvise hugepage; split pmd",),
+        pages=8,
+        vas=XY,
+    ),
+    section(
+        ("A", "write at y; munmap"),
+        ("A", "gup rw pin at y; put"),
+        ("", "split"),
+        starts=("madvise hugepage; split pmd",),
+        pages=8,
+        vas=XY,
+        processes=1,
+    ),
+    section(
+        ("AB", "fork; write at y; munmap at y"),
+        ("AB", "gup ro get at y; put"),
+        starts=("madvise hugepage",),
+        pages=10,
+        vas=XY,
+    ),
+)
 STANDARD = (*CORE, *PROTECT, *RECLAIM, *MIGRATION, *KSM, *MOVE)
 ANYBODY = (("A", "B", "C"),) * 3
 """In `large` every client acts on every process."""

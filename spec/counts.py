@@ -147,6 +147,11 @@ def bit_of(page: Page) -> Page:
     return folio if folio.entire_mapcount > 0 else page
 
 
+def mapped_page(page: Page) -> Page:
+    """The page whose bit a change of protection looks at: the one that is mapped."""
+    return page if obey(page, "AE-HUGE-7") else page_folio(page)
+
+
 def folio_mapcount(page: Page) -> int:
     """Mappings of the folio: PTEs that map a page of it, PMDs that map all."""
     whole = page_folio(page).entire_mapcount
@@ -229,7 +234,8 @@ def remove_mapping(page: Page) -> None:
 # %% [markdown]
 # Reclaim, migration and KSM start from a page and find its mappings (rmap). They clear
 # and flush a PTE before they look at the page: GUP-fast compares the PTE after it took
-# its reference, so either it was early enough to be counted or it finds the PTE changed.
+# its reference, so either it was early enough to be counted or it finds the PTE
+# changed.
 
 
 # %%
@@ -321,6 +327,22 @@ def swap_free(slot: Slot) -> None:
     if slot.count == 0:
         raise Broken("AE-INV-3", f"{slot} is freed more often than used")
     slot.count -= 1
+
+
+def further_references(mm: Mm, page: Page) -> int:
+    """References besides mappings by `mm`; of a large folio, all its mappings by `mm`.
+
+    Linux knows the latter by owner tracking (`folio_maybe_mapped_shared()`, 6.15).
+    """
+    folio = page_folio(page)
+    if page.head is None or folio.entire_mapcount > 0:
+        return folio.refcount - 1
+    if not obey(page, "AE-HUGE-3"):
+        return page.mapcount - 1
+    parts = {part.name for part in folio_pages(page)}
+    ptes = [mm.pte[va] for va in mm.machine.names.vas]
+    own = sum(isinstance(pte, Pte) and pte.pfn in parts for pte in ptes)
+    return folio.refcount - own
 
 
 def unexpected_references(page: Page) -> int:

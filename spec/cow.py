@@ -16,6 +16,7 @@ from spec.counts import (
     folio_free_swap,
     folio_trylock,
     folio_unlock,
+    further_references,
     get_page,
     page_folio,
     ptl_lock,
@@ -77,7 +78,7 @@ def wp_can_reuse_anon_folio(mm: Mm, page: Page, flags: FaultFlags) -> Steps:
         return False
     folio_free_swap(page)
     yield
-    large = page.head is not None
+    large = page.head is not None and page_folio(page).entire_mapcount == 0
     decide = mm.model.may_reuse_large if large else mm.model.may_reuse
     reuse = decide(mm, page)
     if flags.unshare and not obey(mm, "AE-UNS-1"):
@@ -211,7 +212,7 @@ def last_reference_may_be_kept(step: Step) -> bool:
 @sketch
 def may_reuse(mm: Mm, page: Page) -> bool:
     """refcount == 1; then it is a permission"""
-    if page_folio(page).refcount > 1 and obey(mm, "AE-COW-2"):
+    if further_references(mm, page) > 0 and obey(mm, "AE-COW-2"):
         return False
     return may(mm, "AE-COW-3")
 

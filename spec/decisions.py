@@ -108,7 +108,7 @@ class Model(Protocol):
         """May a write fault map it writable though its bit is clear?"""
 
     def may_share_entry(self, page: Page, remembered: bool) -> bool:
-        """May fork share the swap entry of a page in the swap cache, or must it copy?"""
+        """May fork share the entry of a page in the swap cache, or must it copy?"""
 
     def may_reuse_large(self, mm: Mm, page: Page) -> bool:
         """May a fault keep a PTE-mapped page of a large folio, the bit clear?"""

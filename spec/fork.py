@@ -15,10 +15,10 @@ from spec.bit import mappings
 from spec.counts import (
     add_mapping,
     alloc_page,
+    further_references,
     get_page,
     mmap_write_lock,
     mmap_write_unlock,
-    page_folio,
     ptl_lock,
     ptl_unlock,
     references_through,
@@ -290,8 +290,8 @@ def pinned_page_is_not_shared(step: Step) -> bool:
 def may_share(mm: Mm, page: Page) -> bool:
     """bit clear, or refcount == 1"""
     if not page.anon_exclusive:
-        return obey(mm, "AE-FORK-4") or page_folio(page).refcount == 1
-    return page_folio(page).refcount == 1 or not obey(mm, "AE-FORK-2")
+        return obey(mm, "AE-FORK-4") or further_references(mm, page) == 0
+    return further_references(mm, page) == 0 or not obey(mm, "AE-FORK-2")
 
 
 @sketch

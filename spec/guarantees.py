@@ -115,7 +115,7 @@ def pte_mappings(machine: Machine, page: Page) -> Iterator[Mm]:
     for mm in machine.mms.values():
         for va in machine.names.vas:
             pte = mm.pte[va]
-            if mm.pmd is None and isinstance(pte, Pte) and pte.pfn == page.name:
+            if isinstance(pte, Pte) and pte.pfn == page.name:
                 yield mm
 
 
@@ -136,19 +136,13 @@ def holders(machine: Machine, folio: Page) -> tuple[int, int]:
     parts = folio_pages(folio)
     names = {part.name for part in parts}
     mapped = sum(len(list(pte_mappings(machine, part))) for part in parts)
-    whole = sum(folio.name in maps_whole(mm) for mm in machine.mms.values())
+    pmds = [mm.pmd for mm in machine.mms.values()]
+    whole = sum(pmd is not None and pmd.head() == folio.name for pmd in pmds)
     refs = [ref for ref in machine.refs.values() if ref.pfn in names]
     cpus = machine.cpus.values()
     held = sum((cpu.hold in names) + (cpu.target in names) for cpu in cpus)
     cache = len(parts) if folio.swap is not None else 0
     return mapped + whole + len(refs) + held + cache, sum(ref.pin for ref in refs)
-
-
-def maps_whole(mm: Mm) -> tuple[str, ...]:
-    """The head of the folio that a huge PMD of `mm` maps."""
-    first = mm.machine.names.vas[0]
-    pte = None if mm.pmd is None else mm.pmd.translate(mm.machine, first)
-    return () if pte is None else (pte.pfn,)
 
 
 # %% [markdown]

@@ -15,6 +15,7 @@ from __future__ import annotations
 from spec.cells import Broken
 from spec.counts import (
     bit_of,
+    further_references,
     mmap_read_lock,
     mmap_read_unlock,
     page_folio,
@@ -97,7 +98,8 @@ def is_or_becomes_exclusive(mm: Mm, foll: Foll, pte: Pte, page: Page | None) -> 
     if not obey(mm, "AE-SET-1"):
         ptl_unlock(mm)
     yield
-    bit_of(page).anon_exclusive = True
+    marked = bit_of(page) if obey(mm, "AE-HUGE-1") else page
+    marked.anon_exclusive = True
     if not obey(mm, "AE-SET-1"):
         yield from ptl_lock(mm)
     yield
@@ -251,7 +253,7 @@ def may_set_bit(mm: Mm, pte: Pte, page: Page) -> bool:
     """writable PTE, or refcount == 1"""
     if page.ksm and obey(mm, "AE-KSM-1"):
         return False
-    alone = page_folio(page).refcount == 1
+    alone = further_references(mm, page) == 0
     return pte.writable or alone or not obey(mm, "AE-SET-2")
 
 

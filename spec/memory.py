@@ -136,6 +136,10 @@ Entry = Pte | NonPresent | None
 class HugePmd:
     """A PMD that maps a large folio; the addresses of a process are its parts."""
 
+    def head(self) -> str | None:
+        """The head of the folio of which it counts as a mapping."""
+        return None
+
     def translate(self, machine: Machine, va: str) -> Pte | None:
         """What the MMU finds for `va`."""
         raise NotImplementedError

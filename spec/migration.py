@@ -38,13 +38,14 @@ from spec.fault import read, write
 from spec.fork import fork
 from spec.gup import get_user_pages
 from spec.gup_fast import put
+from spec.lazyfree import held_by_others
 from spec.memory import Machine, Mm, Names, Page, Pte, Steps
 from spec.migration_entry import (
     MigrationEntry,
     make_migration_entry,
     remove_migration_pte,
 )
-from spec.reclaim import held_by_others, madvise_pageout
+from spec.reclaim import madvise_pageout
 from spec.rules import BIT_MODELS, Step, obey, rule
 
 # %% [markdown]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from spec.counts import (
     alloc_page,
+    page_folio,
     ptl_lock,
     ptl_unlock,
     references_through,
@@ -64,9 +65,9 @@ class MigrationEntry(NonPresent):
 
     def do_swap_page(self, mm: Mm, va: str, flags: FaultFlags) -> Steps:
         """Wait until the migration is over (``migration_entry_wait``)."""
-        page = mm.machine.pages[self.pfn]
-        while page.locked:
-            yield lambda: not page.locked
+        folio = page_folio(mm.machine.pages[self.pfn])
+        while folio.locked:
+            yield lambda: not folio.locked
 
     def copy_nonpresent_pte(self, mm: Mm, child: Mm, va: str) -> Steps:
         """Share the page to come: neither process may write, neither owns it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 
-from spec.counts import bit_of, page_folio, run
+from spec.counts import bit_of, further_references, page_folio, run
 from spec.decisions import FaultFlags, Foll, Model, sketch
 from spec.fault import munmap, write
 from spec.fork import fork
@@ -205,8 +205,8 @@ class Upstream(PageCount):
         return False
 
     def may_reuse_large(self, mm: Mm, page: Page) -> bool:
-        """no (before 6.15)"""
-        return False
+        """no reference but mappings by this process (6.15); then MAY"""
+        return further_references(mm, page) == 0 and may(mm, "AE-COW-3")
 
     def may_force(self, page: Page) -> bool:
         """bit set"""

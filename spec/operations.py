@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from spec import fault, ksm, lazyfree, migration, protect, reclaim, swap
+from spec import (
+    fault,
+    hugepage,
+    ksm,
+    largefolio,
+    lazyfree,
+    migration,
+    protect,
+    reclaim,
+    swap,
+)
 from spec.memory import Machine, Mm, Page, Steps
 
 OPERATIONS: dict[str, Callable[[Mm, str], Steps]] = {
@@ -29,11 +39,16 @@ OPERATIONS: dict[str, Callable[[Mm, str], Steps]] = {
     "migrate": migration.move_pages,
     # ksm
     "unmerge": ksm.break_ksm,
+    # hugepage, largefolio
+    "madvise hugepage": hugepage.madvise_hugepage,
+    "split pmd": hugepage.split_pmd,
+    "collapse": largefolio.collapse_huge_page,
 }
 
 ON_PAGES: dict[str, Callable[[Page], Steps]] = {
     "reclaim": reclaim.shrink_folio,
     "migrate page": migration.migrate_folio,
+    "split": largefolio.split_folio,
 }
 
 ON_MACHINE: dict[str, Callable[[Machine], Steps]] = {

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from spec.counts import (
+    mapped_page,
     mmap_write_lock,
     mmap_write_unlock,
     ptl_lock,
@@ -79,7 +80,7 @@ def change_pte_range(mm: Mm, va: str, protection: str) -> Steps:
 @sketch
 def may_upgrade(page: Page) -> bool:
     """bit set"""
-    return page.anon_exclusive
+    return mapped_page(page).anon_exclusive
 
 
 # %% [markdown]

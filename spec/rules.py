@@ -409,6 +409,8 @@ CHAPTERS = (
     "migration_entry",
     "migration",
     "ksm",
+    "hugepage",
+    "largefolio",
     "guarantees",
     "models",
 )

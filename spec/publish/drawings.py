@@ -223,9 +223,7 @@ def entries(machine: Machine, mm: Mm, changed: Set[str]) -> list[Box]:
     """The boxes of what one process maps: its huge PMD, or its PTEs."""
     if mm.pmd is not None:
         lines = (f"process {mm}", f"pmd({mm}) {mm.pmd!r}")
-        pte = mm.pmd.translate(machine, machine.names.vas[0])
-        head = None if pte is None else pte.pfn
-        return [Box("pte", lines, head, _marks(changed, f"{mm}.pmd"))]
+        return [Box("pte", lines, mm.pmd.head(), _marks(changed, f"{mm}.pmd"))]
     found = []
     for va in machine.names.vas:
         pte = mm.pte[va]
