@@ -363,7 +363,7 @@ HUGE = (
         vas=XY,
     ),
     section(
-        ("AB", "fork; write at y; munmap at y; munmap; write"),
+        ("AB", "fork; write at y; munmap at y; exit"),
         ("AB", "gup ro get at y; gup ro get fast-only; put"),
         starts=("madvise hugepage",),
         pages=10,
