@@ -18,8 +18,8 @@ from spec.memory import Mm, Page
 from spec.publish.traces import violation_text
 
 # %%
-careless = Sketch()
-vars(careless).update(vars(sketch), name="sketch")
+careless = Sketch("sketch")
+vars(careless).update(vars(sketch))
 
 
 @careless

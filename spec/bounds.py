@@ -20,7 +20,7 @@ from spec.clients import Section, client, initial_states, kind, section
 from spec.decisions import Model
 from spec.guarantees import OBSERVABLE, count_rises_under_the_lock
 from spec.memory import Machine, Names
-from spec.models import MODELS
+from spec.models import MODELS, VARIANTS, governs
 from spec.rules import Rule, Step, load
 
 
@@ -76,7 +76,7 @@ def program(
     While a rule is ablated, all rules are only watched: what must then break is a
     guarantee that users can observe.
     """
-    rules = [r for r in load().values() if model.name in r.models]
+    rules = [r for r in load().values() if governs(r, model)]
     judge = _Judge(section.names)
     return Program(
         initial=list(initial_states(section, model)),
@@ -411,7 +411,8 @@ def find_model(name: str) -> Model:
     Raises:
         SpecificationError: there is none; names the nearest.
     """
-    return MODELS[_known(name, "model", MODELS)]
+    known = MODELS | VARIANTS
+    return known[_known(name, "model", known)]
 
 
 def _known(name: str, what: str, known: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from spec.checker.program import Verdict, Violation
 from spec.guarantees import OBSERVABLE
 from spec.kernel.commands import kernel
 from spec.litmus.commands import litmus, run
+from spec.models import governs
 from spec.publish.citations import cite as citation
 from spec.publish.traces import as_dict, violation_text
 from spec.publish.verdicts import Store
@@ -100,7 +101,7 @@ def removable(id: str) -> Rule:
 
 def promised(rule: Rule, model: str) -> None:
     """Raise unless `model` promises to keep `rule`."""
-    if model not in rule.models:
+    if not governs(rule, find_model(model)):
         raise SpecificationError(
             f"{rule.id} is no rule of the model {model!r}; "
             f"it is one of {', '.join(rule.models)}"
@@ -113,7 +114,9 @@ def verdict_dict(
     """A verdict for machines."""
     broken = {violation.property for violation in verdict.violations}
     judged = [
-        r for r in load().values() if model in r.models and r.over != "assumption"
+        r
+        for r in load().values()
+        if governs(r, find_model(model)) and r.over != "assumption"
     ]
     return {
         "model": model,

@@ -126,7 +126,9 @@ class Model(Protocol):
 class Sketch:
     """The normative model: its answers stand beside its rules."""
 
-    name = "sketch"
+    def __init__(self, name: str) -> None:
+        self.name = name
+
     may_reuse: Callable[[Mm, Page], bool]
     starts_exclusive: Callable[[Mm, FaultFlags], bool]
     may_upgrade: Callable[[Page], bool]
@@ -152,4 +154,4 @@ class Sketch:
         return answer
 
 
-sketch = Sketch()
+sketch = Sketch("sketch")

@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import inspect
 
-from spec.counts import bit_of, further_references, page_folio, run
-from spec.decisions import FaultFlags, Foll, Model, sketch
+# the chapters that answer for the sketch, besides those that are used below
+import spec.largefolio
+import spec.protect
+import spec.reclaim  # noqa: F401
+from spec.counts import (
+    bit_of,
+    further_references,
+    page_folio,
+    run,
+    unexpected_references,
+)
+from spec.decisions import FaultFlags, Foll, Model, Sketch, sketch
 from spec.fault import munmap, write
 from spec.fork import fork
 from spec.guarantees import no_missed_cow
 from spec.gup import get_user_pages
 from spec.memory import Machine, Mm, Names, Page, Pte, Reference
-from spec.rules import may, obey
+from spec.rules import Rule, may, obey
 
 # %% [markdown]
 # ## mapcount: before 5.8
@@ -266,6 +276,84 @@ DECISIONS = {
 }
 
 
+# %% [markdown]
+# ## Variants
+#
+# Two further models share all but a few answers with one of the five. `carry` closes
+# the gap at swap-out and migration the other way: the entry remembers the bit, as
+# upstream, and `fork()` copies what still has references, so that FOLL_GET stays
+# protected. It keeps every guarantee and every rule of the sketch but those that it
+# replaces ([AE-SWAP-2](reclaim.py#AE-SWAP-2), [AE-MIGR-2](migration.py#AE-MIGR-2)).
+
+# %%
+carry = Sketch("carry")
+vars(carry).update(vars(sketch), name="carry")
+
+
+@carry
+def may_unmap(page: Page) -> bool:
+    """always"""
+    return True
+
+
+@carry
+def entry_remembers(page: Page) -> bool:
+    """yes"""
+    return True
+
+
+@carry
+def swapin_exclusive(page: Page, remembered: bool) -> bool:
+    """if the entry remembers"""
+    return remembered
+
+
+@carry
+def may_share_entry(page: Page, remembered: bool) -> bool:
+    """unless the entry remembers and somebody has a reference"""
+    holders = unexpected_references(page) + 1 - page.locked
+    return not remembered or holders == 0
+
+
+# %% [markdown]
+# `hugetlb` is upstream with one answer of the past. Its pages are scarce, so a write
+# fault goes by `mapcount` and copies less. A FOLL_GET reader that has unmapped the page
+# then sees what others write: a missed COW that Linux accepts. Its own test expects the
+# failure (`cow.c`), and no rule of this specification holds there that speaks of it.
+
+
+# %%
+class Hugetlb(Upstream):
+    """A hugetlb page: mapped as a whole, reused by its mapcount."""
+
+    name = "hugetlb"
+
+    def may_reuse(self, mm: Mm, page: Page) -> bool:
+        """mapcount == 1"""
+        return page.mapcount == 1
+
+
+VARIANTS: dict[str, Model] = {"carry": carry, "hugetlb": Hugetlb()}
+
+REPLACED = {
+    "carry": ("sketch", ("AE-SWAP-2", "AE-MIGR-2")),
+    "hugetlb": ("upstream", ("AE-COW-2", "AE-COW-3", "AE-SET-2", "AE-UNS-1")),
+}
+"""For each variant, the model that it varies and the rules that it does not keep."""
+
+
+def governs(rule: Rule, model: Model) -> bool:
+    """Whether the model promises to keep the rule."""
+    base, replaced = REPLACED.get(model.name, (model.name, ()))
+    inherits = base in rule.models and rule.id not in replaced
+    return inherits or model.name in rule.models
+
+
+# %% [markdown]
+# ## All answers
+
+
+# %%
 def decision_table() -> list[tuple[str, dict[str, str]]]:
     """Each decision with every model's answer in one line.
 
@@ -306,3 +394,5 @@ def vmsplice_leak(model: Model) -> bool:
 
 
 assert {name for name, model in MODELS.items() if vmsplice_leak(model)} == {"mapcount"}
+assert vmsplice_leak(VARIANTS["hugetlb"])
+assert not vmsplice_leak(VARIANTS["carry"])
