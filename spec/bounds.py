@@ -255,7 +255,7 @@ MIGRATION = (
         ("A", "migrate"),
         starts=("write",),
         processes=2,
-        pages=5,
+        pages=7,
     ),
     section(
         ("A", "fork; write"),
@@ -263,12 +263,13 @@ MIGRATION = (
         ("A", "migrate"),
         starts=("write",),
         processes=2,
-        pages=5,
+        pages=7,
     ),
     section(
         ("AB", "write 1; write 2; fork; munmap; read; exit"),
         ("AB", "migrate page"),
         starts=("write 1",),
+        pages=6,
     ),
     section(
         ("A", "write 1; munmap"),
@@ -323,6 +324,7 @@ KSM = (
         ("", "migrate page"),
         starts=ONE_PROCESS_TWICE,
         processes=1,
+        pages=8,
         vas="xy",
     ),
 )
