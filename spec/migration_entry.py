@@ -105,10 +105,11 @@ class MigrationEntry(NonPresent):
 # %%
 def make_migration_entry(mm: Mm, pte: Pte, exclusive: bool) -> MigrationEntry:
     """The entry that takes the place of `pte` (``make_*_migration_entry``)."""
+    remembers = mm.model.entry_remembers(mm.machine.pages[pte.pfn])
     kind = "readable"
-    if pte.writable:
+    if pte.writable and (exclusive or not remembers):
         kind = "writable"
-    elif exclusive and mm.model.entry_remembers(mm.machine.pages[pte.pfn]):
+    elif exclusive and remembers:
         kind = "readable-exclusive"
     return MigrationEntry(pte.pfn, kind, "" if pte.trap == "numa" else pte.trap)
 
