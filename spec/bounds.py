@@ -328,8 +328,54 @@ KSM = (
         vas="xy",
     ),
 )
-PROTECT: tuple[Section, ...] = ()
-MOVE: tuple[Section, ...] = ()
+PROTECT = (
+    section(
+        ("A", "write; uffd-wp; uffd-unwp; mprotect r; mprotect rw"),
+        ("A", "gup ro get; gup rw pin; put; softdirty"),
+        starts=("write",),
+        processes=1,
+    ),
+    section(
+        ("A", "numa-hint; write; fork"),
+        ("AB", "gup rw get fast; put; uffd-wp; read"),
+        starts=("write",),
+    ),
+    section(
+        ("A", "fork; mprotect r; mprotect rw"),
+        ("AB", "force-write 1; write 1; munmap"),
+        ("A", "gup ro pin; put; softdirty"),
+        starts=("write",),
+        processes=2,
+    ),
+    section(
+        ("A", "write; read; munmap"),
+        ("A", "gup ro pin slow longterm; gup ro pin; put"),
+        processes=1,
+    ),
+)
+MOVE = (
+    section(
+        ("A", "write at x; write at y; mremap"),
+        ("A", "gup rw get fast at x; gup ro pin at y; put; transient"),
+        starts=("write",),
+        processes=1,
+        vas=("x", "y"),
+    ),
+    section(
+        ("A", "uffdio move; write at x; fork"),
+        ("A", "gup rw get fast at x; gup rw get fast-only at x; put"),
+        starts=("write",),
+        vas=("x", "y"),
+    ),
+    section(
+        ("A", "uffdio move; mremap; write 1 at y"),
+        ("", "reclaim"),
+        starts=("write",),
+        processes=1,
+        slots=1,
+        vas=("x", "y"),
+    ),
+)
 XY = ("x", "y")
 HUGE = (
     section(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
-from spec import fault, fork, gup_fast
+from spec import fault, fork, gup_fast, protect
 from spec.cells import Cells, PlainCells
 from spec.checker.program import rest
 from spec.checker.steps import Blocked
@@ -147,10 +147,12 @@ def begin(machine: Machine, choice: Choice) -> Steps:
     kind, *flags = word.split()
     if kind == "gup":
         how = gup_fast.ENTRIES[flags[2] if len(flags) > 2 else "slow"]
-        foll = Foll(write=flags[0] == "rw", pin=flags[1] == "pin")
+        foll = Foll(flags[0] == "rw", flags[1] == "pin", "longterm" in flags)
         return how(mm, va, machine.refs[more[0]], foll)
     if kind == "fork":
         return fork.fork(mm, machine.mms[more[0]])
+    if kind == "force-write":
+        return protect.write_force(mm, va, int(flags[0]))
     if kind == "write":
         return fault.write(mm, va, int(flags[0]) if flags else 0)
     if kind == "transient":

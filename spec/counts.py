@@ -218,10 +218,10 @@ def vm_normal_page(mm: Mm, pte: Entry) -> Page | None:
     return mm.machine.pages.get(pte.pfn) if isinstance(pte, Pte) else None
 
 
-def add_mapping(mm: Mm, va: str, page: Page, *, writable: bool) -> None:
+def add_mapping(mm: Mm, va: str, page: Page, *, writable: bool, trap: str = "") -> None:
     """Map `page`; the reference that the caller has becomes the mapping's."""
     page.mapcount += 1
-    mm.pte[va] = Pte(page.name, writable)
+    mm.pte[va] = Pte(page.name, writable, trap)
 
 
 def remove_mapping(page: Page) -> None:

@@ -35,13 +35,15 @@ from spec.rules import ALL_MODELS, BIT_MODELS, Step, may, obey, rule
 
 
 # %%
-def map_new_page(mm: Mm, va: str, contents: int, flags: FaultFlags) -> None:
+def map_new_page(
+    mm: Mm, va: str, contents: int, flags: FaultFlags, trap: str = ""
+) -> None:
     """Map a page that nobody else can have; the bit is set before it is mapped."""
     new = alloc_page(mm.machine)
     new.value = contents
     if mm.model.starts_exclusive(mm, flags):
         new.anon_exclusive = True
-    add_mapping(mm, va, new, writable=flags.write)
+    add_mapping(mm, va, new, writable=flags.write and mm.vma[va] == "rw", trap=trap)
 
 
 # %% [markdown]
@@ -59,13 +61,25 @@ def do_wp_page(mm: Mm, va: str, orig_pte: Pte, flags: FaultFlags) -> Steps:
     if mm.pte[va] != orig_pte:
         ptl_unlock(mm)
         return
+    if flags.write and orig_pte.trap == "uffd-wp" and obey(mm, "AE-WP-3"):
+        mm.pte[va] = Pte(orig_pte.pfn, writable=False)
+        mm.tracked[va] = ""
+        ptl_unlock(mm)
+        return
     page = vm_normal_page(mm, orig_pte)
     if page is None or not (yield from wp_can_reuse_anon_folio(mm, page, flags)):
         yield from wp_page_copy(mm, va, orig_pte, page, flags)
         return
     if flags.write:
-        mm.pte[va] = Pte(page.name, writable=True)
+        note_write(mm, va, orig_pte)
+        mm.pte[va] = Pte(page.name, writable=mm.vma[va] == "rw")
     ptl_unlock(mm)
+
+
+def note_write(mm: Mm, va: str, pte: Pte) -> None:
+    """Soft-dirty has seen the write that begins here."""
+    if pte.trap == "soft-dirty":
+        mm.tracked[va] = ""
 
 
 def wp_can_reuse_anon_folio(mm: Mm, page: Page, flags: FaultFlags) -> Steps:
@@ -110,7 +124,10 @@ def wp_page_copy(
     yield
     yield from ptl_lock(mm)
     if mm.pte[va] == orig_pte or not obey(mm, "AE-COW-4"):
-        map_new_page(mm, va, contents, flags)
+        keep_trap = flags.unshare and obey(mm, "AE-WP-4")
+        map_new_page(mm, va, contents, flags, orig_pte.trap if keep_trap else "")
+        if flags.write:
+            note_write(mm, va, orig_pte)
         if old is not None:
             remove_mapping(old)
             put_page(old)

@@ -46,6 +46,7 @@ class FaultFlags:
     write: bool = False
     unshare: bool = False
     gup: bool = False
+    force: bool = False
 
 
 # %% [markdown]

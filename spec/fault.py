@@ -24,6 +24,7 @@ from spec.counts import (
 from spec.cow import do_wp_page, map_new_page
 from spec.decisions import FaultFlags, sketch
 from spec.memory import ZERO_PAGE, Machine, Mm, Names, NonPresent, Pte, Steps
+from spec.rules import obey
 
 # %% [markdown]
 # ## Access by the CPU
@@ -75,7 +76,7 @@ def page_fault(mm: Mm, va: str, flags: FaultFlags) -> Steps:
 def handle_mm_fault(mm: Mm, va: str, flags: FaultFlags) -> Steps:
     """Do what the access needs; false if the mapping does not allow it."""
     vma = mm.vma[va]
-    if vma is None or (flags.write and vma == "r"):
+    if vma is None or (flags.write and vma == "r" and not flags.force):
         return False
     if mm.pmd is not None:
         yield from mm.pmd.handle_huge_pmd(mm, va, flags)
@@ -113,7 +114,8 @@ def do_numa_page(mm: Mm, va: str, orig_pte: Pte) -> Steps:
     yield from ptl_lock(mm)
     page = vm_normal_page(mm, orig_pte)
     if mm.pte[va] == orig_pte and page is not None:
-        writable = mm.vma[va] == "rw" and mm.model.may_upgrade(page)
+        upgrade = mm.model.may_upgrade(page) or not obey(mm, "AE-WP-1")
+        writable = mm.vma[va] == "rw" and upgrade
         mm.pte[va] = Pte(page.name, writable)
     ptl_unlock(mm)
 
@@ -161,6 +163,7 @@ def zap_pte_range(mm: Mm, va: str) -> Steps:
     page = vm_normal_page(mm, pte)
     mm.pte[va] = None
     mm.expected[va] = 0
+    mm.tracked[va] = ""
     for ref in references_through(mm, va):
         ref.protected = False
     if isinstance(pte, NonPresent):

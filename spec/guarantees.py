@@ -271,14 +271,35 @@ def contents(machine: Machine, pte: Pte) -> int:
 
 
 # %% [markdown]
-# ## What users can observe
+# ## Writes are noticed
 #
-# The first three guarantees, the cost of `fork()` and lost writes can be observed
-# from outside. The others say why these hold: they speak of the bit and of counts.
-# When a rule is removed, only a guarantee that can be observed counts as broken.
+# Soft-dirty tracking and userfaultfd rely on a fault before the next write.
+#
+# ### AE-INV-11 {#AE-INV-11}
+
 
 # %%
-OBSERVABLE = ("AE-INV-1", "AE-INV-2", "AE-INV-3", "AE-INV-5", "AE-INV-8")
+@rule("AE-INV-11", source="76aefad628aa (6.0)", over="state", models=ALL_MODELS)
+def tracked_writes_are_noticed(machine: Machine) -> bool:
+    """While soft-dirty or userfaultfd has to notice the next write to an address, no
+    page is mapped writable there."""
+    return not any(
+        mm.tracked[va] and (pte := walk(mm, va)) is not None and pte.writable
+        for mm in machine.mms.values()
+        for va in machine.names.vas
+    )
+
+
+# %% [markdown]
+# ## What users can observe
+#
+# The first three guarantees, the cost of `fork()`, lost and unnoticed writes can be
+# observed from outside. The others say why these hold: they speak of the bit and of
+# counts. When a rule is removed, only a guarantee that can be observed counts as
+# broken.
+
+# %%
+OBSERVABLE = ("AE-INV-1", "AE-INV-2", "AE-INV-3", "AE-INV-5", "AE-INV-8", "AE-INV-11")
 
 # %% [markdown]
 # ## Example: CVE-2020-29374

@@ -88,7 +88,7 @@ def must_fault(mm: Mm, foll: Foll, pte: Pte) -> bool:
 def is_or_becomes_exclusive(mm: Mm, foll: Foll, pte: Pte, page: Page | None) -> Steps:
     """May GUP return the page? Sets the bit by hand where that is allowed."""
     if page is None:
-        return not mm.model.unshares_zeropage(foll)
+        return not (mm.model.unshares_zeropage(foll) and obey(mm, "AE-GUP-6"))
     if mm.model.may_return(foll, pte, page) or not obey(mm, "AE-GUP-1"):
         return True
     if not foll.pin and not obey(mm, "AE-GUP-3"):
@@ -116,8 +116,11 @@ def grab(mm: Mm, va: str, ref: Reference, foll: Foll, pte: Pte) -> bool:
     ref.va = va
     ref.pin = foll.pin
     ref.write = foll.write
+    ref.longterm = foll.longterm
     if page is not None:
         page_folio(page).pincount += foll.pin
+        ref.protected = mm.model.protects(foll)
+    elif mm.model.unshares_zeropage(foll):
         ref.protected = mm.model.protects(foll)
     ref.state = "pending"
     return True
@@ -234,6 +237,29 @@ def read_only_pin_unshares(step: Step) -> bool:
         bit_of(page).anon_exclusive
         for ref in step.delivers_slowly()
         if ref.pin and not ref.write and (page := page_of(step, ref)) is not None
+    )
+
+
+# %% [markdown]
+# ### AE-GUP-6 {#AE-GUP-6}
+#
+# Since 6.2 a long-term pin for reading breaks COW of the zeropage and of page cache in
+# a private mapping; before, the next write took the page away from the pin. The sketch
+# has no say ([AE-ASM-4](bit.py#AE-ASM-4)).
+
+
+# %%
+@rule(
+    "AE-GUP-6",
+    source="84209e87c696 (6.2), mm/gup: reliable R/O long-term pinning in COW mappings",
+    kernel=("mm/gup.c:gup_must_unshare",),
+    models=("upstream", "always"),
+)
+def longterm_pin_needs_an_anonymous_page(step: Step) -> bool:
+    """GUP MUST NOT return a long-term reference to a page of a private mapping that is
+    not anonymous."""
+    return all(
+        page_of(step, ref) is not None for ref in step.delivers() if ref.longterm
     )
 
 

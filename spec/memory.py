@@ -195,6 +195,7 @@ class Mm(Record):
     write_protect_seq = Field(0, "odd while fork write-protects")
     parent = Field[str | None](None, "who forked it", ghost=True)
     asked_gup = Field(False, "GUP was asked to look at this process", ghost=True)
+    tracked = FieldPerAddress("", "who must notice the next write", ghost=True)
     expected = FieldPerAddress[int | None](
         0, "what a read must give; None: not defined", ghost=True
     )
@@ -225,6 +226,7 @@ class Reference(Record):
     va = Field[str | None](None, "the address")
     pin = Field(False, "FOLL_PIN rather than FOLL_GET")
     write = Field(False, "FOLL_WRITE: the holder may write to the page")
+    longterm = Field(False, "FOLL_LONGTERM")
     protected = Field(False, "the address is promised to keep the page", ghost=True)
 
 

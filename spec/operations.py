@@ -16,6 +16,7 @@ from spec import (
     largefolio,
     lazyfree,
     migration,
+    move,
     protect,
     reclaim,
     swap,
@@ -31,6 +32,10 @@ OPERATIONS: dict[str, Callable[[Mm, str], Steps]] = {
     # protect
     "mprotect r": lambda mm, va: protect.mprotect(mm, va, "r"),
     "mprotect rw": lambda mm, va: protect.mprotect(mm, va, "rw"),
+    "softdirty": protect.clear_refs,
+    "uffd-wp": protect.uffd_writeprotect,
+    "uffd-unwp": protect.uffd_unprotect,
+    "numa-hint": protect.change_prot_numa,
     # reclaim
     "swapout": reclaim.madvise_pageout,
     "madvise pageout": reclaim.madvise_pageout,
@@ -39,6 +44,9 @@ OPERATIONS: dict[str, Callable[[Mm, str], Steps]] = {
     "migrate": migration.move_pages,
     # ksm
     "unmerge": ksm.break_ksm,
+    # move: from the first address to the second
+    "mremap": lambda mm, va: move.mremap(mm, va, mm.machine.names.vas[1]),
+    "uffdio move": lambda mm, va: move.uffdio_move(mm, va, mm.machine.names.vas[1]),
     # hugepage, largefolio
     "madvise hugepage": hugepage.madvise_hugepage,
     "split pmd": hugepage.split_pmd,

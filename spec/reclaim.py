@@ -124,7 +124,7 @@ def try_to_unmap_one(mm: Mm, va: str, page: Page) -> Steps:
         if obey(mm, "AE-SWAP-1"):
             ptep_clear_flush(mm, va, page)
             yield
-        if may_unmap_now(mm, page):
+        if not pte.trap and may_unmap_now(mm, page):
             yield
             set_swap_pte(mm, va, page)
         else:

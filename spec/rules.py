@@ -409,6 +409,7 @@ CHAPTERS = (
     "migration_entry",
     "migration",
     "ksm",
+    "move",
     "hugepage",
     "largefolio",
     "guarantees",

@@ -204,7 +204,7 @@ class _Words:
 
 _SILENT = (
     *("asked_gup", "hold", "target", "parent", "expected", "folio"),
-    *("va", "mm", "pfn", "pin", "write"),
+    *("tracked", "va", "mm", "pfn", "pin", "write", "longterm"),
 )
 _COUNTS = ("refcount", "mapcount", "pincount", "entire_mapcount")
 _FLAGS = {
