@@ -39,6 +39,7 @@ def mremap(mm: Mm, va: str, new_va: str) -> Steps:
     mapped = mm.vma[va] is not None
     if mapped:
         yield from zap_pte_range(mm, new_va)
+        yield
         yield from ptl_lock(mm)
         move_entry(mm, va, new_va)
         for ref in references_through(mm, va):

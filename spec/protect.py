@@ -230,9 +230,9 @@ def unsharing_keeps_the_trap(step: Step) -> bool:
     """An unshare fault MUST leave the traps of the mapping as they are."""
     return all(
         new.trap == old.trap
-        for _, _, old, new in step.changes_pte()
-        if isinstance(old, Pte) and isinstance(new, Pte)
-        if old.trap in ("uffd-wp", "soft-dirty")
+        for mm, va, old, new in step.changes_pte()
+        if isinstance(old, Pte) and isinstance(new, Pte) and old.trap
+        if step.after.mms[mm.name].tracked[va] == old.trap
         if not new.writable and new.pfn != old.pfn
     )
 

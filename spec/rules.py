@@ -167,7 +167,8 @@ class Step:
             for name, cpu in self.before.cpus.items()
         )
         for mm, _, old, new in self.changes_pte():
-            if copying and old is None and isinstance(new, Pte):
+            begins = copying and old is None
+            if begins and isinstance(new, Pte) and self._was_free(new):
                 yield mm
 
     def changes_protection(self, mm: Mm) -> bool:
