@@ -355,10 +355,10 @@ PROTECT = (
 )
 MOVE = (
     section(
-        ("A", "write at x; write at y; mremap"),
+        ("A", "write at x; write at y; mremap; fork"),
         ("A", "gup rw get fast at x; gup ro pin at y; put; transient"),
         starts=("write",),
-        processes=1,
+        processes=2,
         vas=("x", "y"),
     ),
     section(
