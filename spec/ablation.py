@@ -16,6 +16,7 @@ from spec.checker.explore import Progress, explore
 from spec.checker.program import Verdict, Violation
 from spec.clients import Section
 from spec.rules import BIT_MODELS, Rule, find
+from spec.shapes import Shape
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,14 @@ def _verdicts(
         yield bounds, explore(program(section, find_model(model), without), report)
 
 
-def telling_sections(rule: Rule) -> list[tuple[str, Section]]:
+def telling_sections(rule: Rule) -> list[tuple[str, Section | Shape]]:
     """The sections of the bounds: those about the rule's topic first, then small ones.
 
-    A rule of the topic of large folios is looked for in `huge`, no other is.
+    Rules on large folios are looked for in `huge` only, those on memory ordering in
+    `ordering` only, and no others there.
     """
-    names = ("huge",) if rule.topic == "HUGE" else ("small", "standard")
+    apart = {"HUGE": ("huge",), "ORD": ("ordering",)}
+    names = apart.get(rule.topic, ("small", "standard"))
     found = [(name, section) for name in names for section in BOUNDS[name].sections]
     about = SHOWN_BY.get(rule.topic, ())
     return sorted(found, key=lambda each: each[1] not in about)

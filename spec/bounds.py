@@ -13,6 +13,7 @@ from functools import partial
 from itertools import combinations_with_replacement
 from typing import Any
 
+from spec import ordering, tlb
 from spec.cells import Cells, SpecificationError
 from spec.checker.explore import Progress, explore
 from spec.checker.program import Program, StateProperty, StepProperty, Verdict
@@ -22,6 +23,7 @@ from spec.guarantees import OBSERVABLE, count_rises_under_the_lock
 from spec.memory import Machine, Names
 from spec.models import MODELS, VARIANTS, governs
 from spec.rules import Rule, Step, load
+from spec.shapes import Shape
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Bounds:
     """A named set of sections."""
 
     name: str
-    sections: tuple[Section, ...]
+    sections: tuple[Section | Shape, ...]
 
     def meetings(self) -> set[tuple[str, str]]:
         """The unordered pairs of operations that can run at the same time."""
@@ -69,14 +71,16 @@ class Bounds:
 
 
 def program(
-    section: Section, model: Model, without: frozenset[str] = frozenset()
+    section: Section | Shape, model: Model, without: frozenset[str] = frozenset()
 ) -> Program:
     """What the checker explores: one client for each CPU, all rules, all guarantees.
 
     While a rule is ablated, all rules are only watched: what must then break is a
     guarantee that users can observe.
     """
-    rules = [r for r in load().values() if governs(r, model)]
+    if isinstance(section, Shape):
+        return section.program(model, without)
+    rules = [r for r in load().values() if governs(r, model) and r.world == "mm"]
     judge = _Judge(section.names)
     return Program(
         initial=list(initial_states(section, model)),
@@ -428,6 +432,7 @@ BOUNDS = {
         Bounds("small", SMALL),
         Bounds("standard", STANDARD),
         Bounds("huge", HUGE),
+        Bounds("ordering", ordering.SHAPES + tlb.SHAPES),
         Bounds("large", tuple(replace(s, processes=ANYBODY) for s in CORE)),
     )
 }
@@ -440,6 +445,7 @@ SHOWN_BY = {
     "WP": PROTECT,
     "MOVE": MOVE,
     "HUGE": HUGE,
+    "ORD": ordering.SHAPES + tlb.SHAPES,
 }
 """The sections that show first what the removal of a topic's rule breaks."""
 

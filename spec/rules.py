@@ -266,6 +266,7 @@ class Rule:
     declined: Witness | None = None
     survives: str = ""
     withdrawn: str = ""
+    world: str = "mm"
 
     @property
     def topic(self) -> str:
@@ -327,6 +328,7 @@ def rule(
     declined: Witness | None = None,
     survives: str = "",
     withdrawn: str = "",
+    world: str = "mm",
 ) -> Callable[[Predicate], Rule]:
     """Make a predicate a rule; its docstring is the normative sentence.
 
@@ -341,6 +343,7 @@ def rule(
             could have and does not.
         survives: for MUST, why its removal breaks no guarantee, if it does not.
         withdrawn: why the rule was withdrawn and what replaced it.
+        world: ``mm``, or that of a chapter with operations of its own.
 
     Raises:
         SpecificationError: the id is malformed or already taken, or the sentence
@@ -363,6 +366,7 @@ def rule(
             declined=declined,
             survives=survives,
             withdrawn=withdrawn,
+            world=world,
         )
         check_form(made)
         REGISTRY[id] = made
@@ -415,6 +419,8 @@ CHAPTERS = (
     "largefolio",
     "guarantees",
     "models",
+    "ordering",
+    "tlb",
 )
 """The chapters in the order in which they are read."""
 
