@@ -419,6 +419,7 @@ CHAPTERS = (
     "largefolio",
     "guarantees",
     "models",
+    "store_buffers",
     "ordering",
     "tlb",
 )

@@ -106,9 +106,8 @@ class Shape:
 
     def _step(self, rule: Rule) -> Callable[[Cells, Cells, set[str]], bool]:
         def holds(before: Cells, after: Cells, written: set[str]) -> bool:
-            was, becomes = (
-                self.make(self.menus, c, frozenset()) for c in (before, after)
-            )
+            was = self.make(self.menus, before, frozenset())
+            becomes = self.make(self.menus, after, frozenset())
             return rule.holds(WorldStep(was, becomes, written))
 
         return holds

@@ -288,6 +288,8 @@ def draw_trace(violation: Violation) -> Drawing:
         "The trace as rows of boxes, one row for each step that changes something. "
         "The trace as text stands beside it and says the same.",
     )
+    if not traces.is_machine(violation.trace.initial):
+        return drawing
     machines = [traces.machine_of(state) for state in violation.trace.states()]
     drawing.caption("At first")
     drawing.row(boxes(machines[0]))

@@ -70,6 +70,23 @@ def machine_of(state: Mapping[str, Any]) -> Machine:
     return Machine(names, cells=PlainCells(dict(state)), cpu=names.cpus[0])
 
 
+def is_machine(state: Mapping[str, Any]) -> bool:
+    """Whether the cells are those of a machine; the worlds of a few chapters differ."""
+    return any(key.endswith(".mmap_lock") for key in state)
+
+
+def cells_of(state: Mapping[str, Any]) -> list[str]:
+    """Each cell with what it holds, where nothing better can be said."""
+    return [
+        f"{key} = {value!r}" for key, value in state.items() if value not in ((), "")
+    ]
+
+
+def described(state: Mapping[str, Any]) -> list[str]:
+    """A state of a machine or of another world, line by line."""
+    return describe(machine_of(state)) if is_machine(state) else cells_of(state)
+
+
 def kind(ref: Reference) -> str:
     """How a reference was taken, as litmus tests write it: ``ro get``."""
     return f"{'rw' if ref.write else 'ro'} {'pin' if ref.pin else 'get'}"
@@ -359,7 +376,8 @@ class Said:
 
 def said(trace: Trace) -> Iterator[Said]:
     """Each step of a trace in words."""
-    states = [machine_of(state) for state in trace.states()]
+    machines = is_machine(trace.initial)
+    states = [machine_of(state) for state in trace.states()] if machines else []
     running: dict[str, str] = {}
     last: dict[str, str] = {}
     for i, step in enumerate(trace.steps):
@@ -370,7 +388,11 @@ def said(trace: Trace) -> Iterator[Said]:
         known = (running.get(step.thread), last.get(step.thread))
         shown = "" if where in known else where
         last[step.thread] = where
-        phrases = sayings(step, states[i], states[i + 1])
+        phrases = (
+            sayings(step, states[i], states[i + 1])
+            if machines
+            else cells_of({key: new for key, old, new in step.writes if old != new})
+        )
         yield Said(i + 1, step.thread, began, shown, phrases)
 
 
@@ -474,11 +496,11 @@ def text(trace: Trace, broken: str = "", why: str = "") -> str:
     for cpu, column in columns.items():
         head = f"{head:<{column}}{title(cpu)}"
         rule = f"{rule:<{column}}{'-' * len(title(cpu))}"
-    lines = [*_paragraph("At first", describe(machine_of(trace.initial))), ""]
+    lines = [*_paragraph("At first", described(trace.initial)), ""]
     if trace.steps:
         lines += [head, rule]
         lines += _groups(trace, columns)
-        lines += ["", *_paragraph("Then", describe(machine_of(last)))]
+        lines += ["", *_paragraph("Then", described(last))]
     if broken:
         lines += ["", *verdict_lines(broken, why)]
     return "\n".join(line.rstrip() for line in lines)
