@@ -2,8 +2,9 @@
 # # Store buffers: what a CPU may reorder
 #
 # All other chapters assume that every CPU sees the steps of the others in one order
-# ([AE-ASM-1](bit.py#AE-ASM-1)). This chapter has the machine that does not keep it: CPUs
-# with store buffers and early loads. The next one runs GUP-fast and its opponents on it.
+# ([AE-ASM-1](bit.py#AE-ASM-1)). This chapter has the machine that does not keep it:
+# CPUs with store buffers and early loads. The next one runs GUP-fast and its opponents
+# on it.
 
 # %%
 from __future__ import annotations

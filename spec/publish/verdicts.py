@@ -33,7 +33,10 @@ TOO_LARGE = "large"
 """The bound that no page waits for."""
 
 _DECIDES = {".py", ".lark", ".litmus", ".json"}
-_ONLY_SHOWS = {"publish", "kernel", "cli.py", "__main__.py"}
+_ONLY_SHOWS = {
+    *("publish", "kernel", "cli.py", "__main__.py"),
+    *("findings.py", "steps.py"),
+}
 _CLASS = "class"
 
 
