@@ -172,7 +172,7 @@ FINDINGS = (
         "Splitting the PMD has to give each page the bit of the head. From then on "
         "one refcount serves all pages of the folio: `page_count() == 1` says nothing "
         "about one of them.",
-        ("AE-HUGE-2",),
+        ("AE-HUGE-2", "AE-HUGE-1", "AE-HUGE-3"),
         "Reuse and setting by hand need to know that all mappings belong to one "
         "process; otherwise they copy.",
         "The head's bit is copied at PMD split and carried in migration entries at "

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from spec.bounds import BOUNDS, find_model, program
+from spec.bounds import (
+    BOUNDS,
+    CORE,
+    MIGRATION,
+    MOVE,
+    PROTECT,
+    RECLAIM,
+    Bounds,
+    find_model,
+    program,
+)
 from spec.cells import PlainCells
 from spec.checker.explore import Exploration, explore
 from spec.checker.program import Program, StateProperty, StepProperty, Verdict
@@ -26,7 +36,7 @@ def counts(verdict: Verdict) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("model", SOUND)
-@pytest.mark.parametrize("bounds", ["small", "standard"])
+@pytest.mark.parametrize("bounds", ["small", "standard", "huge", "ordering"])
 def test_guarantees_hold_and_counts_are_as_pinned(store, bounds, model):
     verdict = store.check(bounds, model)
     assert verdict.holds
@@ -54,11 +64,38 @@ def test_models_of_the_past_fail_as_they_did(store, model, guarantee):
     assert guarantee in {violation.property for violation in verdict.violations}
 
 
-def test_every_pair_of_operations_meets_in_standard():
+@pytest.mark.parametrize("section", [RECLAIM[0], MIGRATION[6], PROTECT[0], MOVE[0]])
+def test_the_engines_agree_on_the_chapters_after_fork(section):
+    """One small section of a chapter each, searched by both engines."""
+    made = program(section, find_model("upstream"))
+    assert counts(search(made)) == counts(explore(made))
+
+
+def test_every_pair_of_the_core_operations_meets():
     met, of = (
-        BOUNDS["standard"].describe()["pairs of operations that meet"].split(" of ")
+        Bounds("core", CORE).describe()["pairs of operations that meet"].split(" of ")
     )
     assert met == of
+
+
+@pytest.mark.parametrize(
+    "actor", ["reclaim", "migrate", "ksm", "mremap", "uffdio move", "madvise free"]
+)
+def test_each_kernel_actor_meets_faults_fork_and_gup(actor):
+    met = {
+        other
+        for pair in BOUNDS["standard"].meetings()
+        if actor in pair
+        for other in pair
+    }
+    assert {"write", "read"} & met
+    assert any(word.startswith("gup") for word in met)
+
+
+@pytest.mark.parametrize("section", [*RECLAIM[:4], MIGRATION[0], MIGRATION[6]])
+def test_the_other_closing_keeps_every_guarantee(section):
+    """Variant `carry`, on the smaller sections on reclaim and migration."""
+    assert explore(program(section, find_model("carry"))).holds
 
 
 def counter(limit: int):
