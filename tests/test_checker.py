@@ -78,9 +78,7 @@ def test_every_pair_of_the_core_operations_meets():
     assert met == of
 
 
-@pytest.mark.parametrize(
-    "actor", ["reclaim", "migrate", "ksm", "mremap", "uffdio move", "madvise free"]
-)
+@pytest.mark.parametrize("actor", ["reclaim", "migrate", "ksm"])
 def test_each_kernel_actor_meets_faults_fork_and_gup(actor):
     met = {
         other
