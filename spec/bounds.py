@@ -305,13 +305,13 @@ KSM = (
         vas="xy",
     ),
     section(
-        ("A", "gup rw get fast; gup ro pin; gup rw pin fast-only; device write 2; put"),
+        ("A", "gup rw get fast; gup rw pin fast-only; device write 2; put"),
         ("AB", "ksm; fork; write 1"),
         starts=("write 1",),
     ),
     section(
         ("AB", "fork; write 1"),
-        ("AB", "ksm; unmerge; read; mprotect r"),
+        ("AB", "ksm; unmerge; read"),
         starts=("write 1",),
     ),
     section(

@@ -553,6 +553,7 @@ class _Watch:
             for rule in load().values()
             if rule.topic == "INV"
             and rule.over == "state"
+            and rule.world == "mm"
             and model.name in rule.models
         ]
 
