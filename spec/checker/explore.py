@@ -11,13 +11,14 @@ order them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from spec.checker.judgement import Judges, View
 from spec.checker.packing import Codes, Layout, Words
 from spec.checker.program import (
     Program,
@@ -27,13 +28,8 @@ from spec.checker.program import (
     Verdict,
     Violation,
 )
-from spec.checker.steps import DONE, History, Location, Outcome, Stepper, StepRun, View
-
-MULTIPLIERS = np.array(
-    [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93,
-     0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3],
-    np.uint64,
-)  # fmt: skip
+from spec.checker.steps import DONE, History, Location, Outcome, Stepper, StepRun
+from spec.checker.tables import Collision, Table, hash_rows
 
 
 @dataclass(frozen=True)
@@ -56,116 +52,6 @@ class Progress:
 ALL_ONES = (1 << 64) - 1
 
 
-class _Collision(Exception):
-    """Two different rows have one hash; start over with another seed."""
-
-
-def _hash(rows: Words, seed: int) -> Words:
-    mixed = np.full(len(rows), seed, np.uint64)
-    for word in range(rows.shape[1]):
-        mixed ^= rows[:, word]
-        mixed *= MULTIPLIERS[word % len(MULTIPLIERS)]
-        mixed ^= mixed >> np.uint64(29)
-    mixed *= MULTIPLIERS[0]
-    return mixed ^ (mixed >> np.uint64(32))
-
-
-class _Trie:
-    """Decides from the cells that were read, in the order in which they were."""
-
-    def __init__(self) -> None:
-        self.root: dict[str, Any] = {}
-
-    def find(self, source: Callable[[str], Any]) -> int | None:
-        node = self.root
-        while node:
-            if "leaf" in node:
-                leaf: int = node["leaf"]
-                return leaf
-            child = node["values"].get(source(node["cell"]))
-            if child is None:
-                return None
-            node = child
-        return None
-
-    def add(self, reads: dict[str, Any], leaf: int) -> None:
-        node = self.root
-        for cell, value in reads.items():
-            node.setdefault("cell", cell)
-            node = node.setdefault("values", {}).setdefault(value, {})
-        node["leaf"] = leaf
-
-
-class _Table:
-    """A function of a state, tabulated by footprint and looked up in bulk.
-
-    `evaluate` runs the function on one state and returns what it read and a number
-    that stands for the result.
-    """
-
-    def __init__(
-        self, evaluate: Callable[[Callable[[str], Any]], tuple[dict[str, Any], int]]
-    ) -> None:
-        self.evaluate = evaluate
-        self.trie = _Trie()
-        self.support: set[str] = set()
-        self.forget()
-
-    def forget(self) -> None:
-        """Drop what depends on the layout or the support; the trie stays."""
-        self.mask: Words | None = None
-        self.hashes = np.zeros(0, np.uint64)
-        self.keys = np.zeros((0, 0), np.uint64)
-        self.results = np.zeros(0, np.int64)
-
-    def __call__(self, rows: Words, layout: Layout, seed: int) -> npt.NDArray[np.int64]:
-        while True:
-            if self.mask is None:
-                self.mask = np.array(layout.row_mask(sorted(self.support)), np.uint64)
-            masked = rows & self.mask
-            hashes = _hash(masked, seed)
-            at = self._positions(hashes)
-            known = np.zeros(len(rows), bool)
-            if len(self.hashes):
-                known = self.hashes[at] == hashes
-                if not np.array_equal(self.keys[at[known]], masked[known]):
-                    raise _Collision
-            if known.all():
-                return self.results[at]
-            self._learn(rows[~known], masked[~known], hashes[~known], layout)
-
-    def _positions(self, hashes: Words) -> npt.NDArray[np.int64]:
-        at = np.searchsorted(self.hashes, hashes)
-        return np.minimum(at, max(len(self.hashes) - 1, 0))
-
-    def _learn(self, rows: Words, masked: Words, hashes: Words, layout: Layout) -> None:
-        new, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-        if not np.array_equal(masked[first][inverse], masked):
-            raise _Collision
-        results = np.zeros(len(new), np.int64)
-        size = len(self.support)
-        for i, row in enumerate(rows[first].tolist()):
-            source = _reader(row, layout)
-            result = self.trie.find(source)
-            if result is None:
-                reads, result = self.evaluate(source)
-                self.trie.add(reads, result)
-                self.support.update(reads)
-            results[i] = result
-        if len(self.support) > size:
-            self.forget()
-            return
-        where = np.searchsorted(self.hashes, new)
-        self.hashes = np.insert(self.hashes, where, new)
-        old = self.keys.reshape(-1, rows.shape[1])
-        self.keys = np.insert(old, where, masked[first], axis=0)
-        self.results = np.insert(self.results, where, results)
-
-
-def _reader(row: Sequence[int], layout: Layout) -> Callable[[str], Any]:
-    return lambda key: layout.value(row, key)
-
-
 @dataclass
 class _Thread:
     """One thread: where it can stand, and the table of each such place."""
@@ -173,7 +59,7 @@ class _Thread:
     key: str
     stepper: Stepper
     histories: list[tuple[History, bool]] = field(default_factory=list)
-    tables: dict[tuple[int, tuple[Any, ...]], _Table] = field(default_factory=dict)
+    tables: dict[tuple[int, tuple[Any, ...]], Table] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -184,6 +70,7 @@ class _Command:
     reads: dict[str, Any]
     outcome: Outcome
     location: int
+    form: int
 
 
 class Exploration:
@@ -205,7 +92,7 @@ class Exploration:
         self.codes = {key: Codes() for key in program.initial[0]}
         self.threads: list[_Thread] = []
         for name, thread in program.threads.items():
-            made = _Thread(f"@{name}", Stepper(program, thread))
+            made = _Thread(f"@{name}", Stepper(thread))
             self.codes[made.key] = Codes()
             self._place(made, DONE, (), True)
             start = made.stepper.start()
@@ -214,7 +101,8 @@ class Exploration:
         self.commands: list[_Command] = []
         self.questions: list[tuple[Any, ...]] = []
         self.evaluations = 0
-        self.properties = [(p, _Table(self._property(p))) for p in program.states]
+        self.judges = Judges(program)
+        self.properties = [(p, Table(self._property(p))) for p in program.states]
         self._forget()
 
     # -- from Python steps to numbers -------------------------------------------------
@@ -238,7 +126,7 @@ class Exploration:
 
         return evaluate
 
-    def _table(self, t: int, location: int, script: tuple[Any, ...]) -> _Table:
+    def _table(self, t: int, location: int, script: tuple[Any, ...]) -> Table:
         """The steps from a location, once the questions in `script` are answered."""
         thread = self.threads[t]
         if (location, script) not in thread.tables:
@@ -249,7 +137,7 @@ class Exploration:
                 run = thread.stepper.step(history, source, script)
                 return run.reads, self._learn(t, run)
 
-            thread.tables[location, script] = _Table(evaluate)
+            thread.tables[location, script] = Table(evaluate)
         return thread.tables[location, script]
 
     def _learn(self, t: int, run: StepRun) -> int:
@@ -267,7 +155,8 @@ class Exploration:
         )
         for key, value in outcome.writes.items():
             self.codes[key].number(value)
-        self.commands.append(_Command(t, run.reads, outcome, place))
+        form = self.judges.form(frozenset(outcome.writes))
+        self.commands.append(_Command(t, run.reads, outcome, place, form))
         return len(self.commands) - 1
 
     # -- levels -----------------------------------------------------------------------
@@ -277,13 +166,14 @@ class Exploration:
         while True:
             try:
                 return self._run()
-            except _Collision:
+            except Collision:
                 self.seed += 2
                 self._forget()
 
     def _forget(self) -> None:
         self.keeps: list[list[int]] = []
         self.sets: list[list[int]] = []
+        self.judges.forget()
         for _, table in self.properties:
             table.forget()
         for thread in self.threads:
@@ -340,7 +230,7 @@ class Exploration:
             violations=tuple(violations),
             watched=self.watched,
             witnesses=self.reached,
-            evaluations=self.evaluations,
+            evaluations=self.evaluations + self.judges.evaluations,
             seconds=time.monotonic() - began,
             interrupted=interrupted,
         )
@@ -352,11 +242,11 @@ class Exploration:
             frontier,
             len(self.levels),
             time.monotonic() - began,
-            self.evaluations,
+            self.evaluations + self.judges.evaluations,
         )
 
     def _remember(self, frontier: Words) -> None:
-        hashes = _hash(frontier, self.seed)
+        hashes = hash_rows(frontier, self.seed)
         order = np.argsort(hashes)
         where = np.searchsorted(self.visited, hashes[order])
         self.visited = np.insert(self.visited, where, hashes[order])
@@ -382,12 +272,14 @@ class Exploration:
         self._regrow_if_needed()
         frontier = self.levels[-1]
         self.transitions += len(parents)
-        violations = self._report_commands(parents, commands)
+        masks, bits, forms = self._assignments()
+        before = frontier[parents]
+        rows = (before & masks[commands]) | bits[commands]
+        judged = self.judges(before, rows, forms[commands], self.layout, self.seed)
+        violations = self._report(parents, commands, judged)
         if len(stuck):
             trace = self._trace(len(self.levels) - 1, int(stuck[0]))
             violations.append(Violation("deadlock", "", trace))
-        masks, bits = self._assignments()
-        rows = (frontier[parents] & masks[commands]) | bits[commands]
         fresh = self._new(rows)
         return rows[fresh], parents[fresh], commands[fresh], violations
 
@@ -442,37 +334,48 @@ class Exploration:
             where = np.concatenate(parts)
             yield from self._apply(frontier, where, t, location, (*script, option))
 
-    def _report_commands(
-        self, parents: npt.NDArray[np.int64], commands: npt.NDArray[np.int64]
+    def _report(
+        self,
+        parents: npt.NDArray[np.int64],
+        commands: npt.NDArray[np.int64],
+        judged: npt.NDArray[np.int64],
     ) -> list[Violation]:
-        """What the commands that were applied break, and what they witness."""
+        """What the steps to the next level break, and what they witness."""
         violations = []
-        seen, first = np.unique(commands, return_index=True)
-        for number, at in zip(seen.tolist(), first.tolist(), strict=True):
-            outcome = self.commands[number].outcome
-            for name in outcome.witnesses:
+        for number, at in _first(judged):
+            judgement = self.judges.found[number]
+            for name in judgement.witnesses:
                 self.reached.setdefault(name, len(self.levels))
-            for id in outcome.watched:
+            for id in judgement.watched:
                 self.watched.setdefault(id, len(self.levels))
-            if outcome.broken:
-                before = self._trace(len(self.levels) - 1, int(parents[at]))
-                last = self._trace_step(number, before)
-                trace = Trace(before.initial, (*before.steps, last))
-                violations += [Violation(b, outcome.why, trace) for b in outcome.broken]
+            for id in judgement.broken:
+                trace = self._trace_to(parents[at], commands[at], id)
+                violations.append(Violation(id, "", trace))
+        for number, at in _first(commands):
+            outcome = self.commands[number].outcome
+            for id in outcome.raised:
+                trace = self._trace_to(parents[at], number, id)
+                violations.append(Violation(id, outcome.why, trace))
         return violations
+
+    def _trace_to(self, parent: int, command: int, broken: str) -> Trace:
+        """The trace to a state of the last level, and one step on."""
+        before = self._trace(len(self.levels) - 1, int(parent))
+        last = self._trace_step(int(command), before, (broken,))
+        return Trace(before.initial, (*before.steps, last))
 
     def _regrow_if_needed(self) -> None:
         if all(self.layout.fits(key) for key in self.codes):
             return
         old, self.layout = self.layout, Layout(list(self.codes), self.codes, spare=3)
         self.levels = [self.layout.repack(rows, old) for rows in self.levels]
-        hashes = np.concatenate([_hash(rows, self.seed) for rows in self.levels])
+        hashes = np.concatenate([hash_rows(rows, self.seed) for rows in self.levels])
         self.index = np.argsort(hashes)
         self.visited = hashes[self.index]
         self._forget()
 
-    def _assignments(self) -> tuple[Words, Words]:
-        """What to keep and what to set in a row, for every command known by now."""
+    def _assignments(self) -> tuple[Words, Words, npt.NDArray[np.int64]]:
+        """What to keep and set in a row, and the form, for every command by now."""
         known = len(self.keeps)
         for command in self.commands[known:]:
             values = {
@@ -484,20 +387,21 @@ class Exploration:
         if known < len(self.keeps):
             self.keep_rows = np.array(self.keeps, np.uint64)
             self.set_rows = np.array(self.sets, np.uint64)
-        return self.keep_rows, self.set_rows
+            self.forms = np.array([c.form for c in self.commands], np.int64)
+        return self.keep_rows, self.set_rows, self.forms
 
     def _new(self, rows: Words) -> npt.NDArray[np.int64]:
         """Positions of the rows that are neither visited nor repeated."""
-        hashes = _hash(rows, self.seed)
+        hashes = hash_rows(rows, self.seed)
         unique, first, inverse = np.unique(
             hashes, return_index=True, return_inverse=True
         )
         if not np.array_equal(rows[first][inverse], rows):
-            raise _Collision
+            raise Collision
         at = np.minimum(np.searchsorted(self.visited, unique), len(self.visited) - 1)
         known = self.visited[at] == unique
         if not np.array_equal(self._rows(self.index[at[known]]), rows[first[known]]):
-            raise _Collision
+            raise Collision
         return np.sort(first[~known])
 
     def _rows(self, numbers: npt.NDArray[np.int64]) -> Words:
@@ -527,7 +431,9 @@ class Exploration:
             trace = Trace(initial, (*trace.steps, step))
         return trace
 
-    def _trace_step(self, number: int, before: Trace) -> TraceStep:
+    def _trace_step(
+        self, number: int, before: Trace, broken: tuple[str, ...] = ()
+    ) -> TraceStep:
         command = self.commands[number]
         *_, state = before.states()
         return TraceStep(
@@ -539,8 +445,14 @@ class Exploration:
                 for key, value in command.outcome.writes.items()
             ),
             choices=command.outcome.choices,
-            broken=command.outcome.broken,
+            broken=broken,
         )
+
+
+def _first(numbers: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Each number that occurs, and where it does first."""
+    found, at = np.unique(numbers, return_index=True)
+    return zip(found.tolist(), at.tolist(), strict=True)
 
 
 def explore(

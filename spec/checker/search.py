@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from spec.checker.judgement import View, judge
 from spec.checker.program import Program, Trace, TraceStep, Verdict, Violation
-from spec.checker.steps import DONE, History, Location, Stepper, View
+from spec.checker.steps import DONE, History, Location, Stepper
 
 Node = tuple[tuple[Any, ...], tuple[Location, ...]]
 
@@ -21,7 +22,7 @@ def search(program: Program) -> Verdict:
     Raises:
         MemoryError: the program runs out of what its bounds provide.
     """
-    steppers = [Stepper(program, thread) for thread in program.threads.values()]
+    steppers = [Stepper(thread) for thread in program.threads.values()]
     names = list(program.threads)
     keys = list(program.initial[0])
     starts = [stepper.start() for stepper in steppers]
@@ -69,26 +70,28 @@ def search(program: Program) -> Verdict:
                     outcome.location, (outcome.history, outcome.resting)
                 )
                 after = {**state, **outcome.writes}
+                judgement = judge(program, state, outcome.writes)
+                broken = (*outcome.raised, *judgement.broken)
                 step = TraceStep(
                     names[i],
                     outcome.functions,
                     tuple(reads.items()),
                     tuple((k, state[k], v) for k, v in outcome.writes.items()),
                     outcome.choices,
-                    outcome.broken,
+                    broken,
                 )
-                for name in outcome.witnesses:
+                for name in judgement.witnesses:
                     witnesses.setdefault(name, depths[node] + 1)
-                for name in outcome.watched:
+                for name in judgement.watched:
                     watched.setdefault(name, depths[node] + 1)
                 target: Node = (
                     tuple(after[k] for k in keys),
                     (*locations[:i], outcome.location, *locations[i + 1 :]),
                 )
-                if outcome.broken:
+                if broken:
                     before = _trace(keys, parents, node)
                     trace = Trace(before.initial, (*before.steps, step))
-                    found += [Violation(b, outcome.why, trace) for b in outcome.broken]
+                    found += [Violation(b, outcome.why, trace) for b in broken]
                 visit(target, (node, step))
         if stuck and not moved:
             found.append(Violation("deadlock", "", _trace(keys, parents, node)))

@@ -18,7 +18,7 @@ from types import CodeType, GeneratorType
 from typing import Any
 
 from spec.cells import Broken, Record
-from spec.checker.program import Program, Thread, rest
+from spec.checker.program import Thread, rest
 
 Reads = tuple[Any, ...]
 History = tuple[Reads, ...]
@@ -45,23 +45,19 @@ class Outcome:
     Attributes:
         writes: the assigned cells and their new values.
         choices: the questions that were asked and the answers that were taken.
-        broken: ids of properties of steps that this step violates.
-        watched: the same for properties that are only watched.
-        witnesses: names of the witnesses that this step is.
         location, history, resting: where the thread stands after it.
         functions: the functions that it passed through, outermost first.
-        why: what a broken guarantee says, if the step raised one.
+        raised: the id of the guarantee that the step itself raised as broken, if any.
+        why: what it said.
     """
 
     writes: dict[str, Any]
     choices: tuple[tuple[str, Any], ...]
-    broken: tuple[str, ...]
-    watched: tuple[str, ...]
-    witnesses: tuple[str, ...]
     location: Location
     history: History
     resting: bool
     functions: tuple[str, ...]
+    raised: tuple[str, ...] = ()
     why: str = ""
 
 
@@ -131,38 +127,10 @@ class _Store:
         return answer
 
 
-class View:
-    """Read-only cells that note what is read; `changed` overlays the source."""
-
-    def __init__(
-        self, source: Callable[[str], Any], reads: dict[str, Any], changed: Any = ()
-    ) -> None:
-        self.source = source
-        self.reads = reads
-        self.changed = dict(changed)
-
-    def read(self, key: str) -> Any:
-        """The value of the cell, noted unless the step itself assigned it."""
-        if key in self.changed:
-            return self.changed[key]
-        if key not in self.reads:
-            self.reads[key] = self.source(key)
-        return self.reads[key]
-
-    def write(self, key: str, value: Hashable) -> None:
-        """Properties must not write."""
-        raise TypeError(f"a property assigns {key}")
-
-    def choose(self, question: str, options: Sequence[Any]) -> Any:
-        """Properties must not choose."""
-        raise TypeError(f"a property chooses {question}")
-
-
 class Stepper:
-    """Takes single steps of one thread of a program."""
+    """Takes single steps of one thread."""
 
-    def __init__(self, program: Program, thread: Thread) -> None:
-        self.program = program
+    def __init__(self, thread: Thread) -> None:
         self.thread = thread
         self.store = _Store()
 
@@ -170,7 +138,7 @@ class Stepper:
         """Where the thread stands before its first step."""
         generator = self.thread(self.store)
         wait = next(generator)
-        return Outcome({}, (), (), (), (), _location(generator), (), wait is rest, ())
+        return Outcome({}, (), _location(generator), (), wait is rest, ())
 
     def step(
         self,
@@ -220,10 +188,11 @@ class Stepper:
                 wait()
             wait = next(generator)
         store.live = True
-        why = ""
         location: Location = DONE
         resting = True
         functions: tuple[str, ...] = ()
+        raised: tuple[str, ...] = ()
+        why = ""
         try:
             if wait is not None and not wait():
                 return None
@@ -237,46 +206,15 @@ class Stepper:
         except Blocked:
             return None
         except Broken as broken:
-            why = str(broken)
-            return self._outcome(
-                store, source, DONE, True, functions, history, why, broken.guarantee
-            )
-        return self._outcome(
-            store, source, location, resting, functions, history, why, None
-        )
-
-    def _outcome(
-        self,
-        store: _Store,
-        source: Callable[[str], Any],
-        location: Location,
-        resting: bool,
-        functions: tuple[str, ...],
-        history: History,
-        why: str,
-        raised: str | None,
-    ) -> Outcome:
-        before = View(source, store.reads)
-        after = View(source, store.reads, store.written)
-        written = set(store.written)
-        failed = [p for p in self.program.steps if not p.holds(before, after, written)]
+            raised, why = (broken.guarantee,), str(broken)
         return Outcome(
             writes=dict(store.written),
             choices=tuple(store.choices),
-            broken=(
-                *([raised] if raised else []),
-                *(p.id for p in failed if p.enforced),
-            ),
-            watched=tuple(p.id for p in failed if not p.enforced),
-            witnesses=tuple(
-                name
-                for name, holds in self.program.witnesses.items()
-                if holds(before, after, written)
-            ),
             location=location,
             history=(*history, tuple(store.log)) if location != DONE else (),
             resting=resting,
             functions=functions,
+            raised=raised,
             why=why,
         )
 

@@ -25,7 +25,7 @@ from typing import Any
 from spec import fault, fork, gup_fast
 from spec.bit import mappings, others
 from spec.cells import Cells, PlainCells, SpecificationError
-from spec.checker.program import Program, Trace, TraceStep
+from spec.checker.program import Trace, TraceStep
 from spec.checker.steps import DONE, History, Location, Stepper
 from spec.checker.steps import Outcome as StepOutcome
 from spec.counts import bit_of, vm_normal_page, walk
@@ -474,7 +474,7 @@ class _Player:
 
     def _stepper(self, cpu: str, operation: Operation) -> Stepper:
         code = partial(thread, self.names, self.model, self.without, cpu, operation)
-        return Stepper(Program(initial=(), threads={cpu: code}), code)
+        return Stepper(code)
 
     def _successors(self, node: Node, threads: list[_Thread]) -> Iterator[Node]:
         for i, thread in enumerate(threads):
@@ -530,7 +530,7 @@ class _Thread:
                 *([("operation", str(self.operation))] if began else []),
                 *outcome.choices,
             ),
-            broken=outcome.broken,
+            broken=outcome.raised,
         )
 
 
@@ -567,7 +567,7 @@ class _Watch:
         self.step.assign(set(outcome.writes))
         copied = [*self.step.copies_into_child(), *self.step.replaces()]
         after[COPIES] += len(copied)
-        after[WRONGS] |= {*outcome.broken, *self._wrongs(operation)}
+        after[WRONGS] |= {*outcome.raised, *self._wrongs(operation)}
         after[WRONGS] |= {VERDICT_OF[i] for i in after[WRONGS] & VERDICT_OF.keys()}
         return after
 
