@@ -145,10 +145,10 @@ BAD = {
     BEGIN + "expect skecth: fine": (3, 8, "nearest valid word is 'sketch'"),
     BEGIN + "expect sketch: missed": (3, 16, "nearest valid word is 'missed-cow'"),
     BEGIN + "expect sketch: fine\nexpect sketch: lost": (4, 8, "line 3 states"),
-    BEGIN + "A: swapout": (3, 4, "'swapout' is not modelled in this version"),
-    BEGIN + "A: madvise free": (3, 4, "'madvise free' is not modelled in this version"),
-    BEGIN + "A: uffd-wp at y": (3, 4, "'uffd-wp' is not modelled in this version"),
-    BEGIN + "ksm A B": (3, 1, "'ksm' is not modelled in this version"),
+    BEGIN + "A: swapuot": (3, 4, "nearest valid word is 'swapout'"),
+    BEGIN + "A: madvise fre": (3, 12, "nearest valid word is 'free'"),
+    BEGIN + "A: uffd-wpp at y": (3, 4, "nearest valid word is 'uffd-wp'"),
+    BEGIN + "ksm A B": (3, 7, "no process or reference is called 'B'"),
     BEGIN + "A: read; B": (3, 8, "';' is not valid here"),
 }  # fmt: skip
 
