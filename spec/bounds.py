@@ -235,7 +235,7 @@ RECLAIM = (
     ),
     section(
         ("A", "fork"),
-        ("A", "gup rw get; put; write"),
+        ("A", "gup rw pin; put; write"),
         ("", "reclaim"),
         starts=("write",),
         slots=1,
