@@ -268,7 +268,7 @@ def edit(path: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "stale"),
     [
-        ("counts.py", "page.refcount -= 1", "page.refcount -= 2", True),
+        ("counts.py", "folio.refcount -= 1", "folio.refcount -= 2", True),
         ("memory.py", "# ## A process", "# ## One process", False),
         ("memory.py", '"""``struct page`` of', '"""A page, of', False),
         ("checker/search.py", "transitions = 0", "transitions = 1", True),
@@ -300,7 +300,7 @@ def test_a_newer_verdict_takes_the_place_of_the_old(
     folder = tmp_path / "verdicts"
     for name in ("ablate.AE-COW-1", "ablate.AE-COW-10"):
         store_in(folder, sources).write(name, "old")
-    edit(sources / "counts.py", "page.refcount -= 1", "page.refcount -= 2")
+    edit(sources / "counts.py", "folio.refcount -= 1", "folio.refcount -= 2")
     store_in(folder, sources).write("ablate.AE-COW-1", "new")
     kept = {path.name.split(".")[1]: path.read_text() for path in folder.iterdir()}
     assert kept == {"AE-COW-1": '"new"', "AE-COW-10": '"old"'}
@@ -312,7 +312,7 @@ def test_what_ran_while_sources_changed_is_not_kept(
     store = store_in(tmp_path / "verdicts", sources)
 
     def compute() -> str:
-        edit(sources / "counts.py", "page.refcount -= 1", "page.refcount -= 2")
+        edit(sources / "counts.py", "folio.refcount -= 1", "folio.refcount -= 2")
         return "verdict"
 
     assert store.get("check.small.sketch", compute) == "verdict"
