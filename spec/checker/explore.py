@@ -29,7 +29,7 @@ from spec.checker.program import (
     Violation,
 )
 from spec.checker.steps import DONE, History, Location, Outcome, Stepper, StepRun
-from spec.checker.tables import Collision, Table, hash_rows
+from spec.checker.tables import Collision, Source, Table, hash_rows
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ class Exploration:
 
     def _property(
         self, p: StateProperty
-    ) -> Callable[[Callable[[str], Any]], tuple[dict[str, Any], int]]:
-        def evaluate(source: Callable[[str], Any]) -> tuple[dict[str, Any], int]:
+    ) -> Callable[[Source], tuple[dict[str, Any], int]]:
+        def evaluate(source: Source) -> tuple[dict[str, Any], int]:
             self.evaluations += 1
             reads: dict[str, Any] = {}
             holds = p.holds(View(source, reads))
@@ -132,7 +132,7 @@ class Exploration:
         if (location, script) not in thread.tables:
             history, _ = thread.histories[location]
 
-            def evaluate(source: Callable[[str], Any]) -> tuple[dict[str, Any], int]:
+            def evaluate(source: Source) -> tuple[dict[str, Any], int]:
                 self.evaluations += 1
                 run = thread.stepper.step(history, source, script)
                 return run.reads, self._learn(t, run)
@@ -348,21 +348,23 @@ class Exploration:
                 self.reached.setdefault(name, len(self.levels))
             for id in judgement.watched:
                 self.watched.setdefault(id, len(self.levels))
-            for id in judgement.broken:
-                trace = self._trace_to(parents[at], commands[at], id)
-                violations.append(Violation(id, "", trace))
+            violations += self._violations(parents[at], commands[at], judgement.broken)
         for number, at in _first(commands):
-            outcome = self.commands[number].outcome
-            for id in outcome.raised:
-                trace = self._trace_to(parents[at], number, id)
-                violations.append(Violation(id, outcome.why, trace))
+            raised = self.commands[number].outcome.raised
+            violations += self._violations(parents[at], number, raised)
         return violations
 
-    def _trace_to(self, parent: int, command: int, broken: str) -> Trace:
-        """The trace to a state of the last level, and one step on."""
+    def _violations(
+        self, parent: int, command: int, broken: tuple[str, ...]
+    ) -> list[Violation]:
+        """What a step breaks, with the trace to a state of the last level and it."""
+        if not broken:
+            return []
         before = self._trace(len(self.levels) - 1, int(parent))
-        last = self._trace_step(int(command), before, (broken,))
-        return Trace(before.initial, (*before.steps, last))
+        last = self._trace_step(int(command), before, broken)
+        trace = Trace(before.initial, (*before.steps, last))
+        why = self.commands[command].outcome.why
+        return [Violation(id, why, trace) for id in broken]
 
     def _regrow_if_needed(self) -> None:
         if all(self.layout.fits(key) for key in self.codes):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,8 @@ import numpy.typing as npt
 from spec.cells import Cells
 from spec.checker.packing import Layout, Words
 from spec.checker.program import Program
-from spec.checker.tables import Table
+from spec.checker.tables import Source, Table
 
-Source = Callable[[str], Any]
 Holds = Callable[[Cells, Cells, set[str]], bool]
 
 
@@ -85,50 +84,22 @@ def judge(
         writes: the cells that it assigned, and their new values.
     """
     values = before | {primed(key): value for key, value in writes.items()}
-    return _judge(_Questions(program), values.__getitem__, {}, set(writes))
-
-
-class _Questions:
-    """Properties and witnesses, with what a step gets that does not hold or does."""
-
-    def __init__(self, program: Program) -> None:
-        self.enforced: dict[str, Holds] = {}
-        self.watched: dict[str, Holds] = {}
-        for p in program.steps:
-            (self.enforced if p.enforced else self.watched)[p.id] = p.holds
-        self.witnesses = dict(program.witnesses)
-
-    def each(self) -> Iterator[tuple[dict[str, Holds], str]]:
-        """Every question: the group that it stands in, and its name there."""
-        for group in (self.enforced, self.watched, self.witnesses):
-            for name in group:
-                yield group, name
-
-    def only(self, wanted: Callable[[Holds], bool]) -> _Questions:
-        """Those whose predicates are wanted."""
-        chosen = _Questions(Program((), {}))
-        chosen.enforced = {n: h for n, h in self.enforced.items() if wanted(h)}
-        chosen.watched = {n: h for n, h in self.watched.items() if wanted(h)}
-        chosen.witnesses = {n: h for n, h in self.witnesses.items() if wanted(h)}
-        return chosen
+    return _judge(program, values.__getitem__, {}, set(writes))
 
 
 def _judge(
-    questions: _Questions, source: Source, reads: dict[str, Any], written: set[str]
+    program: Program, source: Source, reads: dict[str, Any], written: set[str]
 ) -> Judgement:
     before, after = View(source, reads), _After(source, reads, written)
-
-    def named(group: dict[str, Holds], answer: bool) -> tuple[str, ...]:
-        return tuple(
-            name
-            for name, holds in group.items()
-            if bool(holds(before, after, written)) == answer
-        )
-
+    failed = [p for p in program.steps if not p.holds(before, after, written)]
     return Judgement(
-        broken=named(questions.enforced, False),
-        watched=named(questions.watched, False),
-        witnesses=named(questions.witnesses, True),
+        broken=tuple(p.id for p in failed if p.enforced),
+        watched=tuple(p.id for p in failed if not p.enforced),
+        witnesses=tuple(
+            name
+            for name, holds in program.witnesses.items()
+            if holds(before, after, written)
+        ),
     )
 
 
@@ -161,15 +132,14 @@ class _Form:
     def __init__(self, judges: Judges, written: frozenset[str]) -> None:
         self.judges = judges
         self.written = written
-        self.open: _Questions | None = None
+        self.open: Program | None = None
         self.table = Table(self._evaluate)
 
     def _evaluate(self, source: Source) -> tuple[dict[str, Any], int]:
         judges = self.judges
         judges.evaluations += 1
         if self.open is None:
-            self.open = judges.questions.only(lambda holds: self._looks(holds, source))
-            settled = judges.questions.only(lambda h: not self._looks(h, source))
+            self.open, settled = _parted(judges.program, self._looks(source))
             self.settled = _judge(settled, source, {}, set(self.written))
         reads: dict[str, Any] = {}
         found = _judge(self.open, source, reads, set(self.written))
@@ -181,19 +151,38 @@ class _Form:
             )
         )
 
-    def _looks(self, holds: Holds, source: Source) -> bool:
-        """Whether the predicate reads any cell of a step of this form."""
-        reads: dict[str, Any] = {}
-        written = set(self.written)
-        holds(View(source, reads), _After(source, reads, written), written)
-        return bool(reads)
+    def _looks(self, source: Source) -> Callable[[Holds], bool]:
+        """Whether a predicate reads any cell of a step of this form."""
+
+        def looks(holds: Holds) -> bool:
+            reads: dict[str, Any] = {}
+            # a set of its own: a predicate may keep what it computed for one
+            written = set(self.written)
+            holds(View(source, reads), _After(source, reads, written), written)
+            return bool(reads)
+
+        return looks
+
+
+def _parted(program: Program, wanted: Callable[[Holds], bool]) -> list[Program]:
+    """The same program twice: with the predicates that are wanted, and the others."""
+    steps = [(p, wanted(p.holds)) for p in program.steps]
+    witnesses = [(n, h, wanted(h)) for n, h in program.witnesses.items()]
+    return [
+        replace(
+            program,
+            steps=[p for p, is_wanted in steps if is_wanted == answer],
+            witnesses={n: h for n, h, is_wanted in witnesses if is_wanted == answer},
+        )
+        for answer in (True, False)
+    ]
 
 
 class Judges:
     """Judges steps in bulk; each predicate runs once per footprint."""
 
     def __init__(self, program: Program) -> None:
-        self.questions = _Questions(program)
+        self.program = program
         self.found: list[Judgement] = []
         self.numbers: dict[Judgement, int] = {}
         self.forms: dict[frozenset[str], int] = {}

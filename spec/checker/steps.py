@@ -11,7 +11,7 @@ same expression computed before a yield cannot be seen: no operation relies on a
 from __future__ import annotations
 
 import dis
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import CodeType, GeneratorType
@@ -19,6 +19,7 @@ from typing import Any
 
 from spec.cells import Broken, Record
 from spec.checker.program import Thread, rest
+from spec.checker.tables import Source
 
 Reads = tuple[Any, ...]
 History = tuple[Reads, ...]
@@ -85,7 +86,7 @@ class _Store:
     def arm(
         self,
         history: History,
-        source: Callable[[str], Any],
+        source: Source,
         reads: dict[str, Any],
         script: Sequence[Any],
     ) -> None:
@@ -143,7 +144,7 @@ class Stepper:
     def step(
         self,
         history: History,
-        source: Callable[[str], Any],
+        source: Source,
         script: Sequence[Any] = (),
     ) -> StepRun:
         """The next step in the state that `source` reads.
@@ -162,7 +163,7 @@ class Stepper:
     def outcomes(
         self,
         history: History,
-        source: Callable[[str], Any],
+        source: Source,
         script: tuple[Any, ...] = (),
     ) -> Iterator[tuple[dict[str, Any], Outcome]]:
         """Every outcome of the next step, whatever is answered, with its reads."""
@@ -175,7 +176,7 @@ class Stepper:
     def _run(
         self,
         history: History,
-        source: Callable[[str], Any],
+        source: Source,
         reads: dict[str, Any],
         script: Sequence[Any],
     ) -> Outcome | None:

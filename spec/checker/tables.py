@@ -17,6 +17,10 @@ MULTIPLIERS = np.array(
 )  # fmt: skip
 
 
+Source = Callable[[str], Any]
+"""Reads one cell of a state."""
+
+
 class Rows(Protocol):
     """How cells lie in rows."""
 
@@ -48,7 +52,7 @@ class _Trie:
     def __init__(self) -> None:
         self.root: dict[str, Any] = {}
 
-    def find(self, source: Callable[[str], Any]) -> int | None:
+    def find(self, source: Source) -> int | None:
         node = self.root
         while node:
             if "leaf" in node:
@@ -76,7 +80,7 @@ class Table:
     """
 
     def __init__(
-        self, evaluate: Callable[[Callable[[str], Any]], tuple[dict[str, Any], int]]
+        self, evaluate: Callable[[Source], tuple[dict[str, Any], int]]
     ) -> None:
         self.evaluate = evaluate
         self.trie = _Trie()
@@ -135,5 +139,5 @@ class Table:
         self.results = np.insert(self.results, where, results)
 
 
-def _reader(row: Sequence[int], layout: Rows) -> Callable[[str], Any]:
+def _reader(row: Sequence[int], layout: Rows) -> Source:
     return lambda key: layout.value(row, key)
