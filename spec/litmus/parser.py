@@ -606,8 +606,7 @@ def _check_modelled(deed: Node) -> None:
             column = deed.children[2].meta.column
         raise _Wrong(
             Token("WORD", word, line=row, column=column),
-            f"{word!r} is not modelled in this version, which "
-            "knows base pages under faults, GUP and fork",
+            f"{word!r} is not modelled in litmus tests in this version",
         )
 
 
