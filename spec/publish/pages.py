@@ -341,19 +341,22 @@ class Site:
         return "\n".join(lines) + "\n"
 
     def _explored(self, name: str, pinned: Any) -> str:
-        """What the exploration of one bound met, for each model."""
+        """What the exploration of one bound met, for each model; which were left."""
+        verdicts = {model: self.store.checked(name, model) for model in models.MODELS}
         rows = [
             (*_counts(model, verdict), _pinned(pinned, name, model, verdict))
-            for model in models.MODELS
-            if (verdict := self.store.checked(name, model)) is not None
+            for model, verdict in verdicts.items()
+            if verdict is not None
         ]
         header = ("Model", "States", "Transitions", "Depth", "Result", "Pinned")
-        return (
-            table(header, rows)
-            if rows
-            else "The site is built without this exploration; it takes too long. "
-            f"`anon-exclusive check --bounds {name}` runs it."
-        )
+        left = [f"`{model}`" for model, verdict in verdicts.items() if verdict is None]
+        lines = [table(header, rows)] if rows else []
+        if left:
+            lines.append(
+                f"The site is built without {', '.join(left)} here: that takes too "
+                f"long. `anon-exclusive check --bounds {name} --model MODEL` runs it."
+            )
+        return "\n\n".join(lines)
 
     def ablation_page(self) -> str:
         """Rules against guarantees, with the depth of the first break; the traces."""
