@@ -235,7 +235,7 @@ RECLAIM = (
     ),
     section(
         ("A", "fork"),
-        ("A", "gup rw pin; put; write"),
+        ("A", "gup rw get; gup rw pin; put; write"),
         ("", "reclaim"),
         starts=("write",),
         slots=1,
@@ -305,13 +305,13 @@ KSM = (
         vas="xy",
     ),
     section(
-        ("A", "gup rw get fast; gup rw pin fast-only; device write 2; put"),
+        ("A", "gup rw get fast; gup ro pin; gup rw pin fast-only; device write 2; put"),
         ("AB", "ksm; fork; write 1"),
         starts=("write 1",),
     ),
     section(
         ("AB", "fork; write 1"),
-        ("AB", "ksm; unmerge; read"),
+        ("AB", "ksm; unmerge; read; mprotect r"),
         starts=("write 1",),
     ),
     section(
