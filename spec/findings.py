@@ -60,7 +60,7 @@ FINDINGS = (
         "before that. A reference that appears after the test is undone by the "
         "sequence count or promises nothing.",
         ("AE-FORK-3", "AE-FORK-2", "AE-FORK-5", "AE-FORK-6"),
-        "None: fork holds the PTL and dirties the page's cache line anyway.",
+        "Nothing: fork holds the PTL and dirties the page's cache line anyway.",
         "The same order; the test is `folio_maybe_dma_pinned()` instead of the count.",
         ("gup-fast-race",),
     ),
@@ -149,7 +149,7 @@ FINDINGS = (
         "removal of the PTE and the failure fork may run and share what it should have "
         "copied.",
         ("AE-MIGR-2",),
-        "None: migration of a referenced page fails anyway.",
+        "Nothing: migration of a referenced page fails anyway.",
         "Migration entries say whether the page was exclusive; fork makes them "
         "readable, and a FOLL_GET reference loses its page.",
     ),
@@ -161,7 +161,7 @@ FINDINGS = (
         "page with references, tested after the PTE is cleared, and clear the bit "
         "before it shares.",
         ("AE-KSM-3",),
-        "None: KSM compares the counts already.",
+        "Nothing: KSM compares the counts already.",
         "The same.",
     ),
     Finding(
@@ -189,7 +189,7 @@ FINDINGS = (
         "its reference. Without any of the three a holder keeps the page that was "
         "replaced.",
         ("AE-COW-4", "AE-GUP-2", "AE-FAST-3"),
-        "None: all three were there before.",
+        "Nothing: all three were there before.",
         "The same.",
     ),
     Finding(

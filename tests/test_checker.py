@@ -170,13 +170,15 @@ def test_many_values_outgrow_the_first_layout():
 
 def test_a_hash_collision_starts_over_and_loses_nothing(monkeypatch):
     from spec.checker import explore as engine
+    from spec.checker import tables
 
-    real = engine._hash
-    monkeypatch.setattr(
-        engine,
-        "_hash",
-        lambda rows, seed: rows[:, 0] % 3 if seed == 1 else real(rows, seed),
-    )
+    real = tables.hash_rows
+    for module in (engine, tables):
+        monkeypatch.setattr(
+            module,
+            "hash_rows",
+            lambda rows, seed: rows[:, 0] % 3 if seed == 1 else real(rows, seed),
+        )
     assert counts(explore(race(3))) == counts(search(race(3)))
 
 

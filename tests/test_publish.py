@@ -461,7 +461,7 @@ XAE-FORK-2 AE-FORK-22x
     fork = "[AE-FORK-2](../spec/fork.py#AE-FORK-2)"
     assert found == prose.replace(
         "See AE-FORK-2, (AE-COW-1)",
-        f"See {fork}, ([AE-COW-1](../spec/fault.py#AE-COW-1))",
+        f"See {fork}, ([AE-COW-1](../spec/cow.py#AE-COW-1))",
     ).replace('">AE-FORK-2</i>', f'">{fork}</i>')
 
 
@@ -470,9 +470,9 @@ XAE-FORK-2 AE-FORK-22x
     [
         ("as AE-FROK-2 says", "index.md", "index.md mentions AE-FROK-2, which is no"),
         ("### AE-FORK-99", "spec/fork.py", "AE-FORK-99, which is no rule"),
-        ("### AE-COW-1", "spec/fork.py", "but spec/fault.py defines it"),
+        ("### AE-COW-1", "spec/fork.py", "but spec/cow.py defines it"),
         ("# Fork", "spec/fork.py", "has no heading ### AE-FORK-"),
-        ("### AE-COW-1\n", "index.md", "but spec/fault.py defines it"),
+        ("### AE-COW-1\n", "index.md", "but spec/cow.py defines it"),
     ],
 )
 def test_a_wrong_id_fails_with_one_sentence(

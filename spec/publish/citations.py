@@ -105,6 +105,7 @@ def cite(rule: Rule, store: Store | None = None) -> str:
         WIDTH,
         initial_indent="  ",
         subsequent_indent="  ",
+        break_on_hyphens=False,
     )
     removed = without(rule, store)
     lines = [

@@ -456,6 +456,7 @@ def _paragraph(lead: str, lines: list[str]) -> list[str]:
             WIDTH,
             initial_indent=f"{lead if i == 0 else '':<10}",
             subsequent_indent=" " * 12,
+            break_on_hyphens=False,
         )
     ]
 
@@ -477,7 +478,9 @@ def verdict_lines(broken: str, why: str = "") -> list[str]:
     return [
         line
         for text in texts
-        for line in textwrap.wrap(ascii_text(text), WIDTH, subsequent_indent="  ")
+        for line in textwrap.wrap(
+            ascii_text(text), WIDTH, subsequent_indent="  ", break_on_hyphens=False
+        )
     ]
 
 

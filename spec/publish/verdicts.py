@@ -31,7 +31,7 @@ FOLDER = ROOT / "build" / "verdicts"
 SOURCES = ROOT / "spec"
 TOO_LARGE = "large"
 """The bound that no page waits for."""
-BY_HAND = {("standard", "always"), ("standard", "upstream"), ("huge", "always")}
+BY_HAND = {("standard", "always"), ("huge", "always")}
 """Explorations that the site and the tests do without, for their time."""
 
 _DECIDES = {".py", ".lark", ".litmus", ".json"}
