@@ -121,7 +121,7 @@ FINDINGS = (
         "PTE on a shared page: fork, KSM, swap-in, migration and mprotect each have to "
         "see to it.",
         ("AE-FORK-5", "AE-WP-1", "AE-SET-3"),
-        "None.",
+        "Nothing.",
         "The same condition, stated as an invariant: a writable PTE implies the bit.",
     ),
     Finding(

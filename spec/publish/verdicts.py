@@ -31,8 +31,6 @@ FOLDER = ROOT / "build" / "verdicts"
 SOURCES = ROOT / "spec"
 TOO_LARGE = "large"
 """The bound that no page waits for."""
-BY_HAND = {("standard", "always"), ("huge", "always")}
-"""Explorations that the site and the tests do without, for their time."""
 
 _DECIDES = {".py", ".lark", ".litmus", ".json"}
 _ONLY_SHOWS = {
@@ -223,9 +221,7 @@ def jobs() -> list[Job]:
     from spec.rules import load
 
     names = [name for name in BOUNDS if name != TOO_LARGE]
-    checks: list[Job] = [
-        ("check", b, m) for b in names for m in MODELS if (b, m) not in BY_HAND
-    ]
+    checks: list[Job] = [("check", b, m) for b in names for m in MODELS]
     removals: list[Job] = [
         ("ablate", rule.id)
         for rule in load().values()
