@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Write faults and unsharing: keep or copy
+# # Write and unshare faults: keep or copy
 #
 # A fault on a page that is mapped read-only decides whether the process keeps the
 # page or gets a copy. Copying where a reference relies on the page is a *wrong COW*:

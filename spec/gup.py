@@ -1,5 +1,5 @@
 # %% [markdown]
-# # GUP: taking references, slow and fast
+# # GUP: taking references
 #
 # `get_user_pages()` and its kin return a reference to the page behind an address.
 # The caller may use it long after the locks are dropped: a disk reads into the
@@ -30,7 +30,7 @@ from spec.memory import Entry, Mm, Page, Pte, Reference, Steps
 from spec.rules import BIT_MODELS, Step, obey, rule
 
 # %% [markdown]
-# ## Slow GUP
+# ## Slow GUP: `get_user_pages()`
 #
 # The walk takes the page table lock. It returns the page, or says which fault has
 # to come first; after the fault the walk begins again.

@@ -57,5 +57,16 @@
     new MutationObserver(tend).observe(article, { childList: true, subtree: true });
     addEventListener("resize", () => reachScrolling(article));
   };
+
+  // The search splits ids at hyphens and completes each part: AE-INV-1 would find
+  // AE-INV-10 first. All parts are asked for as they are; the theme has no hook for it.
+  const { postMessage } = Worker.prototype;
+  Worker.prototype.postMessage = function (message, ...rest) {
+    if (typeof message?.data === "string") {
+      const data = message.data.replace(/\bAE-([A-Z]+)-(\d+)\b/gi, "+ae +$1 +$2");
+      return postMessage.call(this, { ...message, data }, ...rest);
+    }
+    return postMessage.call(this, message, ...rest);
+  };
   document$.subscribe(prepare);
 })();
