@@ -47,7 +47,7 @@ def map_new_page(
 
 
 # %% [markdown]
-# ## A page that is mapped read-only
+# ## A page that is mapped read-only: `do_wp_page()`
 #
 # One function serves a write and an *unshare* request. The second comes from GUP
 # (`FAULT_FLAG_UNSHARE`): a reader wants a page that will stay, and does not write.
