@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from spec.checker.program import Verdict, Violation
 from spec.guarantees import OBSERVABLE
 from spec.kernel.commands import kernel
 from spec.litmus.commands import litmus, run
+from spec.lkmm import litmus_tests
 from spec.models import governs
 from spec.publish.citations import cite as citation
 from spec.publish.traces import as_dict, violation_text
@@ -266,6 +268,39 @@ def cite_command(ids: tuple[str, ...], as_json: bool) -> None:
     rules = or_exit_2(lambda: [find(id) for id in ids])
     texts = {rule.id: citation(rule, Store()) for rule in rules}
     click.echo(json.dumps(texts, indent=2) if as_json else "\n\n".join(texts.values()))
+
+
+@main.command("export")
+@click.option(
+    "--to",
+    "language",
+    type=click.Choice(["lkmm"]),
+    required=True,
+    help="lkmm: litmus tests for herd7 and the kernel's memory model.",
+)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def export_command(language: str, folder: Path) -> None:
+    """Write the tests on memory ordering into FOLDER, for other checkers.
+
+    Run them in tools/memory-model of a kernel tree: herd7 -conf linux-kernel.cfg FILE.
+    """
+    tests = litmus_tests()
+    or_exit_2(lambda: write_all(folder, tests))
+    for file in tests:
+        click.echo(folder / file)
+
+
+def write_all(folder: Path, texts: dict[str, str]) -> None:
+    """Write files; raises SpecificationError where the folder can't be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SpecificationError(
+            f"cannot write to {str(folder)!r} ({error.strerror}); "
+            f"give a folder that you may write to"
+        ) from None
 
 
 main.add_command(run)

@@ -288,3 +288,9 @@ def references_after_the_pte(step: WorldStep[Ordering]) -> bool:
 # not speculated. `fork()` needs none either, for GUP-fast asks the sequence count
 # whether it ran ([AE-FAST-4](gup_fast.py#AE-FAST-4)); `read_seqcount_retry()` has the
 # barrier that this takes.
+#
+# ## Under the kernel's own memory model
+#
+# `anon-exclusive export --to lkmm FOLDER` writes both shapes as litmus tests for herd7,
+# whole and without each of the rules. The `Result:` in each is what the exploration of
+# store buffers found; herd7 decides independently of it, by axioms.
