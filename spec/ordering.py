@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain
 from typing import Any
 
-from spec.cells import Cells
+from spec.cells import Cells, PlainCells
 from spec.checker.program import Thread, rest
 from spec.memory import Steps
 from spec.rules import BIT_MODELS, rule
@@ -294,3 +295,27 @@ def references_after_the_pte(step: WorldStep[Ordering]) -> bool:
 # `anon-exclusive export --to lkmm FOLDER` writes both shapes as litmus tests for herd7,
 # whole and without each of the rules. The `Result:` in each is what the exploration of
 # store buffers found; herd7 decides independently of it, by axioms.
+#
+# ## Example
+#
+# One after the other, each store reaching memory at once: KSM finds the reference that
+# GUP-fast took, and restores the PTE.
+
+
+# %%
+def alone(cpu: Cpu, operation: Steps) -> None:
+    """Run an operation; no store stays in the buffer."""
+    buffer = store_buffer(cpu)
+    for _ in chain(operation, [None]):
+        while cpu.buffer:
+            next(buffer)
+
+
+cells = PlainCells({})
+world = Ordering((("gup_fast",), ("ksm",)), cells, frozenset())
+cells.values.update((k, v) for record in world.records() for k, v in record.initial(()))
+walker, clearer = world.cpus
+alone(walker, gup_fast(walker))
+assert walker.reference == "live"
+alone(clearer, unmap(clearer, again="p1 R/O"))
+assert (world.memory.pte, world.memory.anon_exclusive) == ("p1 R/O", True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from spec.counts import (
     add_to_swap_cache,
-    delete_from_swap_cache,
     folio_free_swap,
     folio_trylock,
     folio_unlock,
@@ -32,10 +31,11 @@ from spec.counts import (
 from spec.decisions import PROTOCOL, SKETCH, Foll, sketch
 from spec.fault import read, write
 from spec.gup import get_user_pages
-from spec.lazyfree import discard_lazyfree, held_by_others
+from spec.lazyfree import discard_lazyfree
 from spec.memory import Machine, Mm, Names, Page, Pte, Steps
-from spec.rules import ALL_MODELS, BIT_MODELS, Step, obey, rule
+from spec.rules import BIT_MODELS, Step, obey, rule
 from spec.swap import SwapEntry
+from spec.writeback import end_swap_write, pageout, remove_from_swap_cache
 
 # %% [markdown]
 # ## Picking a page
@@ -156,46 +156,6 @@ def set_swap_pte(mm: Mm, va: str, page: Page) -> None:
 # Linux counts the swap entry before it tests the page, and has to uncount it where the
 # test fails (322842ea3c72, 5.19, for an architecture's own test). Here the entry is
 # counted when it is installed.
-#
-# ## Writing and freeing
-#
-# The slot gets the contents only when nobody but reclaim and the swap cache has the
-# page. While it is written the folio is unlocked, and a fault may bring it back. The
-# page is freed only if nobody did, nobody else has it, and nothing was written since.
-
-
-# %%
-def pageout(page: Page) -> bool:
-    """Begin to write the page to its slot, unless somebody has a reference."""
-    if unexpected_references(page) > 0 and obey(page, "AE-SWAP-5"):
-        return False
-    if not page.dirty or not obey(page, "AE-SWAP-7"):
-        return False
-    page.dirty = False
-    page.writeback = True
-    return True
-
-
-def end_swap_write(page: Page) -> Steps:
-    """The slot has the contents; free the page if it is still unmapped."""
-    page.machine.slots[str(page.swap)].value = page.value
-    page.writeback = False
-    yield
-    if folio_trylock(page):
-        remove_from_swap_cache(page)
-        folio_unlock(page)
-
-
-def remove_from_swap_cache(page: Page) -> None:
-    """Let go of an unmapped page if its count is as expected and it is clean."""
-    if page.mapcount > 0 or page.swap is None or page.writeback:
-        return
-    if unexpected_references(page) > 0 and obey(page, "AE-SWAP-6"):
-        return
-    if page.dirty and obey(page, "AE-SWAP-7"):
-        return
-    delete_from_swap_cache(page)
-
 
 # %% [markdown]
 # ## Rules
@@ -299,82 +259,6 @@ def entry_leads_to_no_exclusive_page(step: Step) -> bool:
     return not any(
         step.after.pages[page.name].anon_exclusive for page in unmaps_to_swap(step)
     )
-
-
-# %% [markdown]
-# ### AE-SWAP-5 {#AE-SWAP-5}
-#
-# The unmapped page may still have a FOLL_GET reference upstream. While it is written
-# the marker may be ignored ([AE-SWAP-12](swap.py#AE-SWAP-12)).
-
-
-# %%
-@rule(
-    "AE-SWAP-5",
-    source="mm/vmscan.c:pageout, v6.1",
-    kernel=("mm/vmscan.c:pageout",),
-    models=("upstream", "always"),
-)
-def referenced_page_is_not_written(step: Step) -> bool:
-    """Reclaim MUST NOT begin to write a page to its swap slot while somebody who may
-    rely on the page holds a reference."""
-    return not any(
-        held_by_others(step.before, page)
-        for name, page in step.before.pages.items()
-        if f"{name}.writeback" in step.written
-        and not page.writeback
-        and step.after.pages[name].writeback
-    )
-
-
-# %% [markdown]
-# ### AE-SWAP-6 {#AE-SWAP-6}
-#
-# `__remove_mapping()` freezes the count: it must be exactly what reclaim and the swap
-# cache have.
-
-
-# %%
-def leaves_the_cache(step: Step) -> list[Page]:
-    """Pages (before) that leave the swap cache while a swap entry needs the slot."""
-    return [
-        page
-        for name, page in step.before.pages.items()
-        if f"{name}.swap" in step.written
-        and page.swap is not None
-        and step.after.pages[name].swap is None
-        and step.after.slots[page.swap].count > 0
-        and step.after.slots[page.swap].folio is None
-    ]
-
-
-@rule(
-    "AE-SWAP-6",
-    source="mm/vmscan.c:__remove_mapping, v6.1",
-    kernel=("mm/vmscan.c:__remove_mapping",),
-    models=("upstream", "always"),
-)
-def referenced_page_stays_in_the_cache(step: Step) -> bool:
-    """Reclaim MUST NOT take a page out of the swap cache while somebody who may rely
-    on the page holds a reference."""
-    return not any(held_by_others(step.before, page) for page in leaves_the_cache(step))
-
-
-# %% [markdown]
-# ### AE-SWAP-7 {#AE-SWAP-7}
-
-
-# %%
-@rule(
-    "AE-SWAP-7",
-    source="mm/vmscan.c:__remove_mapping, v6.1",
-    kernel=("mm/vmscan.c:__remove_mapping",),
-    models=ALL_MODELS,
-)
-def dirty_page_stays_in_the_cache(step: Step) -> bool:
-    """Reclaim MUST NOT take a page out of the swap cache before its slot has the
-    page's contents."""
-    return not any(page.dirty for page in leaves_the_cache(step))
 
 
 # %% [markdown]

@@ -410,6 +410,7 @@ CHAPTERS = (
     "protect",
     "swap",
     "lazyfree",
+    "writeback",
     "reclaim",
     "migration_entry",
     "migration",

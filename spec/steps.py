@@ -350,17 +350,17 @@ SWAP_OUT = (
     ),
     Row("X3e", "mapcount, put.", "counts.ptep_clear_flush", note="Together with X3a."),
     Row("X4", "Still mapped: give up.", "reclaim.reclaim_locked"),
-    Row("X5", "May be pinned: no writeback.", "reclaim.pageout", ("AE-SWAP-5",)),
+    Row("X5", "May be pinned: no writeback.", "writeback.pageout", ("AE-SWAP-5",)),
     Row(
         "X6",
         "Write only if isolation and swap cache are the only references.",
-        "reclaim.pageout",
+        "writeback.pageout",
         ("AE-SWAP-5", "AE-SWAP-7"),
     ),
     Row(
         "X7",
         "Free only at the frozen count, and clean.",
-        "reclaim.remove_from_swap_cache",
+        "writeback.remove_from_swap_cache",
         ("AE-SWAP-6", "AE-SWAP-7"),
     ),
     Row(

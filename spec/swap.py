@@ -304,7 +304,8 @@ def shared_entry_has_no_marker(step: Step) -> bool:
 # Devices with stable writes (`SWP_STABLE_WRITES`) may not see the page change while it
 # is being written. Mapping it without the bit makes the next write copy. That is safe
 # only because writeback begins when nobody has a reference
-# ([AE-SWAP-5](reclaim.py#AE-SWAP-5)), and nobody gets one while nothing maps the page.
+# ([AE-SWAP-5](writeback.py#AE-SWAP-5)), and nobody gets one while nothing maps the
+# page.
 
 
 # %%

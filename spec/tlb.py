@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from spec.cells import Cells, Field, Record
+from spec.cells import Cells, Field, PlainCells, Record
 from spec.checker.program import Thread, rest
+from spec.counts import run
 from spec.memory import Steps
 from spec.rules import ALL_MODELS, BIT_MODELS, rule
 from spec.shapes import Menu, Shape, WorldStep
@@ -188,3 +189,23 @@ def flush_before_copying(step: WorldStep[Process]) -> bool:
     begins = step.after.mm.copying and not step.before.mm.copying
     pending = step.before.mm.flush_pending
     return not (begins and pending and any(cpu.tlb for cpu in step.after.cpus))
+
+
+# %% [markdown]
+# ## Example
+#
+# CPU 0 has a writable translation. The permission is taken away, the flush put off. A
+# write on CPU 1 faults: CPU 0 loses its translation before the page is copied.
+
+# %%
+cells = PlainCells({})
+process = Process((("write",), ("write",)), cells, frozenset())
+cells.values.update(
+    (k, v) for record in process.records() for k, v in record.initial(())
+)
+first, second = process.cpus
+run(store(process, first))
+assert first.tlb == "old"
+next(writeprotect(process, first))
+run(store(process, second))
+assert (first.tlb, second.tlb, process.mm.pfn) == ("", "copy", "copy")
