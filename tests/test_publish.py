@@ -20,6 +20,7 @@ from spec.clients import names_for
 from spec.memory import Machine, Pte
 from spec.models import MODELS
 from spec.publish import cards, citations, drawings, pages, traces, verdicts
+from spec.publish.findings import FINDINGS_PAGE
 from spec.publish.tables import table
 from spec.rules import find, load
 
@@ -505,6 +506,7 @@ def test_generated_pages_show_what_the_store_holds(
     assert f"{leak.property} breaks in {leak.depth} steps" in made[pages.BOUNDS]
     assert '<span class="v-missed-cow">missed-cow</span>' in made[pages.LITMUS]
     assert "The file expects another verdict of `mapcount`" in made[pages.LITMUS]
+    assert "a FOLL_GET reference | `carry` | 0 | 1 | 1 | 0 |" in made[FINDINGS_PAGE]
     for page in made.values():
         assert page.startswith("# ")
         assert "None" not in page

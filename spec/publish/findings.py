@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spec.ablation import Ablation
+from spec.closings import CLOSINGS, COUNTED, WORKLOADS, costs
 from spec.findings import FINDINGS, Finding
 from spec.publish import cards
 from spec.publish.tables import code, table
@@ -66,6 +67,7 @@ def _section(site: Site, finding: Finding) -> list[str]:
         lines += ["", f"- **{site.link(id, FINDINGS_PAGE)}** {rule.sentence}"]
     if finding.cost:
         lines += ["", f"**Cost.** {finding.cost}"]
+    lines += _closings(finding)
     lines += ["", f"**Upstream.** {finding.upstream}"]
     if finding.litmus:
         tests = ", ".join(f"[{name}](litmus.md#{name})" for name in finding.litmus)
@@ -75,6 +77,25 @@ def _section(site: Site, finding: Finding) -> list[str]:
         lines += ["", f"Without {finding.rules[0]}, on `{shown.model}`:", ""]
         lines.append(cards.trace_pre(shown.violation))
     return lines
+
+
+def _closings(finding: Finding) -> list[str]:
+    """What both ways to close the gap cost, where there are two."""
+    rows = [
+        (workload.title, code(name), *(str(counts[each]) for each in COUNTED))
+        for workload in WORKLOADS
+        if workload.finding == finding.id
+        for name, model in CLOSINGS.items()
+        for counts in [costs(workload, model)]
+    ]
+    if not rows:
+        return []
+    told = (
+        "Counted while each workload runs alone: until the address is read and written "
+        "again, on `sketch` (refuse) and on its variant "
+        "[`carry`](../spec/models.py#variants)."
+    )
+    return ["", told, "", table(("Workload", "Closed by", *COUNTED.values()), rows)]
 
 
 def steps_page(site: Site) -> str:

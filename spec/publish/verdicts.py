@@ -35,7 +35,7 @@ TOO_LARGE = "large"
 _DECIDES = {".py", ".lark", ".litmus", ".json"}
 _ONLY_SHOWS = {
     *("publish", "kernel", "cli.py", "__main__.py"),
-    *("findings.py", "steps.py"),
+    *("closings.py", "findings.py", "lkmm.py", "steps.py"),
 }
 _CLASS = "class"
 
