@@ -345,6 +345,12 @@ def further_references(mm: Mm, page: Page) -> int:
     return folio.refcount - own
 
 
+def reuse_swap_page(page: Page) -> bool:
+    """Whether one PTE or swap entry is all that leads to the page (before 5.18)."""
+    entries = 0 if page.swap is None else page.machine.slots[page.swap].count
+    return page.mapcount + entries == 1
+
+
 def unexpected_references(page: Page) -> int:
     """References besides mappings, the swap cache and the one that the caller has."""
     folio = page_folio(page)

@@ -17,6 +17,7 @@ from spec.counts import (
     bit_of,
     further_references,
     page_folio,
+    reuse_swap_page,
     run,
     unexpected_references,
 )
@@ -44,8 +45,8 @@ class Mapcount:
     name = "mapcount"
 
     def may_reuse(self, mm: Mm, page: Page) -> bool:
-        """mapcount == 1"""
-        return page.mapcount == 1
+        """mapcount and swap entries together are 1"""
+        return reuse_swap_page(page)
 
     def starts_exclusive(self, mm: Mm, why: FaultFlags) -> bool:
         """(no bit)"""
@@ -101,8 +102,7 @@ class Mapcount:
 
     def swapin_reuses(self, page: Page) -> bool:
         """mapcount and swap entries together are 1"""
-        slot = page.machine.slots[str(page.swap)]
-        return page.mapcount + slot.count == 1
+        return reuse_swap_page(page)
 
     def may_share_entry(self, page: Page, remembered: bool) -> bool:
         """always"""
