@@ -139,6 +139,7 @@ FINDINGS = (
         "the PTE of every architecture, and a look at the swap cache in fork.",
         "1493a1913e34 (5.19) carries the bit in the swap PTE and refuses only pins; "
         "fork of such an entry loses it.",
+        ("swapout-get", "swapout-get-fork"),
     ),
     Finding(
         "D9",
@@ -152,6 +153,7 @@ FINDINGS = (
         "Nothing: migration of a referenced page fails anyway.",
         "Migration entries say whether the page was exclusive; fork makes them "
         "readable, and a FOLL_GET reference loses its page.",
+        ("migrate-get-race-fork",),
     ),
     Finding(
         "D10",
@@ -163,6 +165,7 @@ FINDINGS = (
         ("AE-KSM-3",),
         "Nothing: KSM compares the counts already.",
         "The same.",
+        ("ksm-pin",),
     ),
     Finding(
         "D11",
@@ -178,6 +181,7 @@ FINDINGS = (
         "The head's bit is copied at PMD split and carried in migration entries at "
         "folio split; reuse of PTE-mapped folios came with owner tracking in 6.15 "
         "(6af8cb80d3a9, 1da190f4d0a6).",
+        ("thp-pin-split-fork", "thp-subpage"),
     ),
     Finding(
         "D12",
