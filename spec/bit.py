@@ -197,6 +197,7 @@ def set_on_request(step: Step) -> bool:
 # %%
 @rule(
     "AE-SET-5",
+    rev=2,
     source=PROTOCOL,
     kernel=("mm/memory.c:do_wp_page", "mm/memory.c:do_anonymous_page"),
     models=("upstream", "always"),
@@ -226,6 +227,7 @@ def writable_implies_the_bit(step: Step) -> bool:
 # %%
 @rule(
     "AE-CLR-1",
+    rev=2,
     source=PROTOCOL,
     kernel=("mm/mprotect.c:change_pte_range",),
     models=BIT_MODELS,
@@ -287,6 +289,8 @@ def freeing_ends_the_bit(step: Step) -> bool:
 # predicate: the model cannot show what it leaves out.
 #
 # ### AE-ASM-1 {#AE-ASM-1}
+#
+# [Memory ordering](ordering.py) lifts it for GUP-fast and its opponents.
 
 
 # %%
@@ -299,6 +303,8 @@ def sequential_consistency(machine: Machine) -> bool:
 
 # %% [markdown]
 # ### AE-ASM-2 {#AE-ASM-2}
+#
+# [Stale translations](tlb.py) lifts it for the write fault.
 
 
 # %%

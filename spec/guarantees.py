@@ -51,7 +51,7 @@ def writers(machine: Machine, page: Page) -> set[str]:
     return by_cpu | by_device
 
 
-@rule("AE-INV-1", source="CVE-2020-29374", over="state", models=ALL_MODELS)
+@rule("AE-INV-1", rev=2, source="CVE-2020-29374", over="state", models=ALL_MODELS)
 def no_missed_cow(machine: Machine) -> bool:
     """What one process, or a protected reference of it, writes never reaches
     another process or its references."""
@@ -73,7 +73,7 @@ def no_missed_cow(machine: Machine) -> bool:
 
 
 # %%
-@rule("AE-INV-2", source=SKETCH, over="state", models=ALL_MODELS)
+@rule("AE-INV-2", rev=2, source=SKETCH, over="state", models=ALL_MODELS)
 def no_wrong_cow(machine: Machine) -> bool:
     """While a protected reference lives and its address was not unmapped, the
     address maps the referenced page."""
@@ -95,7 +95,11 @@ def no_wrong_cow(machine: Machine) -> bool:
 
 # %%
 @rule(
-    "AE-INV-3", source="include/linux/mm_types.h, v6.1", over="state", models=ALL_MODELS
+    "AE-INV-3",
+    rev=2,
+    source="include/linux/mm_types.h, v6.1",
+    over="state",
+    models=ALL_MODELS,
 )
 def counts_are_exact(machine: Machine) -> bool:
     """refcount is the number of mappings, GUP references, swap cache and temporary
@@ -152,7 +156,7 @@ def holders(machine: Machine, folio: Page) -> tuple[int, int]:
 
 
 # %%
-@rule("AE-INV-4", source=SKETCH, over="state", models=BIT_MODELS)
+@rule("AE-INV-4", rev=2, source=SKETCH, over="state", models=BIT_MODELS)
 def exclusive_page_has_one_mapping(machine: Machine) -> bool:
     """A page whose bit is set has at most one mapping, and no swap or migration entry
     leads to it."""
@@ -229,7 +233,9 @@ def count_rises_under_the_lock(step: Step) -> bool:
 
 
 # %%
-@rule("AE-INV-7", source="Hildenbrand, 2021-12-21", over="state", models=BIT_MODELS)
+@rule(
+    "AE-INV-7", rev=2, source="Hildenbrand, 2021-12-21", over="state", models=BIT_MODELS
+)
 def protected_page_is_exclusive(machine: Machine) -> bool:
     """A page to which a protected reference lives has its bit set whenever the address
     maps a page."""

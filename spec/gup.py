@@ -142,7 +142,7 @@ def page_of(step: Step, ref: Reference) -> Page | None:
     return step.after.pages.get(str(ref.pfn))
 
 
-@rule("AE-GUP-1", source=SKETCH, kernel=("mm/gup.c:follow_page_pte",))
+@rule("AE-GUP-1", rev=2, source=SKETCH, kernel=("mm/gup.c:follow_page_pte",))
 def slow_gup_returns_exclusive_pages(step: Step) -> bool:
     """Slow GUP MUST NOT return a reference to an anonymous page whose bit is
     clear."""
@@ -185,7 +185,7 @@ def reference_under_the_same_lock(step: Step) -> bool:
 
 
 # %%
-@rule("AE-GUP-3", source=SKETCH, kernel=("mm/gup.c:gup_must_unshare",))
+@rule("AE-GUP-3", rev=2, source=SKETCH, kernel=("mm/gup.c:gup_must_unshare",))
 def get_is_a_request_too(step: Step) -> bool:
     """GUP MUST NOT return a page whose bit is clear to a FOLL_GET caller either."""
     return all(
@@ -226,6 +226,7 @@ def write_needs_a_writable_pte(step: Step) -> bool:
 # %%
 @rule(
     "AE-GUP-5",
+    rev=2,
     source="a7f226604170 (5.19), mm/gup: trigger FAULT_FLAG_UNSHARE",
     kernel=("mm/gup.c:gup_must_unshare",),
     models=("upstream", "always"),

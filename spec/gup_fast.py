@@ -152,7 +152,7 @@ def fast_gup_sets_no_bit(step: Step) -> bool:
 
 
 # %%
-@rule("AE-FAST-2", source=SKETCH, kernel=("mm/gup.c:gup_fast_pte_range",))
+@rule("AE-FAST-2", rev=2, source=SKETCH, kernel=("mm/gup.c:gup_fast_pte_range",))
 def fast_gup_returns_exclusive_pages(step: Step) -> bool:
     """GUP-fast MUST NOT return a page whose bit is clear."""
     return all(
@@ -172,6 +172,7 @@ def fast_gup_returns_exclusive_pages(step: Step) -> bool:
 # %%
 @rule(
     "AE-FAST-3",
+    rev=2,
     source="mm/gup.c:gup_fast_pte_range, v6.1",
     kernel=("mm/gup.c:gup_fast_pte_range",),
     models=BIT_MODELS,
