@@ -145,6 +145,13 @@ def test_a_broken_step_is_reported_with_the_step_that_breaks_it():
     assert verdict.violations[0].trace.steps[-1].broken == ("grows",)
 
 
+@pytest.mark.parametrize("engine", [explore, search])
+def test_a_property_may_look_at_nothing_but_what_was_assigned(engine):
+    constant = StepProperty("constant", lambda before, after, written: not written)
+    violation = engine(race(1, steps=[constant])).violations[0]
+    assert (violation.property, violation.depth) == ("constant", 2)
+
+
 def test_deadlock_is_found():
     def waits(own: str, other: str):
         def thread(cells):
