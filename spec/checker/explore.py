@@ -79,15 +79,19 @@ class Exploration:
     Args:
         program: what to explore.
         report: called after each level.
+        beyond: go on past a violation until this many states are stored, to find the
+            shortest violation of each other property as well.
     """
 
     def __init__(
         self,
         program: Program,
         report: Callable[[Progress], None] = lambda progress: None,
+        beyond: int = 0,
     ) -> None:
         self.program = program
         self.report = report
+        self.beyond = beyond
         self.seed = 1
         self.codes = {key: Codes() for key in program.initial[0]}
         self.threads: list[_Thread] = []
@@ -204,19 +208,18 @@ class Exploration:
         self.transitions = 0
         self.reached: dict[str, int] = {}
         self.watched: dict[str, int] = {}
+        self.first: dict[str, Violation] = {}
         interrupted = False
-        violations: list[Violation] = []
         complete = False
         try:
             while True:
                 self._remember(frontier)
-                violations += self._check_states(frontier)
-                if violations:
+                self._check_states(frontier)
+                if self._enough():
                     break
-                frontier, parents, commands, broken = self._expand(frontier)
-                violations += broken
-                if violations or not len(frontier):
-                    complete = not len(frontier)
+                frontier, parents, commands = self._expand(frontier)
+                complete = not len(frontier)
+                if complete or self._enough():
                     break
                 self.links.append((parents, commands))
                 self.report(self._progress(len(frontier), began))
@@ -227,13 +230,17 @@ class Exploration:
             transitions=self.transitions,
             depth=len(self.levels) - 1,
             complete=complete and not interrupted,
-            violations=tuple(violations),
+            violations=tuple(self.first.values()),
             watched=self.watched,
             witnesses=self.reached,
             evaluations=self.evaluations + self.judges.evaluations,
             seconds=time.monotonic() - began,
             interrupted=interrupted,
         )
+
+    def _enough(self) -> bool:
+        """Whether a violation ends the exploration here."""
+        return bool(self.first) and self.base[-1] >= self.beyond
 
     def _progress(self, frontier: int, began: float) -> Progress:
         return Progress(
@@ -254,20 +261,20 @@ class Exploration:
         self.levels.append(frontier)
         self.base.append(self.base[-1] + len(frontier))
 
-    def _check_states(self, frontier: Words) -> list[Violation]:
-        found = []
+    def _check_states(self, frontier: Words) -> None:
         for p, table in self.properties:
+            if p.id in self.first:
+                continue
             holds = table(frontier, self.layout, self.seed)
             bad = np.flatnonzero(holds == 0)
             if len(bad):
                 trace = self._trace(len(self.levels) - 1, int(bad[0]))
-                found.append(Violation(p.id, "", trace))
-        return found
+                self.first[p.id] = Violation(p.id, "", trace)
 
     def _expand(
         self, frontier: Words
-    ) -> tuple[Words, npt.NDArray[np.int64], npt.NDArray[np.int64], list[Violation]]:
-        """All successors of a level that are new, and the violations on the way."""
+    ) -> tuple[Words, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """All successors of a level that are new; notes violations on the way."""
         parents, commands, stuck = self._moves(frontier)
         self._regrow_if_needed()
         frontier = self.levels[-1]
@@ -276,12 +283,12 @@ class Exploration:
         before = frontier[parents]
         rows = (before & masks[commands]) | bits[commands]
         judged = self.judges(before, rows, forms[commands], self.layout, self.seed)
-        violations = self._report(parents, commands, judged)
-        if len(stuck):
+        self._report(parents, commands, judged)
+        if len(stuck) and "deadlock" not in self.first:
             trace = self._trace(len(self.levels) - 1, int(stuck[0]))
-            violations.append(Violation("deadlock", "", trace))
+            self.first["deadlock"] = Violation("deadlock", "", trace)
         fresh = self._new(rows)
-        return rows[fresh], parents[fresh], commands[fresh], violations
+        return rows[fresh], parents[fresh], commands[fresh]
 
     def _moves(
         self, frontier: Words
@@ -339,32 +346,32 @@ class Exploration:
         parents: npt.NDArray[np.int64],
         commands: npt.NDArray[np.int64],
         judged: npt.NDArray[np.int64],
-    ) -> list[Violation]:
+    ) -> None:
         """What the steps to the next level break, and what they witness."""
-        violations = []
         for number, at in _first(judged):
             judgement = self.judges.found[number]
             for name in judgement.witnesses:
                 self.reached.setdefault(name, len(self.levels))
             for id in judgement.watched:
                 self.watched.setdefault(id, len(self.levels))
-            violations += self._violations(parents[at], commands[at], judgement.broken)
+            self._violate(parents[at], commands[at], judgement.broken)
         for number, at in _first(commands):
             raised = self.commands[number].outcome.raised
-            violations += self._violations(parents[at], number, raised)
-        return violations
+            self._violate(parents[at], number, raised)
 
-    def _violations(
-        self, parent: int, command: int, broken: tuple[str, ...]
-    ) -> list[Violation]:
-        """What a step breaks, with the trace to a state of the last level and it."""
-        if not broken:
-            return []
+    def _violate(self, parent: int, command: int, broken: tuple[str, ...]) -> None:
+        """Note what a step breaks, with the trace to a state of the last level and it.
+
+        Only the first violation of each property is kept.
+        """
+        if all(id in self.first for id in broken):
+            return
         before = self._trace(len(self.levels) - 1, int(parent))
         last = self._trace_step(int(command), before, broken)
         trace = Trace(before.initial, (*before.steps, last))
         why = self.commands[command].outcome.why
-        return [Violation(id, why, trace) for id in broken]
+        for id in broken:
+            self.first.setdefault(id, Violation(id, why, trace))
 
     def _regrow_if_needed(self) -> None:
         if all(self.layout.fits(key) for key in self.codes):
@@ -460,6 +467,11 @@ def _first(numbers: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 def explore(
     program: Program,
     report: Callable[[Progress], None] = lambda progress: None,
+    beyond: int = 0,
 ) -> Verdict:
-    """Visit every reachable state of `program` and judge its properties."""
-    return Exploration(program, report).run()
+    """Visit every reachable state of `program` and judge its properties.
+
+    Ends with the level that has a violation, or, if `beyond` is given, when that many
+    states are stored.
+    """
+    return Exploration(program, report, beyond).run()
