@@ -348,7 +348,7 @@ def further_references(mm: Mm, page: Page) -> int:
 def reuse_swap_page(page: Page) -> bool:
     """Whether one PTE or swap entry is all that leads to the page (before 5.18)."""
     entries = 0 if page.swap is None else page.machine.slots[page.swap].count
-    return page.mapcount + entries == 1
+    return page.mapcount + page_folio(page).entire_mapcount + entries == 1
 
 
 def unexpected_references(page: Page) -> int:

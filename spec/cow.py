@@ -28,7 +28,7 @@ from spec.counts import (
 )
 from spec.decisions import REFINED, SKETCH, FaultFlags, sketch
 from spec.memory import Machine, Mm, Names, Page, Pte, Steps
-from spec.rules import ALL_MODELS, BIT_MODELS, Step, may, obey, rule
+from spec.rules import ALL_MODELS, BIT_MODELS, COUNT_MODELS, Step, may, obey, rule
 
 # %% [markdown]
 # ## A new page
@@ -92,9 +92,7 @@ def wp_can_reuse_anon_folio(mm: Mm, page: Page, flags: FaultFlags) -> Steps:
         return False
     folio_free_swap(page)
     yield
-    large = page.head is not None and page_folio(page).entire_mapcount == 0
-    decide = mm.model.may_reuse_large if large else mm.model.may_reuse
-    reuse = decide(mm, page)
+    reuse = may_keep(mm, page)
     if flags.unshare and not obey(mm, "AE-UNS-1"):
         reuse = True
     if reuse and mm.model.starts_exclusive(mm, flags):
@@ -102,6 +100,15 @@ def wp_can_reuse_anon_folio(mm: Mm, page: Page, flags: FaultFlags) -> Steps:
         page.anon_exclusive = True
     folio_unlock(page)
     return reuse
+
+
+def may_keep(mm: Mm, page: Page) -> bool:
+    """Ask the model, by how the page is mapped: by a PMD, of a large folio, alone."""
+    if mm.pmd is not None:
+        return mm.model.may_reuse_huge(mm, page)
+    if page.head is not None and page_folio(page).entire_mapcount == 0:
+        return mm.model.may_reuse_large(mm, page)
+    return mm.model.may_reuse(mm, page)
 
 
 # %% [markdown]
@@ -173,7 +180,7 @@ def exclusive_page_stays(step: Step) -> bool:
     "AE-COW-2",
     source="09854ba94c6a (5.9), mm: do_wp_page() simplification",
     kernel=("mm/memory.c:wp_can_reuse_anon_folio",),
-    models=("page_count", *BIT_MODELS),
+    models=(*COUNT_MODELS, *BIT_MODELS),
 )
 def writable_page_is_not_shared(step: Step) -> bool:
     """A write fault MUST NOT make writable a page that another process maps or
@@ -215,7 +222,7 @@ def copies_a_page_nobody_shares(step: Step) -> bool:
     "AE-COW-3",
     source="09854ba94c6a (5.9), mm: do_wp_page() simplification",
     kernel=("mm/memory.c:wp_can_reuse_anon_folio",),
-    models=("page_count", *BIT_MODELS),
+    models=(*COUNT_MODELS, *BIT_MODELS),
     taken=keeps_a_page_without_the_bit,
     declined=copies_a_page_nobody_shares,
 )

@@ -31,12 +31,17 @@ PROTOCOL = (
 # %%
 @dataclass(frozen=True, slots=True)
 class Foll:
-    """What a caller of GUP asks for (``FOLL_*``); without `pin`: ``FOLL_GET``."""
+    """What a caller of GUP asks for (``FOLL_*``); without `pin`: ``FOLL_GET``.
+
+    `cow` is FOLL_COW: GUP itself noted that a write fault broke COW although the
+    mapping is read-only (removed by 5535be309971, 6.0).
+    """
 
     write: bool = False
     pin: bool = False
     longterm: bool = False
     force: bool = False
+    cow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,10 @@ class Model(Protocol):
     def name(self) -> str:
         """What the model is called on the command line."""
 
+    @property
+    def family(self) -> str:
+        """The model whose rules it promises to keep: itself, or the one it varies."""
+
     def may_reuse(self, mm: Mm, page: Page) -> bool:
         """May a fault keep this page for its process, though the bit is clear?"""
 
@@ -72,11 +81,17 @@ class Model(Protocol):
     def may_upgrade(self, page: Page) -> bool:
         """May mprotect make the mapping writable without a fault?"""
 
+    def may_trap(self, page: Page, trap: str) -> bool:
+        """May soft-dirty or a NUMA hint take this mapping's write permission?"""
+
     def may_return(self, foll: Foll, pte: Pte, page: Page) -> bool:
         """May GUP return this page as it is mapped now?"""
 
     def may_set_bit(self, mm: Mm, pte: Pte, page: Page) -> bool:
         """May GUP set the bit itself, instead of asking for an unshare fault?"""
+
+    def pretends_to_write(self, for_gup: bool) -> bool:
+        """Does whoever breaks COW without writing (GUP, else KSM) claim to write?"""
 
     def unshares_zeropage(self, foll: Foll) -> bool:
         """Must GUP replace the shared zeropage before it returns?"""
@@ -114,7 +129,10 @@ class Model(Protocol):
     def may_reuse_large(self, mm: Mm, page: Page) -> bool:
         """May a fault keep a PTE-mapped page of a large folio, the bit clear?"""
 
-    def may_force(self, page: Page) -> bool:
+    def may_reuse_huge(self, mm: Mm, folio: Page) -> bool:
+        """May a fault keep a folio that a PMD maps, the bit clear?"""
+
+    def may_force(self, foll: Foll, page: Page) -> bool:
         """May FOLL_FORCE write to this page through a read-only PTE?"""
 
 
@@ -127,14 +145,18 @@ class Model(Protocol):
 class Sketch:
     """The normative model: its answers stand beside its rules."""
 
+    family = "sketch"
+
     def __init__(self, name: str) -> None:
         self.name = name
 
     may_reuse: Callable[[Mm, Page], bool]
     starts_exclusive: Callable[[Mm, FaultFlags], bool]
     may_upgrade: Callable[[Page], bool]
+    may_trap: Callable[[Page, str], bool]
     may_return: Callable[[Foll, Pte, Page], bool]
     may_set_bit: Callable[[Mm, Pte, Page], bool]
+    pretends_to_write: Callable[[bool], bool]
     unshares_zeropage: Callable[[Foll], bool]
     syncs_with_fork: Callable[[Mm, Foll], bool]
     may_share: Callable[[Mm, Page], bool]
@@ -147,7 +169,8 @@ class Sketch:
     swapin_reuses: Callable[[Page], bool]
     may_share_entry: Callable[[Page, bool], bool]
     may_reuse_large: Callable[[Mm, Page], bool]
-    may_force: Callable[[Page], bool]
+    may_reuse_huge: Callable[[Mm, Page], bool]
+    may_force: Callable[[Foll, Page], bool]
 
     def __call__(self, answer: Callable[..., bool]) -> Callable[..., bool]:
         """Use `answer` for the decision that bears its name."""

@@ -29,7 +29,7 @@ from spec.decisions import PROTOCOL, SKETCH, Foll, sketch
 from spec.fault import write
 from spec.gup import get_user_pages
 from spec.memory import Machine, Mm, Names, NonPresent, Page, Pte, Reference, Steps
-from spec.rules import ALL_MODELS, BIT_MODELS, Step, obey, rule
+from spec.rules import ALL_MODELS, BIT_MODELS, COUNT_MODELS, Step, obey, rule
 
 
 # %%
@@ -228,7 +228,7 @@ def parent_is_write_protected(step: Step) -> bool:
     source="57efa1fe5957 (5.11), mm/gup: prevent gup_fast from racing with COW "
     "during fork",
     kernel=("mm/memory.c:copy_page_range",),
-    models=("sketch", "page_count", "always", "upstream"),
+    models=(*COUNT_MODELS, *BIT_MODELS),
 )
 def sequence_count_is_odd(step: Step) -> bool:
     """fork MUST keep write_protect_seq odd from before it decides to share a page
@@ -251,7 +251,7 @@ def sequence_count_is_odd(step: Step) -> bool:
     source="70e806e4e645 (5.9), mm: Do early cow for pinned pages during fork() "
     "for ptes",
     kernel=("mm/memory.c:copy_present_page",),
-    models=("sketch", "page_count", "always", "upstream"),
+    models=(*COUNT_MODELS, *BIT_MODELS),
 )
 def parent_keeps_its_page(step: Step) -> bool:
     """fork MUST leave the parent its page and give the copy to the child."""

@@ -12,6 +12,8 @@
 # %%
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spec.cells import Broken
 from spec.counts import (
     bit_of,
@@ -44,6 +46,8 @@ def get_user_pages(mm: Mm, va: str, ref: Reference, foll: Foll) -> Steps:
     possible = True
     while possible and (missing := (yield from follow_page_mask(mm, va, ref, foll))):
         possible = yield from handle_mm_fault(mm, va, missing)
+        if missing.force:
+            foll = replace(foll, cow=foll.cow or mm.vma[va] == "r")
         yield
     mmap_read_unlock(mm)
     return possible
@@ -65,7 +69,7 @@ def follow_page_pte(mm: Mm, va: str, ref: Reference, foll: Foll, pte: Entry) -> 
     page = vm_normal_page(mm, pte)
     if not (yield from is_or_becomes_exclusive(mm, foll, pte, page)):
         ptl_unlock(mm)
-        return FaultFlags(unshare=True, gup=True)
+        return unsharing(mm)
     if not obey(mm, "AE-GUP-2"):
         ptl_unlock(mm)
         yield
@@ -82,7 +86,14 @@ def must_fault(mm: Mm, foll: Foll, pte: Pte) -> bool:
     if not foll.write or pte.writable or not obey(mm, "AE-GUP-4"):
         return False
     page = vm_normal_page(mm, pte)
-    return not (foll.force and page is not None and mm.model.may_force(page))
+    return not (foll.force and page is not None and mm.model.may_force(foll, page))
+
+
+def unsharing(mm: Mm) -> FaultFlags:
+    """The fault that gives a reader a page of its own; in 5.8 it claims to write."""
+    if mm.model.pretends_to_write(True):
+        return FaultFlags(write=True, gup=True, force=True)
+    return FaultFlags(unshare=True, gup=True)
 
 
 def is_or_becomes_exclusive(mm: Mm, foll: Foll, pte: Pte, page: Page | None) -> Steps:
@@ -282,6 +293,12 @@ def may_set_bit(mm: Mm, pte: Pte, page: Page) -> bool:
         return False
     alone = further_references(mm, page) == 0
     return pte.writable or alone or not obey(mm, "AE-SET-2")
+
+
+@sketch
+def pretends_to_write(for_gup: bool) -> bool:
+    """no"""
+    return False
 
 
 @sketch

@@ -15,7 +15,7 @@ from spec.decisions import SKETCH, Foll, sketch
 from spec.fault import write
 from spec.gup import get_user_pages, grab, page_of
 from spec.memory import Machine, Mm, Names, NonPresent, Pte, Reference, Steps
-from spec.rules import BIT_MODELS, Step, obey, rule
+from spec.rules import BIT_MODELS, COUNT_MODELS, Step, obey, rule
 
 
 # %%
@@ -207,7 +207,7 @@ def leads_to(machine: Machine, ref: Reference) -> str | None:
     source="57efa1fe5957 (5.11), mm/gup: prevent gup_fast from racing with COW "
     "during fork",
     kernel=("mm/gup.c:gup_fast",),
-    models=("sketch", "page_count", "always", "upstream"),
+    models=(*COUNT_MODELS, *BIT_MODELS),
 )
 def fast_gup_backs_off(step: Step) -> bool:
     """GUP-fast MUST NOT return a FOLL_PIN reference if write_protect_seq changed

@@ -172,6 +172,12 @@ def do_huge_pmd_wp_page(mm: Mm, pmd: TransHugePmd, flags: FaultFlags) -> Steps:
     ptl_unlock(mm)
 
 
+@sketch
+def may_reuse_huge(mm: Mm, folio: Page) -> bool:
+    """refcount == 1; then it is a permission"""
+    return mm.model.may_reuse(mm, folio)
+
+
 # %% [markdown]
 # ## fork
 #

@@ -168,7 +168,7 @@ def replace_page(mm: Mm, va: str, kpage: Page, orig_pte: Pte) -> Steps:
     same = mm.pte[va] == orig_pte or not obey(mm, "AE-KSM-7")
     if old is not None and same:
         ptep_clear_flush(mm, va, old)
-        set_pte_at(mm, va, kpage, Pte(kpage.name, writable=False))
+        set_pte_at(mm, va, kpage, Pte(kpage.name, False, orig_pte.trap))
     ptl_unlock(mm)
     yield
 
@@ -186,8 +186,10 @@ def replace_page(mm: Mm, va: str, kpage: Page, orig_pte: Pte) -> Steps:
 def break_ksm(mm: Mm, va: str) -> Steps:
     """Replace a KSM page by a copy, without writing to it."""
     yield from mmap_read_lock(mm)
+    writes = mm.model.pretends_to_write(False)
     while is_ksm(mm, mm.pte[va]):
-        yield from handle_mm_fault(mm, va, FaultFlags(unshare=True))
+        flags = FaultFlags(write=writes, unshare=not writes, force=writes)
+        yield from handle_mm_fault(mm, va, flags)
         yield
     mmap_read_unlock(mm)
 

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # The models: the sketch and its rivals
 #
-# Five answers to the same decisions. The operations of the other chapters run
+# Eight answers to the same decisions: the five [before the bit](history.py), the
+# sketch, and two that have the bit always. The operations of the other chapters run
 # unchanged with each of them; so does every litmus test.
 
 # %%
@@ -17,7 +18,6 @@ from spec.counts import (
     bit_of,
     further_references,
     page_folio,
-    reuse_swap_page,
     run,
     unexpected_references,
 )
@@ -26,136 +26,9 @@ from spec.fault import munmap, write
 from spec.fork import fork
 from spec.guarantees import no_missed_cow
 from spec.gup import get_user_pages
-from spec.memory import Machine, Mm, Names, Page, Pte, Reference
+from spec.history import HISTORY, PageCountThp
+from spec.memory import Machine, Mm, Names, Page, Pte
 from spec.rules import Rule, may, obey
-
-# %% [markdown]
-# ## mapcount: before 5.8
-#
-# A write fault keeps the page if nobody else *maps* it. References do not count,
-# so that a child that took one and unmapped the page reads what the parent writes
-# (CVE-2020-29374). `fork()` shares everything: afterwards "COW can break either
-# way", and a pin stays with whoever writes last.
-
-
-# %%
-class Mapcount:
-    """Linux before 5.8."""
-
-    name = "mapcount"
-
-    def may_reuse(self, mm: Mm, page: Page) -> bool:
-        """mapcount and swap entries together are 1"""
-        return reuse_swap_page(page)
-
-    def starts_exclusive(self, mm: Mm, why: FaultFlags) -> bool:
-        """(no bit)"""
-        return False
-
-    def may_upgrade(self, page: Page) -> bool:
-        """never"""
-        return False
-
-    def may_return(self, foll: Foll, pte: Pte, page: Page) -> bool:
-        """any page"""
-        return True
-
-    def may_set_bit(self, mm: Mm, pte: Pte, page: Page) -> bool:
-        """(no bit)"""
-        return False
-
-    def unshares_zeropage(self, foll: Foll) -> bool:
-        """never"""
-        return False
-
-    def syncs_with_fork(self, mm: Mm, foll: Foll) -> bool:
-        """no request"""
-        return False
-
-    def may_share(self, mm: Mm, page: Page) -> bool:
-        """always"""
-        return True
-
-    def child_starts_exclusive(self) -> bool:
-        """(no bit)"""
-        return False
-
-    def protects(self, foll: Foll) -> bool:
-        """FOLL_PIN; FOLL_WRITE"""
-        return foll.pin or foll.write
-
-    def protects_across_fork(self, ref: Reference) -> bool:
-        """FOLL_PIN"""
-        return ref.pin
-
-    def may_unmap(self, page: Page) -> bool:
-        """always"""
-        return True
-
-    def entry_remembers(self, page: Page) -> bool:
-        """(no bit)"""
-        return False
-
-    def swapin_exclusive(self, page: Page, remembered: bool) -> bool:
-        """(no bit)"""
-        return False
-
-    def swapin_reuses(self, page: Page) -> bool:
-        """mapcount and swap entries together are 1"""
-        return reuse_swap_page(page)
-
-    def may_share_entry(self, page: Page, remembered: bool) -> bool:
-        """always"""
-        return True
-
-    def may_reuse_large(self, mm: Mm, page: Page) -> bool:
-        """mapcount == 1"""
-        return page.mapcount == 1
-
-    def may_force(self, page: Page) -> bool:
-        """any anonymous page"""
-        return True
-
-
-# %% [markdown]
-# ## page_count: 5.9 to 5.17
-#
-# 09854ba94c6a: a write fault keeps the page only if nobody else has *any*
-# reference. That ends the leak and begins the wrong COWs: the process's own
-# reference now forces a copy away from it, after anything that write-protects the
-# page. `fork()` copies what may be pinned (70e806e4e645) and synchronises with
-# GUP-fast through the sequence count (57efa1fe5957, 5.11). Nothing protects
-# FOLL_GET.
-
-
-# %%
-class PageCount(Mapcount):
-    """Linux 5.9 to 5.17, with the sequence count of 5.11."""
-
-    name = "page_count"
-
-    def may_reuse(self, mm: Mm, page: Page) -> bool:
-        """refcount == 1; then it is a permission"""
-        if page_folio(page).refcount > 1 and obey(mm, "AE-COW-2"):
-            return False
-        return may(mm, "AE-COW-3")
-
-    def syncs_with_fork(self, mm: Mm, foll: Foll) -> bool:
-        """FOLL_PIN"""
-        return foll.pin and obey(mm, "AE-FAST-4")
-
-    def may_unmap(self, page: Page) -> bool:
-        """unless it may be pinned (5.11)"""
-        return page_folio(page).pincount == 0
-
-    def may_reuse_large(self, mm: Mm, page: Page) -> bool:
-        """refcount == 1"""
-        return page_folio(page).refcount == 1
-
-    def may_share(self, mm: Mm, page: Page) -> bool:
-        """unless it may be pinned"""
-        return page_folio(page).pincount == 0 or not obey(mm, "AE-FORK-8")
-
 
 # %% [markdown]
 # ## upstream: 5.19 and later
@@ -165,62 +38,77 @@ class PageCount(Mapcount):
 # (a7f226604170). `fork()` clears it unless the page may be pinned. A FOLL_GET
 # reference is protected only against what happens without a `fork()`, and a
 # read-only one not at all.
+#
+# What changed later is in the answers, each with its release. Rules that came later are
+# in [releases](releases.py).
 
 
 # %%
-class Upstream(PageCount):
-    """Linux 5.19 and later, base pages."""
+class Upstream(PageCountThp):
+    """Linux 5.19 and later."""
 
-    name = "upstream"
+    family = "upstream"
+    latest = "7.3"
 
     def starts_exclusive(self, mm: Mm, why: FaultFlags) -> bool:
-        """always"""
+        """always (6c287605fd56)"""
         return obey(mm, "AE-SET-5")
 
     def may_upgrade(self, page: Page) -> bool:
-        """bit set"""
-        return page.anon_exclusive
+        """bit set (64fe24a3e05e, 6.0)"""
+        return self.since("6.0") and page.anon_exclusive
+
+    def may_trap(self, page: Page, trap: str) -> bool:
+        """soft-dirty: not pinned; NUMA: mapped once and not pinned"""
+        if trap == "numa" and page.mapcount != 1:
+            return False
+        return trap == "uffd-wp" or page_folio(page).pincount == 0
 
     def may_return(self, foll: Foll, pte: Pte, page: Page) -> bool:
-        """bit set, if R/O mapped and read-only FOLL_PIN"""
+        """bit set, if R/O mapped and read-only FOLL_PIN (a7f226604170)"""
         reader_pins = foll.pin and not foll.write and obey(page, "AE-GUP-5")
         return pte.writable or not reader_pins or bit_of(page).anon_exclusive
 
+    def pretends_to_write(self, for_gup: bool) -> bool:
+        """no (6cce3314b928, 6.2); before, KSM did"""
+        return not for_gup and not self.since("6.2")
+
     def unshares_zeropage(self, foll: Foll) -> bool:
-        """FOLL_LONGTERM (6.2)"""
+        """FOLL_LONGTERM (84209e87c696, 6.2)"""
         return foll.longterm
 
     def may_share(self, mm: Mm, page: Page) -> bool:
-        """bit clear, or not pinned"""
+        """bit clear, or not pinned (6c287605fd56)"""
         return not bit_of(page).anon_exclusive or super().may_share(mm, page)
 
     def child_starts_exclusive(self) -> bool:
-        """yes"""
+        """yes (6c287605fd56)"""
         return True
 
     def may_unmap(self, page: Page) -> bool:
-        """bit clear, or not pinned"""
+        """bit clear, or not pinned (6c287605fd56)"""
         return not bit_of(page).anon_exclusive or super().may_unmap(page)
 
     def entry_remembers(self, page: Page) -> bool:
-        """yes"""
+        """yes (6c287605fd56, 1493a1913e34)"""
         return True
 
     def swapin_exclusive(self, page: Page, remembered: bool) -> bool:
-        """if the entry remembers"""
+        """if the entry remembers (1493a1913e34)"""
         return remembered
 
-    def swapin_reuses(self, page: Page) -> bool:
-        """no: the write fault decides afterwards"""
-        return False
-
     def may_reuse_large(self, mm: Mm, page: Page) -> bool:
-        """no reference but mappings by this process (6.15); then MAY"""
-        return further_references(mm, page) == 0 and may(mm, "AE-COW-3")
+        """no reference but mappings by this process (1da190f4d0a6, 6.15); 6.8 to 6.14
+        never; before, refcount == 1"""
+        if self.since("6.15"):
+            return further_references(mm, page) == 0 and may(mm, "AE-COW-3")
+        return not self.since("6.8") and super().may_reuse_large(mm, page)
 
-    def may_force(self, page: Page) -> bool:
-        """bit set"""
-        return page.anon_exclusive
+    def may_force(self, foll: Foll, page: Page) -> bool:
+        """bit set (5535be309971, 6.0); before, as ever"""
+        return (
+            page.anon_exclusive if self.since("6.0") else super().may_force(foll, page)
+        )
 
 
 # %% [markdown]
@@ -237,10 +125,10 @@ class Upstream(PageCount):
 class Always(Upstream):
     """The bit is maintained for every anonymous page; all of GUP asks for it."""
 
-    name = "always"
+    family = "always"
 
     def may_return(self, foll: Foll, pte: Pte, page: Page) -> bool:
-        """bit set"""
+        """bit set (Torvalds, 2021-12-21)"""
         return bit_of(page).anon_exclusive
 
     def protects(self, foll: Foll) -> bool:
@@ -250,17 +138,18 @@ class Always(Upstream):
 
 # %%
 MODELS: dict[str, Model] = {
-    model.name: model
-    for model in (Mapcount(), PageCount(), Always(), sketch, Upstream())
+    model.name: model for model in (*HISTORY, Always(), sketch, Upstream())
 }
 
 DECISIONS = {
     "may_reuse": "May a fault keep a page whose bit is clear?",
     "starts_exclusive": "Is the bit set on what a fault maps?",
     "may_upgrade": "May mprotect make a mapping writable without a fault?",
+    "may_trap": "Which mapping may soft-dirty and NUMA hints write-protect?",
     "may_return": "Which page may GUP return as it is mapped?",
     "may_set_bit": "May GUP set the bit by hand?",
-    "unshares_zeropage": "Does GUP replace the zeropage?",
+    "pretends_to_write": "Who breaks COW without writing and claims to write?",
+    "unshares_zeropage": "Which request makes GUP replace the zeropage?",
     "syncs_with_fork": "Which GUP-fast requests back off if they raced with fork?",
     "may_share": "Which page may fork share?",
     "child_starts_exclusive": "Is the bit set on the copy that fork makes?",
@@ -272,6 +161,7 @@ DECISIONS = {
     "swapin_reuses": "May a write fault map it writable though the bit is clear?",
     "may_share_entry": "Which swap entry may fork share?",
     "may_reuse_large": "May a fault keep a page of a PTE-mapped large folio?",
+    "may_reuse_huge": "May a fault keep a folio that a PMD maps, the bit clear?",
     "may_force": "Which page may FOLL_FORCE write through a R/O PTE?",
 }
 
@@ -279,7 +169,7 @@ DECISIONS = {
 # %% [markdown]
 # ## Variants
 #
-# Two further models share all but a few answers with one of the five. `carry` closes
+# Two further models share all but a few answers with one of the eight. `carry` closes
 # the gap at swap-out and migration the other way: the entry remembers the bit, as
 # upstream, and `fork()` copies what still has references, so that FOLL_GET stays
 # protected. It keeps every guarantee and every rule of the sketch but those that it
@@ -329,26 +219,24 @@ def may_share_entry(page: Page, remembered: bool) -> bool:
 class Hugetlb(Upstream):
     """A hugetlb page: mapped as a whole, reused by its mapcount."""
 
-    name = "hugetlb"
-
     def may_reuse(self, mm: Mm, page: Page) -> bool:
         """mapcount == 1"""
         return page.mapcount == 1
 
 
-VARIANTS: dict[str, Model] = {"carry": carry, "hugetlb": Hugetlb()}
+VARIANTS: dict[str, Model] = {"carry": carry, "hugetlb": Hugetlb(name="hugetlb")}
 
 REPLACED = {
-    "carry": ("sketch", ("AE-SWAP-2", "AE-MIGR-2", "AE-FAST-2", "AE-GUP-3")),
-    "hugetlb": ("upstream", ("AE-COW-2", "AE-COW-3", "AE-SET-2", "AE-UNS-1")),
+    "carry": ("AE-SWAP-2", "AE-MIGR-2", "AE-FAST-2", "AE-GUP-3"),
+    "hugetlb": ("AE-COW-2", "AE-COW-3", "AE-SET-2", "AE-UNS-1"),
 }
-"""For each variant, the model that it varies and the rules that it does not keep."""
+"""For each variant, the rules of its family that it does not keep."""
 
 
 def governs(rule: Rule, model: Model) -> bool:
     """Whether the model promises to keep the rule."""
-    base, replaced = REPLACED.get(model.name, (model.name, ()))
-    inherits = base in rule.models and rule.id not in replaced
+    replaced = REPLACED.get(model.name, ())
+    inherits = model.family in rule.models and rule.id not in replaced
     return inherits or model.name in rule.models
 
 

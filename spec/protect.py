@@ -8,6 +8,8 @@
 # %%
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spec.counts import (
     mapped_page,
     mmap_read_lock,
@@ -20,7 +22,7 @@ from spec.counts import (
     run,
     vm_normal_page,
 )
-from spec.decisions import FaultFlags, sketch
+from spec.decisions import FaultFlags, Foll, sketch
 from spec.fault import handle_mm_fault, read, write
 from spec.memory import Entry, Machine, Mm, Names, NonPresent, Page, Pte, Steps
 from spec.rules import ALL_MODELS, BIT_MODELS, Step, obey, rule
@@ -117,11 +119,22 @@ def set_trap(mm: Mm, va: str, trap: str) -> Steps:
         yield from mm.pmd.split_huge_pmd(mm)
     pte = mm.pte[va]
     page = vm_normal_page(mm, pte)
-    if isinstance(pte, Pte) and page is not None and not pte.trap:
+    if isinstance(pte, Pte) and page is not None and may_trap_now(mm, pte, page, trap):
         mm.pte[va] = Pte(page.name, False, trap)
         if trap != "numa":
             mm.tracked[va] = trap
     ptl_unlock(mm)
+
+
+def may_trap_now(mm: Mm, pte: Pte, page: Page, trap: str) -> bool:
+    """Whether the mapping may be trapped; one that is trapped already stays so."""
+    return not pte.trap and mm.model.may_trap(page, trap)
+
+
+@sketch
+def may_trap(page: Page, trap: str) -> bool:
+    """always: the bit keeps the page"""
+    return True
 
 
 def clear_refs(mm: Mm, va: str) -> Steps:
@@ -252,16 +265,18 @@ def write_force(mm: Mm, va: str, value: int = 0) -> Steps:
     """Write with FOLL_WRITE and FOLL_FORCE (``access_remote_vm``); false if refused."""
     yield from mmap_read_lock(mm)
     mm.asked_gup = True
+    foll = Foll(write=True, force=True)
     possible = True
-    while possible and not (yield from store_forced(mm, va, value)):
+    while possible and not (yield from store_forced(mm, va, value, foll)):
         faulting = FaultFlags(write=True, gup=True, force=True)
         possible = yield from handle_mm_fault(mm, va, faulting)
+        foll = replace(foll, cow=mm.vma[va] == "r")
         yield
     mmap_read_unlock(mm)
     return possible
 
 
-def store_forced(mm: Mm, va: str, value: int) -> Steps:
+def store_forced(mm: Mm, va: str, value: int, foll: Foll) -> Steps:
     """Write if the PTE allows it, or the page is private (`can_follow_write_pte`)."""
     yield from ptl_lock(mm)
     if mm.pmd is not None:
@@ -270,7 +285,7 @@ def store_forced(mm: Mm, va: str, value: int) -> Steps:
     page = vm_normal_page(mm, pte)
     allowed = isinstance(pte, Pte) and page is not None and not pte.trap
     if allowed and isinstance(pte, Pte) and page is not None:
-        private = mm.model.may_force(page) or not obey(mm, "AE-WP-5")
+        private = mm.model.may_force(foll, page) or not obey(mm, "AE-WP-5")
         allowed = pte.writable or private
     if allowed and page is not None:
         page.value = value
@@ -281,7 +296,7 @@ def store_forced(mm: Mm, va: str, value: int) -> Steps:
 
 
 @sketch
-def may_force(page: Page) -> bool:
+def may_force(foll: Foll, page: Page) -> bool:
     """bit set"""
     return page.anon_exclusive
 

@@ -313,7 +313,9 @@ def predicate_source(predicate: Predicate) -> str:
 
 REGISTRY: dict[str, Rule] = {}
 BIT_MODELS = ("sketch", "always", "upstream")
-ALL_MODELS = ("mapcount", "page_count", *BIT_MODELS)
+COUNT_MODELS = ("page_count", "page_count_thp", "unshare_v1")
+ALL_MODELS = ("mapcount", "force_cow", *COUNT_MODELS, *BIT_MODELS)
+"""Models that have the bit; that decide by refcount instead; and all of them."""
 
 
 def rule(
@@ -419,7 +421,9 @@ CHAPTERS = (
     "hugepage",
     "largefolio",
     "guarantees",
+    "history",
     "models",
+    "releases",
     "store_buffers",
     "ordering",
     "tlb",

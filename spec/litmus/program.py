@@ -16,6 +16,7 @@ VERDICTS = (
     "fine",
     "unnecessary-copy",
     "not-guaranteed",
+    "side-effect",
     "lost",
     "wrong-cow",
     "missed-cow",

@@ -9,8 +9,10 @@ What went wrong on the way is noted where it happens, in the terms of the debate
 * *missed COW*: a page is mapped writable although another process maps it or holds a
   reference to it, or the holder of a protected reference writes to such a page;
 * *wrong COW*: the address of a protected reference maps another page (AE-INV-2);
-* *lost*: an address does not read what was last written (AE-INV-8), the counts are
-  wrong, or a page is used after it was freed (AE-INV-3).
+* *lost*: an address does not read what was last written (AE-INV-8), a write is not
+  noticed by who tracks writes (AE-INV-11), the counts are wrong, or a page is used
+  after it was freed (AE-INV-3);
+* *side effect*: soft-dirty or userfaultfd is told of a write that nobody makes.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ from spec.litmus.program import (
     Void,
 )
 from spec.memory import Machine, Mm, Names, NonPresent, Page, Pte, Steps
+from spec.models import governs
 from spec.operations import ON_MACHINE, ON_PAGES, OPERATIONS
 from spec.rules import Step, load
 
@@ -64,7 +67,12 @@ COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 COPIES = "copies"
 WRONGS = "wrongs"
 """Cells that no operation sees: how many copies were made, what went wrong."""
-VERDICT_OF = {"AE-INV-2": "wrong-cow", "AE-INV-3": "lost", "AE-INV-8": "lost"}
+VERDICT_OF = {
+    "AE-INV-2": "wrong-cow",
+    "AE-INV-3": "lost",
+    "AE-INV-8": "lost",
+    "AE-INV-11": "lost",
+}
 SAME_AS = {
     "madvise pageout": "swapout",
     "madvise unmergeable": "unmerge",
@@ -104,6 +112,12 @@ def perform(machine: Machine, operation: Operation) -> Steps:
             ref = machine.refs[str(operation.reference)]
             return gup_fast.ENTRIES[operation.entry](mm, va, ref, operation.foll)
     return OPERATIONS[word](mm, va)
+
+
+def is_no_write(operation: Operation) -> bool:
+    """Whether the operation looks at memory, or breaks COW, and writes nothing."""
+    reads = operation.foll is not None and not operation.foll.write
+    return reads or operation.word in ("read", "unmerge", "madvise unmergeable")
 
 
 def on_page(act: Callable[[Page], Steps], mm: Mm, va: str) -> Steps:
@@ -554,7 +568,7 @@ class _Watch:
             if rule.topic == "INV"
             and rule.over == "state"
             and rule.world == "mm"
-            and model.name in rule.models
+            and governs(rule, model)
         ]
 
     def __call__(
@@ -575,6 +589,8 @@ class _Watch:
         yield from (r.id for r in self.guarantees if not r.holds(self.step.after))
         if any(self._shared_writable()) or self._device_leaks(operation):
             yield "missed-cow"
+        if is_no_write(operation) and any(self._told_of_writes()):
+            yield "side-effect"
 
     def _shared_writable(self) -> Iterator[bool]:
         """A page is writable here and another process, or its reference, has it."""
@@ -582,6 +598,13 @@ class _Watch:
         for page in machine.pages.values():
             for mm, pte in mappings(machine, page):
                 yield pte.writable and bool(others(machine, mm, page))
+
+    def _told_of_writes(self) -> Iterator[bool]:
+        """Whoever has to notice the next write to an address notices one here."""
+        for name, mm in self.step.before.mms.items():
+            for va in self.step.before.names.vas:
+                now = self.step.after.mms[name].tracked[va]
+                yield bool(mm.tracked[va]) and not now
 
     def _device_leaks(self, operation: Operation) -> bool:
         """A protected reference writes to a page that another process has as well."""

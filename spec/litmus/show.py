@@ -20,6 +20,7 @@ SHORT = {
     "fine": "fine",
     "unnecessary-copy": "unnec",
     "not-guaranteed": "n/g",
+    "side-effect": "side",
     "lost": "LOST",
     "wrong-cow": "WRONG",
     "missed-cow": "MISSED",
