@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from spec.bounds import BOUNDS, SHOWN_BY, find_model, program
+from spec.bounds import BOUNDS, SHOWN_BY, program
 from spec.checker.explore import Progress, explore
 from spec.checker.program import Verdict, Violation
 from spec.clients import Section
+from spec.releases import find_model
 from spec.rules import BIT_MODELS, Rule, find
 from spec.shapes import Shape
 

@@ -6,7 +6,6 @@ choices and interleavings are explored.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,14 +13,15 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 from spec import ordering, tlb
-from spec.cells import Cells, SpecificationError
+from spec.cells import Cells, one_of
 from spec.checker.explore import Progress, explore
 from spec.checker.program import Program, StateProperty, StepProperty, Verdict
 from spec.clients import Section, client, initial_states, kind, section
 from spec.decisions import Model
 from spec.guarantees import OBSERVABLE, count_rises_under_the_lock
 from spec.memory import Machine, Names
-from spec.models import MODELS, VARIANTS, governs
+from spec.models import governs
+from spec.releases import find_model
 from spec.rules import Rule, Step, load
 from spec.shapes import Shape
 
@@ -78,6 +78,7 @@ def program(
     While a rule is ablated, all rules are only watched: what must then break is a
     guarantee that users can observe.
     """
+    without |= model.without
     if isinstance(section, Shape):
         return section.program(model, without)
     rules = [r for r in load().values() if governs(r, model) and r.world == "mm"]
@@ -456,27 +457,7 @@ def find_bounds(name: str) -> Bounds:
     Raises:
         SpecificationError: there are none; names the nearest.
     """
-    return BOUNDS[_known(name, "bounds", BOUNDS)]
-
-
-def find_model(name: str) -> Model:
-    """The model of this name.
-
-    Raises:
-        SpecificationError: there is none; names the nearest.
-    """
-    known = MODELS | VARIANTS
-    return known[_known(name, "model", known)]
-
-
-def _known(name: str, what: str, known: Iterable[str]) -> str:
-    if name in known:
-        return name
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-    raise SpecificationError(
-        f"no {what} named {name!r}; expected one of {', '.join(known)}; "
-        f"the nearest is {near!r}"
-    )
+    return BOUNDS[one_of(name, BOUNDS, "bounds")]
 
 
 def check(

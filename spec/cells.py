@@ -9,7 +9,8 @@ read and wrote.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+import difflib
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, overload
 
 Value = Hashable
@@ -33,6 +34,25 @@ class Broken(SpecificationError):
         super().__init__(f"{guarantee}: {why}")
         self.guarantee = guarantee
         self.why = why
+
+
+def one_of(name: str, known: Iterable[str], what: str) -> str:
+    """`name`, if it is one of `known`.
+
+    Raises:
+        SpecificationError: it is not; names them and the nearest.
+
+    >>> one_of("sketch", ["sketch", "upstream"], "model")
+    'sketch'
+    """
+    names = list(known)
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+    raise SpecificationError(
+        f"no {what} named {name!r}; expected one of {', '.join(names)}; "
+        f"the nearest is {near!r}"
+    )
 
 
 class Cells(Protocol):

@@ -12,18 +12,19 @@ import click
 from rich.console import Console
 
 from spec.ablation import Ablation, ablate, checkable
-from spec.bounds import BOUNDS, check, find_bounds, find_model
+from spec.bounds import BOUNDS, check, find_bounds
 from spec.cells import SpecificationError
 from spec.checker.explore import Progress
 from spec.checker.program import Verdict, Violation
 from spec.guarantees import OBSERVABLE
 from spec.kernel.commands import kernel
-from spec.litmus.commands import litmus, run
+from spec.litmus.commands import ModelName, Release, litmus, run
 from spec.lkmm import litmus_tests
 from spec.models import governs
 from spec.publish.citations import cite as citation
 from spec.publish.traces import as_dict, violation_text
 from spec.publish.verdicts import Store
+from spec.releases import find_model
 from spec.rules import Rule, find, load
 
 
@@ -66,17 +67,22 @@ def or_exit_2[T](call: Callable[[], T]) -> T:
 
 
 @main.command("check")
-@click.option("--model", default="sketch", show_default=True, help="A model's name.")
+@click.option(
+    "--model", type=ModelName(), default="sketch", show_default=True, help="Its name."
+)
+@click.option(
+    "--kernel", type=Release(), metavar="RELEASE", help="The model of a Linux, as 5.10."
+)
 @click.option("--bounds", default="small", show_default=True, help=", ".join(BOUNDS))
 @click.option("--without", multiple=True, metavar="RULE", help="Do not obey RULE.")
 @as_json
 def check_command(
-    model: str, bounds: str, without: tuple[str, ...], as_json: bool
+    model: str, kernel: str | None, bounds: str, without: tuple[str, ...], as_json: bool
 ) -> None:
     """Explore every interleaving and judge rules and guarantees."""
+    model = kernel or model
 
     def explore() -> Verdict:
-        find_model(model)
         find_bounds(bounds)
         for id in without:
             promised(removable(id), model)
@@ -133,7 +139,7 @@ def verdict_dict(
         "seconds": round(verdict.seconds, 3),
         "guarantees": {
             r.id: "not checked"
-            if without and r.id not in OBSERVABLE
+            if removed_rules(model, without) and r.id not in OBSERVABLE
             else "violated"
             if r.id in broken
             else "holds"
@@ -153,6 +159,11 @@ def verdict_dict(
             for v in first_of_each(verdict)
         ],
     }
+
+
+def removed_rules(model: str, without: tuple[str, ...]) -> frozenset[str]:
+    """The rules that operations do not obey: those taken away, those not known yet."""
+    return find_model(model).without.union(without)
 
 
 def first_of_each(verdict: Verdict) -> list[Violation]:
@@ -178,7 +189,7 @@ def print_verdict(
         shortest = min(verdict.violations, key=lambda v: v.depth)
         click.echo(f"VIOLATED: {shortest.property}, after {shortest.depth} steps\n")
         click.echo(violation_text(shortest))
-    elif verdict.complete and without:
+    elif verdict.complete and removed_rules(model, without):
         click.echo("Within these bounds no guarantee breaks that users can observe.")
     elif verdict.complete:
         click.echo("All guarantees hold; every explored step keeps the rules.")

@@ -72,6 +72,10 @@ class Model(Protocol):
     def family(self) -> str:
         """The model whose rules it promises to keep: itself, or the one it varies."""
 
+    @property
+    def without(self) -> frozenset[str]:
+        """Ids of rules that operations do not obey on it: a release may lack some."""
+
     def may_reuse(self, mm: Mm, page: Page) -> bool:
         """May a fault keep this page for its process, though the bit is clear?"""
 
@@ -146,6 +150,7 @@ class Sketch:
     """The normative model: its answers stand beside its rules."""
 
     family = "sketch"
+    without: frozenset[str] = frozenset()
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -45,14 +45,21 @@ class Mapcount:
     Args:
         release: which of the releases that have this model.
         name: what this one is called; by default what the model is called.
+        without: ids of rules that this one does not obey.
     """
 
     family = "mapcount"
     latest = "5.7"
 
-    def __init__(self, release: str = "", name: str = "") -> None:
+    def __init__(
+        self,
+        release: str = "",
+        name: str = "",
+        without: frozenset[str] = frozenset(),
+    ) -> None:
         self.release = parse(release or self.latest)
         self.name = name or self.family
+        self.without = without
 
     def since(self, release: str) -> bool:
         """Whether a change that `release` brought is there."""

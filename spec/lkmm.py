@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from spec.bounds import find_model
 from spec.checker.explore import explore
 from spec.memory import Steps
 from spec.ordering import OPERATIONS, SHAPES
+from spec.releases import find_model
 from spec.rules import load
 from spec.shapes import Shape
 

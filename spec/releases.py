@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spec.cells import SpecificationError
+from spec.cells import SpecificationError, one_of
 from spec.counts import run
 from spec.decisions import Foll, Model
 from spec.fault import write
 from spec.gup import get_user_pages
 from spec.history import ForceCow, Mapcount, PageCount, PageCountThp, parse
 from spec.memory import Machine, Names
-from spec.models import Upstream
+from spec.models import MODELS, VARIANTS, Upstream
 
 # %% [markdown]
 # ## What changed when
@@ -162,6 +162,8 @@ CHANGES = (
 # ## From a release to a model
 
 # %%
+LINUX = "linux-"
+"""What the name of a release's model begins with."""
 NEWEST = Upstream.latest
 MODEL_SINCE = {
     "5.8": ForceCow,
@@ -200,11 +202,20 @@ def linux(release: str) -> Kernel:
     for since, begun in MODEL_SINCE.items():
         model = begun if wanted >= parse(since) else model
     later = [change for change in CHANGES if parse(change.release) > wanted]
-    return Kernel(
-        release,
-        model(release, name=f"linux-{release}"),
-        frozenset(id for change in later for id in change.rules),
-    )
+    without = frozenset(id for change in later for id in change.rules)
+    return Kernel(release, model(release, f"{LINUX}{release}", without), without)
+
+
+def find_model(name: str) -> Model:
+    """The model of this name, a variant, or the one of a release, as ``linux-5.10``.
+
+    Raises:
+        SpecificationError: there is none; names the nearest.
+    """
+    if name.startswith(LINUX):
+        return linux(name.removeprefix(LINUX)).model
+    known = MODELS | VARIANTS
+    return known[one_of(name, known, "model")]
 
 
 def checked(release: str) -> tuple[int, ...]:

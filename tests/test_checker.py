@@ -15,13 +15,13 @@ from spec.bounds import (
     PROTECT,
     RECLAIM,
     Bounds,
-    find_model,
     program,
 )
 from spec.cells import PlainCells
 from spec.checker.explore import Exploration, explore
 from spec.checker.program import Program, StateProperty, StepProperty, Verdict
 from spec.checker.search import search
+from spec.releases import find_model
 
 COUNTS = json.loads((Path(__file__).parent / "counts.json").read_text())
 SOUND = ("sketch", "always", "upstream")

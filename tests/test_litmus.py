@@ -434,12 +434,29 @@ def test_table_of_the_catalogue():
     result = invoke("litmus")
     assert result.exit_code == 0
     assert "!" not in result.output
-    assert max(map(len, result.output.splitlines())) <= 72
+    assert max(map(len, result.output.splitlines())) <= 100
     rows = {
         row.split()[0]: row.split()[1:] for row in result.output.splitlines() if row
     }
     assert set(CATALOGUE) < set(rows)
-    assert rows["vmsplice-leak"] == ["MISSED", "fine", "fine", "fine", "fine"]
+    assert rows["vmsplice-leak"] == ["MISSED"] + ["fine"] * 7
+
+
+def test_releases_are_columns_of_the_table():
+    result = invoke("litmus", "vmsplice-leak", "--kernel", "5.7", "--kernel", "5.10")
+    head, row = result.output.splitlines()[:2]
+    assert head.split() == ["5.7", "5.10"]
+    assert row.split() == ["vmsplice-leak", "MISSED", "fine"]
+
+
+@pytest.mark.parametrize(
+    ("release", "said"),
+    [("5", "expected two numbers, as in 5.10"), ("9.1", "the newest is 7.3")],
+)
+def test_a_release_that_is_none_is_refused(release, said):
+    result = invoke("run", "cow", "--kernel", release)
+    assert result.exit_code == 2
+    assert said in result.output
 
 
 def test_unexpected_verdict_is_marked(tmp_path):

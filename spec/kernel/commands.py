@@ -20,6 +20,7 @@ from spec.litmus.files import catalogue, find
 from spec.litmus.parser import LitmusError
 from spec.litmus.program import Test
 from spec.models import MODELS
+from spec.releases import find_model
 
 WIDTH = 72
 LEGEND = """pN page, E bit set, . bit clear, ? bit not to be seen, number: mapcount,
@@ -73,7 +74,9 @@ def compare_command(tests: tuple[str, ...], as_json: bool, model: str) -> None:
     Without an argument, the whole catalogue. Exit code 1 if some test differs, 2 if
     nothing could be compared.
     """
-    verdicts = [v for _, v in _each(tests, lambda t, k: compare(t, MODELS[model], k))]
+    verdicts = [
+        v for _, v in _each(tests, lambda t, k: compare(t, find_model(model), k))
+    ]
     if as_json:
         _print_json({"model": model, "tests": [asdict(v) for v in verdicts]})
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Sequence
 
@@ -16,6 +15,7 @@ from spec.litmus.program import Test
 from spec.litmus.run import Result
 from spec.litmus.run import run as explore
 from spec.models import MODELS
+from spec.releases import LINUX, find_model
 
 
 class WrongUse(click.ClickException):
@@ -25,7 +25,7 @@ class WrongUse(click.ClickException):
 
 
 class ModelName(click.ParamType[str]):
-    """The name of a model; offers the nearest one for a name that is none."""
+    """The name of a model; a name that is none is refused with the nearest one."""
 
     name = "model"
 
@@ -33,15 +33,32 @@ class ModelName(click.ParamType[str]):
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> str:
         """The name, if it is one."""
-        if value not in MODELS:
-            near = difflib.get_close_matches(value, MODELS, n=1, cutoff=0.0)
-            self.fail(
-                f"{value!r} is not one of {', '.join(MODELS)}; "
-                f"the nearest is {near[0]!r}",
-                param,
-                ctx,
-            )
-        return value
+        try:
+            return find_model(value).name
+        except SpecificationError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Release(ModelName):
+    """A release of Linux; gives the name of its model."""
+
+    name = "release"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """The name of the release's model, as ``linux-5.10``."""
+        return super().convert(f"{LINUX}{value.removeprefix(LINUX)}", param, ctx)
+
+
+of_kernel = click.option(
+    "--kernel",
+    "kernels",
+    type=Release(),
+    multiple=True,
+    metavar="RELEASE",
+    help="The model of a release of Linux, for instance 5.10. Repeatable.",
+)
 
 
 def _found(name: str) -> Test:
@@ -54,15 +71,23 @@ def _found(name: str) -> Test:
 @click.command()
 @click.argument("file")
 @click.option("--model", type=ModelName(), default="sketch", show_default=True)
+@click.option(
+    "--kernel",
+    type=Release(),
+    metavar="RELEASE",
+    help="The model of a release of Linux, for instance 5.10, instead of --model.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.pass_context
-def run(context: click.Context, file: str, model: str, as_json: bool) -> None:
+def run(
+    context: click.Context, file: str, model: str, kernel: str | None, as_json: bool
+) -> None:
     """Run the litmus test FILE and print the state after each line.
 
     FILE may also be the name of a test of the catalogue. Where a line can end in
     several ways, each is printed. Exit code 1 if the verdict is not "fine".
     """
-    result = explore(_found(file), MODELS[model])
+    result = explore(_found(file), find_model(kernel or model))
     if as_json:
         click.echo(json.dumps(show.as_dict(result, states=True), indent=2))
     else:
@@ -74,6 +99,7 @@ def run(context: click.Context, file: str, model: str, as_json: bool) -> None:
 @click.command()
 @click.argument("tests", nargs=-1, metavar="[FILE or NAME]...")
 @click.option("--model", "models", type=ModelName(), multiple=True, help="Repeatable.")
+@of_kernel
 @click.option("-v", "--verbose", is_flag=True, help="Show an outcome that is not fine.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.pass_context
@@ -81,6 +107,7 @@ def litmus(
     context: click.Context,
     tests: Sequence[str],
     models: Sequence[str],
+    kernels: Sequence[str],
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -90,12 +117,12 @@ def litmus(
     0 if there is none, and every verdict about which a file says nothing is "fine".
     """
     chosen = [_found(name) for name in tests or catalogue()]
-    names = list(dict.fromkeys(models)) or list(MODELS)
+    names = list(dict.fromkeys([*models, *kernels])) or list(MODELS)
     results: list[Result] = []
     if not as_json:
-        click.echo(show.table_head(names))
+        click.echo("\n".join(show.table_head(names)))
     for test in chosen:
-        row = [explore(test, MODELS[name]) for name in names]
+        row = [explore(test, find_model(name)) for name in names]
         results += row
         if not as_json:
             click.echo(show.table_row(test.name, row))

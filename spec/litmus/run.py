@@ -422,7 +422,7 @@ def run(test: Test, model: Model, without: frozenset[str] = frozenset()) -> Resu
     ['missed-cow', 'fine']
     """
     names = names_of(test)
-    player = _Player(names, model, without)
+    player = _Player(names, model, without | model.without)
     nodes: tuple[Node, ...] = (_first(test, names),)
     after = []
     for number, line in enumerate(test.lines):

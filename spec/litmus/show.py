@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from spec.cells import PlainCells
@@ -31,6 +32,8 @@ HEAD = (
     f"{'':<{WHO}}{'page':<{PAGE}}{'bit':>4}{'mapcount':>10}{'refcount':>10}{'value':>8}"
 )
 NAME_WIDTH = 26
+COLUMN = 8
+"""The width of the first column of a table of verdicts, and of the others."""
 
 
 # -- one state ------------------------------------------------------------------------
@@ -196,11 +199,17 @@ def _wrapped(text: str) -> list[str]:
 # -- a table of verdicts ---------------------------------------------------------------
 
 
-def table_head(models: Sequence[str]) -> str:
-    """The first line of the table of verdicts."""
-    return (
-        f"{'':<{NAME_WIDTH}}" + "".join(f" {m:<{_width(m)}}" for m in models)
-    ).rstrip()
+def table_head(models: Sequence[str]) -> Iterator[str]:
+    """The first lines of the table of verdicts: a long name takes several."""
+    parts = [_parts(model) for model in models]
+    for row in zip_longest(*parts, fillvalue=""):
+        names = "".join(f" {part:<{COLUMN}}" for part in row)
+        yield f"{'':<{NAME_WIDTH}}{names}".rstrip()
+
+
+def _parts(model: str) -> list[str]:
+    """The name of a model in pieces that fit the column, cut at its underscores."""
+    return textwrap.wrap(model.replace("_", "_ ").replace("linux-", ""), COLUMN)
 
 
 def table_row(name: str, results: Sequence[Result]) -> str:
@@ -208,17 +217,13 @@ def table_row(name: str, results: Sequence[Result]) -> str:
     cells = ""
     for result in results:
         mark = "" if result.as_expected else "!"
-        cells += f" {SHORT[result.verdict] + mark:<{_width(result.model)}}"
+        cells += f" {SHORT[result.verdict] + mark:<{COLUMN}}"
     return f"{_lead(name, NAME_WIDTH)}{cells}".rstrip()
 
 
 def _lead(name: str, width: int) -> str:
     """The first column; a name that is too long has a line of its own."""
     return f"{name:<{width}}" if len(name) <= width else f"{name}\n{'':<{width}}"
-
-
-def _width(model: str) -> int:
-    return max(len(model), max(map(len, SHORT.values())) + 1)
 
 
 def legend(results: Sequence[Result]) -> Iterator[str]:
