@@ -234,16 +234,16 @@ def count_rises_under_the_lock(step: Step) -> bool:
 
 # %%
 @rule(
-    "AE-INV-7", rev=2, source="Hildenbrand, 2021-12-21", over="state", models=BIT_MODELS
+    "AE-INV-7", rev=3, source="Hildenbrand, 2021-12-21", over="state", models=BIT_MODELS
 )
 def protected_page_is_exclusive(machine: Machine) -> bool:
-    """A page to which a protected reference lives has its bit set whenever the address
-    maps a page."""
+    """An anonymous page to which a protected reference lives has its bit set whenever
+    the address maps a page."""
     return all(
         bit_of(machine.pages[str(ref.pfn)]).anon_exclusive
         or walk(machine.mms[str(ref.mm)], str(ref.va)) is None
         for ref in machine.refs.values()
-        if ref.state == "live" and ref.protected
+        if ref.state == "live" and ref.protected and ref.pfn in machine.pages
     )
 
 

@@ -19,7 +19,15 @@ from spec.checker.program import Trace, TraceStep, Verdict, Violation
 from spec.clients import names_for
 from spec.memory import Machine, Pte
 from spec.models import MODELS
-from spec.publish import cards, citations, drawings, pages, traces, verdicts
+from spec.publish import (
+    cards,
+    citations,
+    drawings,
+    litmus,
+    pages,
+    traces,
+    verdicts,
+)
 from spec.publish.findings import FINDINGS_PAGE
 from spec.publish.tables import table
 from spec.rules import find, load
@@ -367,12 +375,15 @@ def store(tmp_path: Path, leak: Violation) -> verdicts.Store:
         "ablate.AE-CLR-2",
         Ablation("AE-CLR-2", "sketch", "standard", 5, reason="the <count> holds it"),
     )
-    made.write("litmus", {name: verdict_row() for name in pages.catalogue()})
+    made.write("litmus", dict.fromkeys(pages.catalogue(), GROUPS))
     return made
 
 
-def verdict_row() -> dict[str, str]:
-    return dict.fromkeys(MODELS, "fine") | {"mapcount": "missed-cow"}
+LEAKING, *FINE = litmus.columns()
+GROUPS = (
+    litmus.Group("missed-cow", (LEAKING,), "A: <write> 1", "<svg></svg>"),
+    litmus.Group("fine", tuple(FINE), "A: write 1", ""),
+)
 
 
 def test_a_card_says_what_a_rule_rests_on(
@@ -504,8 +515,15 @@ def test_generated_pages_show_what_the_store_holds(
         in made[pages.BOUNDS]
     )
     assert f"{leak.property} breaks in {leak.depth} steps" in made[pages.BOUNDS]
-    assert '<span class="v-missed-cow">missed-cow</span>' in made[pages.LITMUS]
-    assert "The file expects another verdict of `mapcount`" in made[pages.LITMUS]
+    leaking = f"[{litmus.badge('missed-cow')}](../litmus/cow.md#{LEAKING})"
+    assert leaking in made[litmus.BY_MODEL]
+    assert "](../litmus/cow.md#linux-5.7)" in made[litmus.BY_RELEASE]
+    assert "57efa1fe5957" in made[litmus.BY_RELEASE]
+    cow = made[litmus.uri("cow")]
+    assert f"The file expects another verdict of `{LEAKING}`" in cow
+    assert "A: &lt;write&gt; 1" in cow
+    assert cow.count("<svg") == 1
+    assert all(f'id="{name}"' in cow for name in litmus.columns())
     assert "a FOLL_GET reference | `carry` | 0 | 1 | 1 | 0 |" in made[FINDINGS_PAGE]
     for page in made.values():
         assert page.startswith("# ")

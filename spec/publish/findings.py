@@ -70,7 +70,7 @@ def _section(site: Site, finding: Finding) -> list[str]:
     lines += _closings(finding)
     lines += ["", f"**Upstream.** {finding.upstream}"]
     if finding.litmus:
-        tests = ", ".join(f"[{name}](litmus.md#{name})" for name in finding.litmus)
+        tests = ", ".join(f"[{name}](../litmus/{name}.md)" for name in finding.litmus)
         lines += ["", f"**Litmus.** {tests}"]
     shown = site.store.ablated(finding.rules[0]) if finding.rules else None
     if shown is not None and shown.violation is not None:

@@ -22,20 +22,27 @@ from spec.checker.program import Verdict
 from spec.counts import run
 from spec.decisions import Foll, Model
 from spec.litmus.files import catalogue
-from spec.litmus.parser import read
 from spec.memory import Machine, Names
-from spec.publish import cards, citations, drawings, findings, traces, verdicts
+from spec.publish import (
+    cards,
+    citations,
+    drawings,
+    findings,
+    litmus,
+    traces,
+    verdicts,
+)
 from spec.publish.tables import code, number, table
 from spec.rules import Rule
 
 RULES = "reference/rules.md"
-LITMUS = "reference/litmus.md"
 MODELS = "reference/models.md"
 BOUNDS = "reference/bounds.md"
 ABLATION = "reference/ablation.md"
 COUNTS = verdicts.ROOT / "tests" / "counts.json"
 
 _FENCE = re.compile(r"^\s*(`{3,}|~{3,})")
+_COMMIT = re.compile(r"\b[0-9a-f]{12}\b")
 _HEADING = re.compile(r"^#{1,6}\s")
 _RULE_HEADING = re.compile(rf"^(#{{1,6}})\s+({rules.ID.pattern})\s*(\{{.*\}})?\s*$")
 _MENTION = re.compile(
@@ -172,9 +179,8 @@ class Site:
 
     def _tests_of(self, rule: Rule, uri: str) -> tuple[tuple[str, str], ...]:
         """The litmus tests that name the rule, with their addresses."""
-        page = built_link(LITMUS, uri)
         return tuple(
-            (name, f"{page}#{name}")
+            (name, built_link(litmus.uri(name), uri))
             for name, path in catalogue().items()
             if re.search(rf"{rule.id}(?!\d)", path.read_text(encoding="utf-8"))
         )
@@ -203,7 +209,9 @@ class Site:
         """All generated pages: source address to Markdown."""
         return {
             RULES: self.rules_page(),
-            LITMUS: self.litmus_page(),
+            litmus.BY_MODEL: litmus.by_model_page(self),
+            litmus.BY_RELEASE: litmus.by_release_page(self),
+            **litmus.pages(self),
             MODELS: self.models_page(),
             BOUNDS: self.bounds_page(),
             ABLATION: self.ablation_page(),
@@ -250,41 +258,11 @@ class Site:
             lines += ["", f"## {_title(about)}", "", table(header, rows, "ae-wrap")]
         return "\n".join(lines) + "\n"
 
-    def litmus_page(self) -> str:
-        """Each test of the catalogue as text, and the verdict of each model."""
-        tests = {name: read(path) for name, path in catalogue().items()}
-        outcomes = self.store.litmus()
-        rows = []
-        sections: list[str] = []
-        for name, test in tests.items():
-            found = [_verdict(outcomes[name][model]) for model in models.MODELS]
-            rows.append((f"[{name}](#{name})", *found))
-            stated = {e.model: e.verdict for e in test.expectations}
-            wrong = {m: v for m, v in outcomes[name].items() if stated.get(m, v) != v}
-            sections += ["", f"## {name} {{#{name}}}", ""]
-            sections += ["``` { .text }", str(test).rstrip(), "```"]
-            for model, verdict in wrong.items():
-                sections += ["", f"The file expects another verdict of `{model}`: "]
-                sections[-1] += f"it is {_verdict(verdict)}."
-        return "\n".join(
-            [
-                "# Litmus tests",
-                "",
-                f"{len(tests)} programs and the verdict of each model on each, over "
-                "all interleavings and all permissions. "
-                "`anon-exclusive litmus NAME --verbose` shows an outcome.",
-                "",
-                table(["Test", *models.MODELS], rows, "ae-tight"),
-                *sections,
-                "",
-            ]
-        )
-
     def models_page(self) -> str:
         """Every decision with the answer of each model, and what each promises."""
         names, all_models = list(models.MODELS), list(models.MODELS.values())
         decisions = [
-            (decision, *(answers.get(name, "") for name in names))
+            (decision, *(_COMMIT.sub(r"`\g<0>`", answers[name]) for name in names))
             for decision, answers in models.decision_table()
         ]
         promises = [
@@ -440,10 +418,6 @@ def _promise(model: Model, foll: Foll) -> str:
     ref.pin, ref.write = foll.pin, foll.write
     across = model.protects_across_fork(ref)
     return "protected, also across fork" if across else "protected until fork"
-
-
-def _verdict(word: str) -> str:
-    return f'<span class="v-{word}">{word}</span>'
 
 
 def _counts(model: str, verdict: Verdict) -> tuple[str, ...]:

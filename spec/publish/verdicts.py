@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spec.ablation import Ablation
     from spec.checker.program import Verdict
+    from spec.publish.litmus import Group
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "verdicts"
@@ -37,6 +38,8 @@ _ONLY_SHOWS = {
     *("publish", "kernel", "cli.py", "__main__.py"),
     *("closings.py", "findings.py", "lkmm.py", "steps.py"),
 }
+_DRAWN_WITH = ("publish/drawings.py", "publish/litmus.py", "publish/traces.py")
+"""What is kept of litmus tests has their traces, as text and as pictures."""
 _CLASS = "class"
 
 
@@ -51,7 +54,9 @@ def _meaning(code: str) -> str:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
-def fingerprint(sources: Path = SOURCES, besides: Iterable[str] = ()) -> str:
+def fingerprint(
+    sources: Path = SOURCES, besides: Iterable[str] = (), also: Iterable[str] = ()
+) -> str:
     """16 hex digits that change with the code below `sources`, not with its prose.
 
     The version of Python counts as well, and so does this module.
@@ -59,6 +64,7 @@ def fingerprint(sources: Path = SOURCES, besides: Iterable[str] = ()) -> str:
     Args:
         sources: the folder of the specification.
         besides: files and folders right in it that decide nothing here.
+        also: files in it that decide although others beside them only show.
     """
     digest = hashlib.sha256(sys.version.encode())
     aside = _ONLY_SHOWS.union(besides)
@@ -67,7 +73,7 @@ def fingerprint(sources: Path = SOURCES, besides: Iterable[str] = ()) -> str:
         for path in sorted(sources.rglob("*"))
         if path.suffix in _DECIDES and path.relative_to(sources).parts[0] not in aside
     ]
-    for path in (*files, Path(__file__)):
+    for path in (*files, *(sources / name for name in also), Path(__file__)):
         content = path.read_text(encoding="utf-8")
         if path.suffix == ".py":
             content = _meaning(content)
@@ -124,7 +130,7 @@ class Store:
 
     def _keys_now(self) -> dict[str, str]:
         exploring = fingerprint(self.sources, besides=["litmus"])
-        running = fingerprint(self.sources)
+        running = fingerprint(self.sources, also=_DRAWN_WITH)
         return {"check": exploring, "ablate": exploring, "litmus": running}
 
     def _path(self, name: str) -> Path:
@@ -188,23 +194,11 @@ class Store:
         found: Ablation = self.get(f"ablate.{rule}", lambda: ablation.ablate(rule))
         return found
 
-    def litmus(self) -> dict[str, dict[str, str]]:
-        """The verdict of each litmus test of the catalogue, by test and model."""
-        from spec.litmus.files import catalogue
-        from spec.litmus.parser import read
-        from spec.litmus.run import run
-        from spec.models import MODELS
+    def litmus(self) -> dict[str, tuple[Group, ...]]:
+        """What each litmus test of the catalogue comes to, by test."""
+        from spec.publish.litmus import all_groups
 
-        def compute() -> dict[str, dict[str, str]]:
-            tests = {name: read(path) for name, path in catalogue().items()}
-            return {
-                name: {
-                    model.name: run(test, model).verdict for model in MODELS.values()
-                }
-                for name, test in tests.items()
-            }
-
-        found: dict[str, dict[str, str]] = self.get("litmus", compute)
+        found: dict[str, tuple[Group, ...]] = self.get("litmus", all_groups)
         return found
 
 

@@ -1,0 +1,286 @@
+"""Litmus tests on the site: a page for each, tables by model and by release.
+
+What a page shows of a run is computed once and kept in the store of verdicts: models
+that come to one verdict in one way share a trace.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spec.litmus.files import catalogue
+from spec.litmus.parser import read
+from spec.litmus.program import Test
+from spec.litmus.run import Node, Outcome, Result, run
+from spec.litmus.show import machine_at, steps_text
+from spec.models import MODELS
+from spec.publish import drawings
+from spec.publish.tables import code, table
+from spec.releases import CHANGES, LINUX, RELEASES, find_model
+
+if TYPE_CHECKING:
+    from spec.publish.pages import Site
+
+BY_MODEL = "reference/litmus.md"
+BY_RELEASE = "reference/releases.md"
+CLASSES = {
+    "missed-cow": "A page is reused although somebody else may still read it: a leak.",
+    "wrong-cow": "A page is copied away from a reference that relies on it.",
+    "lost": "An update is lost by other means.",
+    "side-effect": "Somebody is told of a write that nobody makes.",
+    "not-guaranteed": "The test asks for more than the model promises.",
+    "unnecessary-copy": "A page is copied although nobody else uses it.",
+    "fine": "Every outcome meets the conditions.",
+}
+"""The classes of 2021-12-18 (Hildenbrand, same thread) and those between them."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The models on which a test comes to one verdict in one way.
+
+    Attributes:
+        verdict: the class of the worst outcome.
+        models: names of models and of releases.
+        text: the worst outcome, line by line.
+        picture: the same as SVG; empty where all is fine.
+    """
+
+    verdict: str
+    models: tuple[str, ...]
+    text: str
+    picture: str
+
+
+def columns() -> list[str]:
+    """Every model and release that a table has."""
+    return [*MODELS, *(f"{LINUX}{release}" for release in RELEASES)]
+
+
+def groups(test: Test) -> tuple[Group, ...]:
+    """What `test` comes to on each model, in the order of `columns`."""
+    found: dict[tuple[str, str], list[Result]] = {}
+    for name in columns():
+        result = run(test, find_model(name))
+        text = "\n".join(steps_text(result, result.worst))
+        found.setdefault((result.verdict, text), []).append(result)
+    return tuple(
+        Group(verdict, tuple(r.model for r in results), text, _picture(results[0]))
+        for (verdict, text), results in found.items()
+    )
+
+
+def all_groups() -> dict[str, tuple[Group, ...]]:
+    """`groups` of each test of the catalogue."""
+    return {name: groups(read(path)) for name, path in catalogue().items()}
+
+
+def _picture(result: Result) -> str:
+    return "" if result.verdict == "fine" else draw(result, result.worst).svg()
+
+
+def draw(result: Result, outcome: Outcome) -> drawings.Drawing:
+    """A picture of one outcome: one row for each line that changes what is drawn."""
+    text = "\n".join(steps_text(result, outcome))
+    drawing = drawings.Drawing(
+        f"{result.test.name}: {outcome.verdict}",
+        text,
+        "The state after each line of the test as a row of boxes. The same stands "
+        "beside it as text.",
+    )
+    before = outcome.node.path()[0]
+    for number, line in enumerate(result.test.lines):
+        after = [n for n in outcome.node.path() if n.line == number][-1]
+        drawing.caption(f"{line.line}. {line}")
+        machine = machine_at(result, after)
+        if drawings.boxes(machine) != drawings.boxes(machine_at(result, before)):
+            drawing.row(drawings.boxes(machine, _changed(before, after)))
+        before = after
+    drawing.caption(outcome.verdict)
+    return drawing
+
+
+def _changed(before: Node, after: Node) -> set[str]:
+    return {key for key, value in after.state.items() if before.state[key] != value}
+
+
+# -- pages -----------------------------------------------------------------------------
+
+
+def uri(test: str) -> str:
+    """The source address of the page of a test."""
+    return f"litmus/{test}.md"
+
+
+def verdicts(found: Iterable[Group]) -> dict[str, str]:
+    """The verdict on each model and release."""
+    return {model: group.verdict for group in found for model in group.models}
+
+
+def badge(word: str) -> str:
+    """A verdict with its sign and colour."""
+    return f'<span class="v-{word}">{word}</span>'
+
+
+def short(model: str) -> str:
+    """What a column is called: a release without its prefix."""
+    return model.removeprefix(LINUX)
+
+
+def pages(site: Site) -> dict[str, str]:
+    """The page of each test: source address to Markdown."""
+    found = site.store.litmus()
+    tests = {name: read(catalogue()[name]) for name in found}
+    return {uri(name): test_page(test, found[name]) for name, test in tests.items()}
+
+
+def test_page(test: Test, found: tuple[Group, ...]) -> str:
+    """Story, program, verdicts, and one trace for each way to a verdict."""
+    of = verdicts(found)
+    lines = [
+        f"# {test.name}",
+        "",
+        " ".join(test.story.split()),
+        "",
+        "``` { .text }",
+        str(test).rstrip(),
+        "```",
+        "",
+        "## Verdicts",
+        "",
+        _row_of(of, MODELS),
+        "",
+        _row_of(of, (f"{LINUX}{release}" for release in RELEASES)),
+    ]
+    lines += _disagreements(test, of)
+    lines += ["", "## Traces", ""]
+    for group in found:
+        lines += _trace(group)
+    return "\n".join(lines) + "\n"
+
+
+def _row_of(of: Mapping[str, str], names: Iterable[str]) -> str:
+    chosen = list(names)
+    cells = [f"[{badge(of[name])}](#{name})" for name in chosen]
+    return table([short(name) for name in chosen], [cells], "ae-tight")
+
+
+def _disagreements(test: Test, of: Mapping[str, str]) -> list[str]:
+    lines = []
+    for stated in test.expectations:
+        if of[stated.model] != stated.verdict:
+            lines += ["", f"The file expects another verdict of {code(stated.model)}: "]
+            lines[-1] += f"{badge(stated.verdict)}."
+    return lines
+
+
+def _trace(group: Group) -> list[str]:
+    """One way to a verdict: for which models, as text and as a picture."""
+    anchors = "".join(f'<span id="{model}"></span>' for model in group.models)
+    named = [model for model in group.models if not model.startswith(LINUX)]
+    releases = [short(model) for model in group.models if model.startswith(LINUX)]
+    on = [code(model) for model in named]
+    on += [f"Linux {', '.join(releases)}"] if releases else []
+    text = html.escape(group.text)
+    lines = [
+        f"{anchors}{badge(group.verdict)} on {', '.join(on)}",
+        "",
+        "<details data-search-exclude><summary>The worst outcome, line by line"
+        f'</summary><pre class="ae-trace">{text}</pre></details>',
+    ]
+    if group.picture:
+        lines += ["", f'<div class="ae-picture">{group.picture}</div>']
+    return [*lines, ""]
+
+
+# -- tables ----------------------------------------------------------------------------
+
+
+def _legend() -> str:
+    rows = [(badge(word), said) for word, said in CLASSES.items()]
+    return table(("Verdict", "What it says"), rows)
+
+
+def _matrix(site: Site, names: Iterable[str], here: str) -> str:
+    """Tests by models; each cell leads to its trace."""
+    chosen = list(names)
+    rows = [
+        (
+            f"[{test}]({_link(test, here)})",
+            *(f"[{badge(of[name])}]({_link(test, here)}#{name})" for name in chosen),
+        )
+        for test, found in site.store.litmus().items()
+        for of in [verdicts(found)]
+    ]
+    return table(("Test", *map(short, chosen)), rows, "ae-tight")
+
+
+def _link(test: str, here: str) -> str:
+    from spec.publish.pages import source_link
+
+    return source_link(uri(test), here)
+
+
+def by_model_page(site: Site) -> str:
+    """The verdict of each model on each test."""
+    return "\n".join(
+        [
+            "# Litmus tests",
+            "",
+            f"{len(site.store.litmus())} programs and the verdict of each model on "
+            "each, over all interleavings and all permissions: the class of the worst "
+            "outcome. A cell leads to that outcome, a name to the program. "
+            "[By release](releases.md) has the same for Linux as it was released.",
+            "",
+            _matrix(site, MODELS, BY_MODEL),
+            "",
+            "## Classes",
+            "",
+            _legend(),
+            "",
+        ]
+    )
+
+
+def by_release_page(site: Site) -> str:
+    """The verdict of each release on each test, and what changed between them."""
+    return "\n".join(
+        [
+            "# Releases",
+            "",
+            "A release is the model of its time without the rules that it did not "
+            "know. A column stands for all releases up to the next one: nothing that "
+            "matters here changed between them. `anon-exclusive litmus NAME --kernel "
+            "5.10` runs a test on the model of a release.",
+            "",
+            "## Verdicts",
+            "",
+            _matrix(site, (f"{LINUX}{r}" for r in RELEASES), BY_RELEASE),
+            "",
+            "## What changed",
+            "",
+            "*Rules* are obeyed since that release; *decisions* are answered otherwise "
+            "since then, which [the table of models](models.md) has.",
+            "",
+            _changes(site),
+            "",
+        ]
+    )
+
+
+def _changes(site: Site) -> str:
+    rows = [
+        (
+            change.release,
+            code(change.commit),
+            change.subject,
+            ", ".join(site.link(id, BY_RELEASE) for id in change.rules),
+            ", ".join(map(code, change.answers)),
+        )
+        for change in CHANGES
+    ]
+    header = ("Release", "Commit", "Change", "Rules", "Decisions")
+    return table(header, rows, "ae-wrap")
