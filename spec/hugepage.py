@@ -208,6 +208,8 @@ def copy_huge_pmd(mm: Mm, child: Mm, pmd: TransHugePmd) -> Steps:
     get_page(folio)
     folio.entire_mapcount += 1
     child.pmd = replace(pmd, writable=False)
+    for va in mm.machine.names.vas:
+        child.expected[va] = mm.expected[va]
     return True
 
 

@@ -34,7 +34,7 @@ from spec.decisions import SKETCH, FaultFlags, Foll, sketch
 from spec.fault import write
 from spec.gup import get_user_pages
 from spec.hugepage import TransHugePmd, alloc_large, madvise_hugepage, split_pmd
-from spec.memory import HugePmd, Machine, Mm, Names, Page, Pte, Reference, Steps
+from spec.memory import Entry, HugePmd, Machine, Mm, Names, Page, Pte, Reference, Steps
 from spec.migration import try_to_migrate
 from spec.migration_entry import MigrationEntry, remove_migration_pte
 from spec.rules import BIT_MODELS, Step, may, obey, rule
@@ -103,10 +103,9 @@ def mapping(step: Step, page: Page) -> list[Mm]:
 
 
 # %% [markdown]
-# Linux copies the page table of a large folio in batches since 6.9: one test of the
-# count answers for all PTEs of the batch, so that either all are shared or, if a page
-# with the bit may be pinned, each is looked at alone. Under one PTL a batch is the same
-# as its PTEs one after the other, which is what the model does.
+# Linux copies the page table of a large folio in batches since 6.9: all PTEs of a batch
+# are shared or, if a page with the bit may be pinned, each is looked at alone. Under one
+# PTL that is the same as one PTE after the other, which is what the model does.
 #
 # ### AE-HUGE-7 {#AE-HUGE-7}
 #
@@ -136,9 +135,8 @@ def bit_of_the_mapped_page(step: Step) -> bool:
 # %% [markdown]
 # ## Splitting the folio
 #
-# Every mapping becomes a migration entry, the count is compared, the pages go their own
-# ways, and the entries become mappings again; they carry what each page was. A
-# reference to any page makes the split fail, since nobody knows which page it is for.
+# Every mapping becomes a migration entry, the count is compared, and the entries become
+# mappings of pages of their own. A reference to any page makes the split fail.
 
 
 # %%
@@ -256,15 +254,22 @@ class DetachedTable(HugePmd):
 def collapse_huge_page(mm: Mm, va: str) -> Steps:
     """Replace the pages that a process maps by a large folio (``MADV_COLLAPSE``)."""
     yield from mmap_write_lock(mm)
-    pages = [vm_normal_page(mm, mm.pte[each]) for each in mm.machine.names.vas]
-    mapped = [page for page in pages if page is not None and page.head is None]
-    collapsed = mm.pmd is None and len(mapped) == len(pages)
+    ptes = [mm.pte[each] for each in mm.machine.names.vas]
+    mapped = [page for pte in ptes if (page := may_collapse(mm, pte)) is not None]
+    collapsed = mm.pmd is None and len(mapped) == len(ptes)
     if collapsed:
         yield from ptl_lock(mm)
         collapsed = yield from collapse_locked(mm, mapped)
         ptl_unlock(mm)
     mmap_write_unlock(mm)
     return collapsed
+
+
+def may_collapse(mm: Mm, pte: Entry) -> Page | None:
+    """The page of a PTE that a PMD can replace: small, not watched by userfaultfd."""
+    page = vm_normal_page(mm, pte)
+    watched = isinstance(pte, Pte) and pte.trap == "uffd-wp"
+    return None if page is None or page.head is not None or watched else page
 
 
 def collapse_locked(mm: Mm, pages: list[Page]) -> Steps:
@@ -284,6 +289,7 @@ def collapse_locked(mm: Mm, pages: list[Page]) -> Steps:
         new.value = old.value
     for va, old in zip(mm.machine.names.vas, pages, strict=True):
         ptep_clear_flush(mm, va, old)
+        mm.tracked[va] = ""
     folio.anon_exclusive = mm.model.starts_exclusive(mm, FaultFlags(write=True))
     folio.entire_mapcount = 1
     mm.pmd = TransHugePmd(folio.name, writable=mm.vma[mm.machine.names.vas[0]] == "rw")
@@ -291,7 +297,8 @@ def collapse_locked(mm: Mm, pages: list[Page]) -> Steps:
 
 
 # %% [markdown]
-# The target is fresh, so nobody else can have it, even where a source was shared.
+# The target is fresh: nobody else can have it, even where a source was shared. It counts
+# as written to; soft-dirty may be told that, userfaultfd may not.
 #
 # ### AE-HUGE-4 {#AE-HUGE-4}
 

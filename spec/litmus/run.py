@@ -80,6 +80,7 @@ SAME_AS = {
 }
 """Words that the tables of operations have under another name."""
 SWAP_WORDS = ("swapout", "reclaim", "madvise pageout")
+HUGE_WORDS = {"collapse", "madvise hugepage"}
 
 
 # -- operations -----------------------------------------------------------------------
@@ -170,6 +171,9 @@ def names_of(test: Test) -> Names:
     mappings = len(test.processes) * len(test.addresses)
     pages = mappings + len(test.references) + cpus
     words = {operation.word for operation in test.operations}
+    if words & HUGE_WORDS:
+        # a large folio needs a row of free pages, and may find none among so few
+        pages = (pages + len(test.operations)) * len(test.addresses)
     swaps = not words.isdisjoint(SWAP_WORDS)
     return Names(
         mms=test.processes,
