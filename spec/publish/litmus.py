@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spec.cells import one_of
 from spec.litmus.files import catalogue
 from spec.litmus.parser import read
 from spec.litmus.program import Test
@@ -216,6 +217,20 @@ def _matrix(site: Site, names: Iterable[str], here: str) -> str:
         for of in [verdicts(found)]
     ]
     return table(("Test", *map(short, chosen)), rows, "ae-tight")
+
+
+def row(site: Site, test: str, names: Iterable[str], here: str) -> str:
+    """One test and its verdict on some models, for a page written by hand.
+
+    Raises:
+        SpecificationError: there is no such test, or no such model.
+    """
+    found = site.store.litmus()
+    of = verdicts(found[one_of(test, found, "litmus test")])
+    chosen = [one_of(name, of, "model") for name in names]
+    cells = [f"[{badge(of[name])}]({_link(test, here)}#{name})" for name in chosen]
+    lead = f"[{test}]({_link(test, here)})"
+    return table(("Test", *map(short, chosen)), [(lead, *cells)], "ae-tight")
 
 
 def _link(test: str, here: str) -> str:

@@ -42,6 +42,7 @@ ABLATION = "reference/ablation.md"
 COUNTS = verdicts.ROOT / "tests" / "counts.json"
 
 _FENCE = re.compile(r"^\s*(`{3,}|~{3,})")
+_VERDICTS = re.compile(r"<!-- verdicts: (\S+)((?: \S+)*) -->")
 _COMMIT = re.compile(r"\b[0-9a-f]{12}\b")
 _HEADING = re.compile(r"^#{1,6}\s")
 _RULE_HEADING = re.compile(rf"^(#{{1,6}})\s+({rules.ID.pattern})\s*(\{{.*\}})?\s*$")
@@ -148,6 +149,9 @@ class Site:
         for mark, put in _MARKS.items():
             if mark in markdown:
                 markdown = markdown.replace(mark, put())
+        markdown = _VERDICTS.sub(
+            lambda mark: litmus.row(self, mark[1], mark[2].split(), uri), markdown
+        )
         headed: list[str] = []
         pieces = []
         for is_prose, piece in _pieces(markdown):
