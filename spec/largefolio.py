@@ -103,9 +103,9 @@ def mapping(step: Step, page: Page) -> list[Mm]:
 
 
 # %% [markdown]
-# Linux copies the page table of a large folio in batches since 6.9: all PTEs of a batch
-# are shared or, if a page with the bit may be pinned, each is looked at alone. Under one
-# PTL that is the same as one PTE after the other, which is what the model does.
+# Linux copies the PTEs of a large folio in batches since 6.9: all of a batch are shared
+# or, if a page with the bit may be pinned, each is looked at alone. Under one PTL that
+# is the same as one PTE after the other, which is what the model does.
 #
 # ### AE-HUGE-7 {#AE-HUGE-7}
 #
@@ -297,8 +297,8 @@ def collapse_locked(mm: Mm, pages: list[Page]) -> Steps:
 
 
 # %% [markdown]
-# The target is fresh: nobody else can have it, even where a source was shared. It counts
-# as written to; soft-dirty may be told that, userfaultfd may not.
+# The target is fresh: nobody else can have it, even where a source was shared. It is as
+# good as written to; soft-dirty may be told that, userfaultfd may not.
 #
 # ### AE-HUGE-4 {#AE-HUGE-4}
 
