@@ -35,7 +35,8 @@ TOO_LARGE = "large"
 _DECIDES = {".py", ".lark", ".litmus", ".json"}
 _ONLY_SHOWS = {
     *("publish", "kernel", "cli.py", "__main__.py"),
-    *("closings.py", "findings.py", "lkmm.py", "steps.py"),
+    *("claims.py", "closings.py", "cost.py", "findings.py", "lkmm.py"),
+    *("steps.py", "workloads.py"),
 }
 _CLASS = "class"
 
