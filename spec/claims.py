@@ -1,6 +1,6 @@
 """What the sketch claims about cost, and the counts that decide whether it is so.
 
-A promise is kept, a price is paid, if every one of its tests holds. The same tests are
+A promise is kept, a price is paid, if every one of its checks holds. The same checks are
 put to the sketch without a rule on which the claim rests, and to the two models that
 set the bit always.
 """
@@ -41,7 +41,7 @@ SUBJECTS = (
 
 
 @dataclass(frozen=True)
-class Test:
+class Check:
     """One count of one workload, and what it must be.
 
     Attributes:
@@ -79,27 +79,29 @@ def _counts(workload: str, subject: Subject) -> dict[str, Range]:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence about cost and the tests that decide it.
+    """A sentence about cost and the checks that decide it.
 
     Attributes:
         id: the anchor of its section.
+        title: a few words.
         sentence: a fragment of the source.
         source: where it is from.
         reading: what it means in counts.
-        tests: all have to hold.
+        checks: all have to hold.
         price: whether it is a price that is paid, not a promise that is kept.
     """
 
     id: str
+    title: str
     sentence: str
     source: str
     reading: str
-    tests: tuple[Test, ...]
+    checks: tuple[Check, ...]
     price: bool = False
 
-    def failed(self, subject: Subject) -> list[Test]:
-        """The tests that do not hold."""
-        return [test for test in self.tests if not test.holds(subject)]
+    def failed(self, subject: Subject) -> list[Check]:
+        """The checks that do not hold."""
+        return [check for check in self.checks if not check.holds(subject)]
 
     def verdict(self, subject: Subject) -> str:
         """One or two words.
@@ -119,82 +121,92 @@ _DEAR = ("copies", "write", "read", "unshare", "slow", "count", "pin")
 CLAIMS = (
     Claim(
         "no-gup-no-changes",
+        "No GUP, no change",
         "So no GUP->no fork() performance changes (!)",
         SKETCH,
         "Where nobody asks GUP, no count of copies, faults, slow GUP, count tests or "
         "pin tests is higher than in `page_count`, the kernel of the time.",
-        tuple(Test(w.name, counted) for w in NO_GUP for counted in _DEAR),
+        tuple(Check(w.name, counted) for w in NO_GUP for counted in _DEAR),
     ),
     Claim(
         "not-always",
+        "Not always",
         "not setting the bit always during COW but only on GUP request",
         SKETCH,
         "Where nobody asks GUP, no page gets the bit, and fork has none to clear.",
-        tuple(Test(w.name, key, NONE) for w in NO_GUP for key in ("sets", "clears")),
+        tuple(Check(w.name, key, NONE) for w in NO_GUP for key in ("sets", "clears")),
     ),
     Claim(
         "clear-and-share",
+        "Clear and share",
         "fork() is allowed to clear the bit if page_count() == 1 and share the page",
         SKETCH,
         "Once references are put, fork clears the bit and copies nothing.",
-        (Test("fork-put", "copies", NONE), Test("fork-put", "clears", ONE)),
+        (Check("fork-put", "copies", NONE), Check("fork-put", "clears", ONE)),
     ),
     Claim(
         "foll-get",
+        "FOLL_GET",
         "to also be able to handle FOLL_GET (O_DIRECT reproducers unfortunately) "
         "correctly",
         SKETCH,
-        "The parent's write after fork neither faults nor leaves the page that a device "
-        "reads into, for no more copies than `page_count` makes.",
-        (Test("fork-rw-get", "write", NONE), Test("fork-rw-get", "copies")),
+        "The parent's write after fork neither faults nor leaves the page to which a "
+        "device writes, for no more copies than `page_count` makes.",
+        (Check("fork-rw-get", "write", NONE), Check("fork-rw-get", "copies")),
     ),
     Claim(
         "first-gup-is-slow",
+        "First GUP is slow",
         "it would then always have to fallback to the slow variant if the bit isn't "
         "already set",
         SKETCH,
         "The first GUP-fast of each page takes the slow path, the next does not.",
-        (Test("gup-fast", "slow", ONE), Test("gup-fast-again", "slow", NONE)),
+        (Check("gup-fast", "slow", ONE), Check("gup-fast-again", "slow", NONE)),
         price=True,
     ),
     Claim(
         "readers-copy",
+        "Readers copy",
         "either manually if possible or via FOLL_UNSHARE",
         SKETCH,
         "A FOLL_GET reader of a shared page raises an unshare fault, which copies.",
-        (Test("vmsplice", "unshare", ONE), Test("vmsplice", "copies", ONE)),
+        (Check("vmsplice", "unshare", ONE), Check("vmsplice", "copies", ONE)),
         price=True,
     ),
     Claim(
         "transient-references",
+        "Transient references",
         "A copy that nobody needed, for pages that were once given to GUP",
         "finding D3",
         "After the put, fork copies each page that an LRU batch holds.",
-        (Test("fork-put-lru", "copies", ONE),),
+        (Check("fork-put-lru", "copies", ONE),),
         price=True,
     ),
     Claim(
         "count-until-fork",
+        "Fork counts after GUP",
         "until then each fork tests its count",
         "finding D4",
         "The first fork after the put reads the count of each page.",
-        (Test("fork-put", "count", ONE),),
+        (Check("fork-put", "count", ONE),),
         price=True,
     ),
     Claim(
         "get-at-exec",
+        "Copies before exec",
         "A page with a live FOLL_GET reference is copied although the child execs",
         "AE-FORK-2",
         "fork makes a copy for each page under O_DIRECT that no child will use.",
-        (Test("exec-rw-get", "copies", ONE),),
+        (Check("exec-rw-get", "copies", ONE),),
         price=True,
     ),
     Claim(
         "lost-at-swap-out",
+        "Lost at swap-out",
         "Otherwise the bit can only vanish if we swapout/migrate the page",
         SKETCH,
         "After swap-in a page has no bit, so that a write to it may copy.",
-        (Test("swap", "copies", AT_MOST_ONE),),
+        (Check("swap", "copies", AT_MOST_ONE),),
         price=True,
     ),
 )

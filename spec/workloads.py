@@ -163,7 +163,7 @@ NO_GUP = (
     ),
     Workload(
         "shell",
-        "Shell: 3 times fork, the child exits or execs, the parent writes",
+        "3 times fork, the child exits or execs, the parent writes",
         (TOUCH,),
         (FORK, EXIT, TOUCH) * 3,
     ),
@@ -216,7 +216,7 @@ WORKLOADS: dict[str, Workload] = {
         ),
         Workload(
             "shell-put",
-            "Shell, after references were put once",
+            "The same after references were put once",
             _USED,
             (FORK, EXIT, TOUCH) * 3,
         ),

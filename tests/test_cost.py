@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+import sys
+from xml.etree import ElementTree as ET
 
-from spec.cost import costs
+import pytest
+from click.testing import CliRunner
+
+from spec.claims import BASELINE, CLAIMS, SKETCHED, SUBJECTS
+from spec.cli import main
+from spec.cost import COUNTED, costs
+from spec.findings import FINDINGS
 from spec.models import MODELS
+from spec.publish import costs as publish
+from spec.publish.pages import Site
+from spec.publish.verdicts import Store
 from spec.workloads import WORKLOADS
 
 N = 4
@@ -175,3 +186,147 @@ def test_a_held_page_stays_in_the_sketch_and_a_pinned_one_in_all_since_5_11():
     assert count("swap-get", "upstream", "undone") == 0
     assert count("swap-get", "upstream", "copies") == 0
     assert count("swap-get", "page_count", "copies") == N
+
+
+def test_only_the_sketch_forgets_the_bit_at_swap_out():
+    """What comes back has no bit there, and its write may copy."""
+    assert costs(WORKLOADS["swap"], MODELS["sketch"])["copies"] == (0, N)
+    assert count("swap", "upstream", "copies") == 0
+    assert count("swap", "upstream", "sets") == N
+
+
+# -- how it is counted -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pages", [1, 2, 4])
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_costs_grow_with_the_pages(name, pages):
+    one = costs(WORKLOADS[name], MODELS["sketch"], pages=1)
+    many = costs(WORKLOADS[name], MODELS["sketch"], pages=pages)
+    assert many == {key: (a * pages, b * pages) for key, (a, b) in one.items()}
+
+
+def test_the_probes_are_gone_afterwards():
+    costs(WORKLOADS["touch"], MODELS["sketch"])
+    assert sys.monitoring.get_tool(3) is None
+
+
+def test_each_thing_that_is_counted_happens_in_some_workload():
+    for key in COUNTED:
+        assert any(
+            costs(workload, model)[key][1] > 0
+            for workload in WORKLOADS.values()
+            for model in MODELS.values()
+        ), key
+
+
+# -- claims ----------------------------------------------------------------------------
+
+
+def verdicts(id: str) -> list[str]:
+    """The verdict of a claim on each subject."""
+    claim = next(claim for claim in CLAIMS if claim.id == id)
+    return [claim.verdict(subject) for subject in SUBJECTS]
+
+
+def test_the_sketch_keeps_its_promises_and_pays_its_prices():
+    assert {c.verdict(SKETCHED) for c in CLAIMS if not c.price} == {"kept"}
+    assert {c.verdict(SKETCHED) for c in CLAIMS if c.price} == {"paid"}
+
+
+def test_fork_stays_cheap_only_with_both_rules_or_without_the_count():
+    """Upstream sets the bit always and asks for pins instead of the count."""
+    assert verdicts("no-gup-no-changes") == ["kept", *["not kept"] * 2, *["kept"] * 2]
+
+
+def test_the_bit_is_set_always_upstream_and_without_set_4():
+    said = ["kept", "not kept", "kept", "not kept", "not kept"]
+    assert verdicts("not-always") == said
+
+
+def test_a_promise_is_broken_by_the_kernel_of_the_time_too():
+    foll_get = next(claim for claim in CLAIMS if claim.id == "foll-get")
+    assert foll_get.verdict(BASELINE) == "not kept"
+
+
+def test_what_a_finding_says_it_costs_is_quoted_from_it():
+    by_id = {finding.id: finding for finding in FINDINGS}
+    quoting = [c for c in CLAIMS if c.source.startswith("finding ")]
+    assert quoting
+    for claim in quoting:
+        assert claim.sentence in by_id[claim.source.removeprefix("finding ")].cost
+
+
+# -- the page and the command ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return publish.cost_page(Site(Store()))
+
+
+def test_the_page_has_every_model_workload_count_and_claim(page):
+    for name in WORKLOADS:
+        assert f"#### {name} {{#{name} data-search-exclude}}" in page
+    for claim in CLAIMS:
+        assert f"[{claim.title}](#{claim.id}) | {claim.sentence} |" in page
+        assert f": {claim.title} {{#{claim.id}}}" in page
+    assert "| Workload | " + " | ".join(MODELS) + " |" in page
+    for title, meaning in COUNTED.values():
+        assert f"### {title[0].upper()}{title[1:]}" in page
+        assert meaning[1:] in page
+
+
+def test_the_table_says_what_was_counted(page):
+    copies = page.partition("### Copies")[2].partition("###")[0]
+    assert (
+        "| [shell](#shell) | 0 | 0 | 0..12 | 0..12 | 0..12 | 0..12 | 0..12 |" in copies
+    )
+    assert "[fork](#fork)" not in copies
+
+
+def test_the_pictures_can_be_read_by_a_screen_reader(page):
+    drawn = [part.partition("</div>")[0] for part in page.split("data-search-exclude>")]
+    pictures = [ET.fromstring(part) for part in drawn[1:]]
+    assert len(pictures) == 2
+    for picture in pictures:
+        said = [element.tag.partition("}")[2] for element in picture][:2]
+        assert said == ["title", "desc"]
+        assert all(element.text for element in picture[:2])
+        labels = {element.text for element in picture.iter() if element.text}
+        assert {"sketch", "always, upstream"} <= labels
+
+
+def call(*words):
+    return CliRunner().invoke(main, ["cost", *words])
+
+
+def test_the_command_fits_80_columns_with_all_models():
+    result = call()
+    assert result.exit_code == 0
+    assert max(map(len, result.output.splitlines())) <= 80
+    assert result.output.isascii()
+    for workload in WORKLOADS.values():
+        assert f"{workload.name}: {workload.title}" in result.output
+
+
+def test_the_command_gives_machines_the_same():
+    rows = json.loads(call("fork", "shell", "--model", "sketch", "--json").stdout)
+    assert [row["workload"] for row in rows] == ["fork", "shell"]
+    assert rows[0]["counts"]["bit"] == [N, N]
+    assert rows[1]["counts"]["copies"] == [0, 3 * N]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["shel"], "no workload named 'shel'; the nearest is 'shell'"),
+        (["shell", "--model", "upsteam"], "the nearest is 'upstream'"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_exit_2(words, says):
+    result = call(*words)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""

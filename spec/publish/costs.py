@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from spec.claims import BASELINE, CLAIMS, SUBJECTS, Claim, Test
+from spec.claims import BASELINE, CLAIMS, SUBJECTS, Check, Claim, Subject
 from spec.cost import COUNTED, Range, costs, shown
 from spec.decisions import Model
 from spec.models import MODELS
@@ -22,7 +22,7 @@ COMPARED = ("page_count", "sketch", "always", "upstream")
 """The models of the pictures: those that are judged, and the kernel of the time."""
 
 PANELS = ("copies", "write", "slow", "count", "sets", "clears")
-LABELS = 156
+LABELS = 172  # two names of models
 LINE = 15
 
 Counts = Mapping[str, Range]
@@ -61,7 +61,7 @@ def text(workload: Workload, found: Mapping[str, Counts]) -> str:
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
-        "  ".join(
+        " ".join(
             [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
         ).rstrip()
         for row in cells
@@ -89,9 +89,8 @@ def cost_page(site: Site) -> str:
         [
             "# Cost",
             "",
-            "What copies, faults and tests cost, the models are compared by here: each "
-            f"runs the same workloads on {PAGES} pages, and what it does is counted. "
-            "No time is measured.",
+            f"Each model runs the same workloads on {PAGES} pages, and what it copies, "
+            "how often it faults and what it looks at is counted. No time is measured.",
             "",
             "## Claims",
             "",
@@ -139,10 +138,11 @@ def _claims(site: Site) -> Iterator[str]:
     )
     for price, heading in ((False, "Promise"), (True, "Price")):
         members = [claim for claim in CLAIMS if claim.price == price]
-        header = (heading, *map(str, SUBJECTS))
+        header = (heading, "Sentence", *map(str, SUBJECTS))
         rows = [
             (
-                f"[{claim.sentence}](#{claim.id})",
+                f"[{claim.title}](#{claim.id})",
+                claim.sentence,
                 *(f"**{claim.verdict(subject)}**" for subject in SUBJECTS),
             )
             for claim in members
@@ -153,37 +153,38 @@ def _claims(site: Site) -> Iterator[str]:
 
 
 def _claim(site: Site, claim: Claim) -> Iterator[str]:
-    """The section of one claim: the tests that tell its subjects apart."""
+    """The section of one claim: the checks that tell its subjects apart."""
     kind = "Price" if claim.price else "Promise"
-    yield f"### {kind}: {claim.id.replace('-', ' ')} {{#{claim.id}}}"
+    yield f"### {kind}: {claim.title} {{#{claim.id}}}"
     yield from ("", f"> {claim.sentence}", "", f"Source: {claim.source}.", "")
     yield claim.reading
-    telling = [t for t in claim.tests if not all(map(t.holds, SUBJECTS))] or claim.tests
+    telling = [c for c in claim.checks if not all(map(c.holds, SUBJECTS))]
+    telling = telling or list(claim.checks)
     rows = [
         (
-            f"[{test.workload}](#{test.workload})",
-            title(test.counted),
-            _wanted(test),
-            *(_found(test, subject) for subject in SUBJECTS),
+            f"[{check.workload}](#{check.workload})",
+            title(check.counted),
+            _wanted(check),
+            *(_found(check, subject) for subject in SUBJECTS),
         )
-        for test in telling
+        for check in telling
     ]
     header = ("Workload", "Counted", "Claimed", *map(str, SUBJECTS))
     yield from ("", table(header, rows))
-    if others := len(claim.tests) - len(telling):
-        yield from ("", f"The other {others} tests hold for all of them.")
+    if others := len(claim.checks) - len(telling):
+        yield from ("", f"The other {others} counts are as claimed in all of them.")
 
 
-def _wanted(test: Test) -> str:
-    wanted = test.wanted()
-    if test.expected is None:
+def _wanted(check: Check) -> str:
+    wanted = check.wanted()
+    if check.expected is None:
         return f"at most {wanted[1]} ({code(str(BASELINE))})"
     return shown(wanted)
 
 
-def _found(test: Test, subject: Any) -> str:
-    said = shown(test.found(subject))
-    return said if test.holds(subject) else f"**{said}** no"
+def _found(check: Check, subject: Subject) -> str:
+    said = shown(check.found(subject))
+    return said if check.holds(subject) else f"**{said}** no"
 
 
 def _counted(counted: str) -> Iterator[str]:
@@ -197,12 +198,22 @@ def _counted(counted: str) -> Iterator[str]:
         for workload, found in _all().items()
         if any(each[counted] != (0, 0) for each in found.values())
     ]
-    yield from ("", f"### {name[0].upper()}{name[1:]}", "", f"{meaning}.".capitalize())
+    yield from ("", f"### {_sentence(name)}", "", f"{_sentence(meaning)}.")
     yield from ("", table(("Workload", *MODELS), rows, "ae-tight"))
 
 
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
 def _program(made: Workload) -> Iterator[str]:
-    yield from ("", f"### {made.name} {{#{made.name}}}", "", f"{made.title}.", "")
+    yield from (
+        "",
+        f"#### {made.name} {{#{made.name} data-search-exclude}}",
+        "",
+        f"{made.title}.",
+        "",
+    )
     yield from ("``` { .text }", str(made), "```")
 
 
