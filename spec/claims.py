@@ -1,8 +1,8 @@
 """What the sketch claims about cost, and the counts that decide whether it is so.
 
-A promise is kept, a price is paid, if every one of its checks holds. The same checks are
-put to the sketch without a rule on which the claim rests, and to the two models that
-set the bit always.
+A promise is kept, a price is paid, if every one of its checks holds. The same checks
+are put to the sketch without a rule on which the claim rests, and to the two models
+that set the bit always.
 """
 
 from __future__ import annotations

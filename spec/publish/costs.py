@@ -147,7 +147,7 @@ def _claims(site: Site) -> Iterator[str]:
             )
             for claim in members
         ]
-        yield from ("", table(header, rows, "ae-wrap"))
+        yield from ("", table(header, rows, "ae-wrap ae-tight"))
     for claim in CLAIMS:
         yield from ("", *_claim(site, claim))
 
