@@ -133,8 +133,11 @@ def _ranges() -> str:
 
 def _claims(site: Site) -> Iterator[str]:
     yield (
-        "Each claim is decided by counts, anew whenever the site is built. "
-        "*Without* a rule on which it rests, the sketch is judged as well."
+        "Each claim is decided by counts, anew whenever the site is built; *no* marks "
+        "a count that is not as claimed. The sketch without "
+        f"{site.link('AE-SET-4', COST_PAGE)} sets the bit always and still asks for the "
+        "count, which its author argued against on 2021-12-21. Without "
+        f"{site.link('AE-FORK-4', COST_PAGE)} it asks for the count of every page."
     )
     for price, heading in ((False, "Promise"), (True, "Price")):
         members = [claim for claim in CLAIMS if claim.price == price]
@@ -172,7 +175,7 @@ def _claim(site: Site, claim: Claim) -> Iterator[str]:
     header = ("Workload", "Counted", "Claimed", *map(str, SUBJECTS))
     yield from ("", table(header, rows))
     if others := len(claim.checks) - len(telling):
-        yield from ("", f"The other {others} counts are as claimed in all of them.")
+        yield from ("", f"Further counts, as claimed in all of them: {others}.")
 
 
 def _wanted(check: Check) -> str:
