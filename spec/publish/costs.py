@@ -135,8 +135,8 @@ def _claims(site: Site) -> Iterator[str]:
     yield (
         "Each claim is decided by counts, anew whenever the site is built; *no* marks "
         "a count that is not as claimed. The sketch without "
-        f"{site.link('AE-SET-4', COST_PAGE)} sets the bit always and still asks for the "
-        "count, which its author argued against on 2021-12-21. Without "
+        f"{site.link('AE-SET-4', COST_PAGE)} sets the bit always and still asks for "
+        "the count, which its author argued against on 2021-12-21. Without "
         f"{site.link('AE-FORK-4', COST_PAGE)} it asks for the count of every page."
     )
     for price, heading in ((False, "Promise"), (True, "Price")):
@@ -234,7 +234,7 @@ def _method(site: Site) -> Iterator[str]:
     )
     yield ""
     yield (
-        "The counts do not weigh. A copy costs thousands of bit tests, and clearing "
+        "The counts do not weigh. One copy outweighs many tests, and clearing "
         "a bit in fork is cheap where \"the 'struct page' cacheline is already "
         'getting dirtied" (Torvalds, quoted in the sketch). A pin test is one read '
         "here; Linux first asks whether the process has ever pinned anything, and then "
