@@ -16,16 +16,20 @@ from spec.bounds import BOUNDS, check, find_bounds
 from spec.cells import SpecificationError
 from spec.checker.explore import Progress
 from spec.checker.program import Verdict, Violation
+from spec.cost import costs
 from spec.guarantees import OBSERVABLE
 from spec.kernel.commands import kernel
 from spec.litmus.commands import ModelName, Release, litmus, run
 from spec.lkmm import litmus_tests
-from spec.models import governs
+from spec.models import MODELS, governs
 from spec.publish.citations import cite as citation
+from spec.publish.costs import as_dict as cost_dict
+from spec.publish.costs import text as cost_text
 from spec.publish.traces import as_dict, violation_text
 from spec.publish.verdicts import Store
 from spec.releases import find_model
 from spec.rules import Rule, find, load
+from spec.workloads import PAGES, WORKLOADS, find_workload
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -247,6 +251,32 @@ def ablation_dict(result: Ablation) -> dict[str, Any]:
         "reason": result.reason,
         "as_documented": result.as_documented,
     }
+
+
+@main.command("cost")
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@click.option("--model", "models", multiple=True, help="A model's name; repeatable.")
+@as_json
+def cost_command(
+    workloads: tuple[str, ...], models: tuple[str, ...], as_json: bool
+) -> None:
+    """Count copies, faults, slow GUP and tests on workloads (by default all).
+
+    "a..b" is the least and the most, as permissions are used or not.
+    """
+    chosen = or_exit_2(lambda: [find_workload(name) for name in workloads or WORKLOADS])
+    judged = or_exit_2(lambda: [find_model(name) for name in models or MODELS])
+    found = {
+        made.name: {model.name: costs(made, model) for model in judged}
+        for made in chosen
+    }
+    if as_json:
+        rows = [cost_dict(w, m, found[w.name][m.name]) for w in chosen for m in judged]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    click.echo(f"Each workload on {PAGES} pages; what all have 0 of is left out.\n")
+    for made in chosen:
+        click.echo(cost_text(made, found[made.name]))
 
 
 @main.command("rules")

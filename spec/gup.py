@@ -291,8 +291,9 @@ def may_set_bit(mm: Mm, pte: Pte, page: Page) -> bool:
     """writable PTE, or refcount == 1"""
     if page.ksm and obey(mm, "AE-KSM-1"):
         return False
-    alone = further_references(mm, page) == 0
-    return pte.writable or alone or not obey(mm, "AE-SET-2")
+    if pte.writable or not obey(mm, "AE-SET-2"):
+        return True
+    return further_references(mm, page) == 0
 
 
 @sketch

@@ -135,6 +135,15 @@ class Drawing:
             star = " *" if box.marked and i == 0 else ""
             self.write(x + 8, y + 17 + 17 * i, line + star, marked=bool(star))
 
+    def bar(self, x: float, y: float, length: float, *, certain: bool = True) -> None:
+        """Draw a bar: filled, or dashed where the count may be less."""
+        look = {"x": f"{x:g}", "y": f"{y:g}", "width": f"{length:g}", "height": "9"}
+        if certain:
+            look |= {"class": "ae-filled", "fill": "currentColor"}
+        else:
+            look |= {"stroke-dasharray": "3 2"}
+        ET.SubElement(self.lines, "rect", look)
+
     def arrow(self, x1: float, y1: float, x2: float, y2: float, marked: bool) -> None:
         """Draw an arrow from one point to another."""
         back = 8 if x1 < x2 else -8

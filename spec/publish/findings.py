@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from spec.ablation import Ablation
 from spec.closings import CLOSINGS, COUNTED, WORKLOADS, costs
+from spec.cost import shown
 from spec.findings import FINDINGS, Finding
 from spec.publish import cards
 from spec.publish.tables import code, table
@@ -82,7 +83,7 @@ def _section(site: Site, finding: Finding) -> list[str]:
 def _closings(finding: Finding) -> list[str]:
     """What both ways to close the gap cost, where there are two."""
     rows = [
-        (workload.title, code(name), *(str(counts[each]) for each in COUNTED))
+        (workload.title, code(name), *(shown(counts[each]) for each in COUNTED))
         for workload in WORKLOADS
         if workload.finding == finding.id
         for name, model in CLOSINGS.items()

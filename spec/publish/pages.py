@@ -26,6 +26,7 @@ from spec.memory import Machine, Names
 from spec.publish import (
     cards,
     citations,
+    costs,
     drawings,
     findings,
     litmus,
@@ -221,6 +222,7 @@ class Site:
             ABLATION: self.ablation_page(),
             findings.FINDINGS_PAGE: findings.findings_page(self),
             findings.STEPS_PAGE: findings.steps_page(self),
+            costs.COST_PAGE: costs.cost_page(self),
         }
 
     def _without(self, rule: Rule, uri: str) -> str:

@@ -36,7 +36,8 @@ TOO_LARGE = "large"
 _DECIDES = {".py", ".lark", ".litmus", ".json"}
 _ONLY_SHOWS = {
     *("publish", "kernel", "cli.py", "__main__.py"),
-    *("closings.py", "findings.py", "lkmm.py", "steps.py"),
+    *("claims.py", "closings.py", "cost.py", "findings.py", "lkmm.py"),
+    *("steps.py", "workloads.py"),
 }
 _DRAWN_WITH = ("publish/drawings.py", "publish/litmus.py", "publish/traces.py")
 """What is kept of litmus tests has their traces, as text and as pictures."""
