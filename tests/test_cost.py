@@ -321,7 +321,7 @@ def test_the_command_gives_machines_the_same():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["shel"], "no workload named 'shel'; the nearest is 'shell'"),
+        (["shel"], "no workload named 'shel'; expected one of"),
         (["shell", "--model", "upsteam"], "the nearest is 'upstream'"),
     ],
 )
