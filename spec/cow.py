@@ -51,7 +51,8 @@ def map_new_page(
 #
 # One function serves a write and an *unshare* request. The second comes from GUP
 # (`FAULT_FLAG_UNSHARE`): a reader wants a page that will stay, and does not write.
-# It leaves the PTE read-only.
+# It leaves the PTE read-only. Before 5.9 a fault waited for the folio lock; since then
+# it copies.
 
 
 # %%
@@ -67,6 +68,10 @@ def do_wp_page(mm: Mm, va: str, orig_pte: Pte, flags: FaultFlags) -> Steps:
         ptl_unlock(mm)
         return
     page = vm_normal_page(mm, orig_pte)
+    if page and page_folio(page).locked and mm.model.waits_for_lock():
+        ptl_unlock(mm)
+        yield lambda: not page_folio(page).locked
+        return
     if page is None or not (yield from wp_can_reuse_anon_folio(mm, page, flags)):
         yield from wp_page_copy(mm, va, orig_pte, page, flags)
         return
@@ -328,9 +333,15 @@ def unshare_ends_sharing(step: Step) -> bool:
 
 # %%
 @sketch
+def waits_for_lock() -> bool:
+    """no (silent)"""
+    return False
+
+
+@sketch
 def starts_exclusive(mm: Mm, why: FaultFlags) -> bool:
-    """only for GUP: always if it unshares, else MAY"""
-    if why.unshare and why.gup:
+    """only for GUP: always if it unshares or forces, else MAY"""
+    if why.gup and (why.unshare or why.force):
         return True
     if why.gup:
         return may(mm, "AE-COW-5")

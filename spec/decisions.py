@@ -79,6 +79,9 @@ class Model(Protocol):
     def may_reuse(self, mm: Mm, page: Page) -> bool:
         """May a fault keep this page for its process, though the bit is clear?"""
 
+    def waits_for_lock(self) -> bool:
+        """Does a write fault wait for the folio lock, instead of copying?"""
+
     def starts_exclusive(self, mm: Mm, why: FaultFlags) -> bool:
         """Does the page that a fault leaves mapped get its bit set?"""
 
@@ -156,6 +159,7 @@ class Sketch:
         self.name = name
 
     may_reuse: Callable[[Mm, Page], bool]
+    waits_for_lock: Callable[[], bool]
     starts_exclusive: Callable[[Mm, FaultFlags], bool]
     may_upgrade: Callable[[Page], bool]
     may_trap: Callable[[Page, str], bool]

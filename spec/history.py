@@ -69,6 +69,10 @@ class Mapcount:
         """mapcount and swap entries together are 1"""
         return reuse_swap_page(page)
 
+    def waits_for_lock(self) -> bool:
+        """yes"""
+        return True
+
     def starts_exclusive(self, mm: Mm, why: FaultFlags) -> bool:
         """(no bit)"""
         return False
@@ -209,6 +213,10 @@ class PageCount(Mapcount):
         if page_folio(page).refcount > 1 and obey(mm, "AE-COW-2"):
             return False
         return may(mm, "AE-COW-3")
+
+    def waits_for_lock(self) -> bool:
+        """no (09854ba94c6a)"""
+        return False
 
     def may_trap(self, page: Page, trap: str) -> bool:
         """soft-dirty: not pinned (9348b73c2e1b, 5.11); NUMA: mapcount == 1,

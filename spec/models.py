@@ -143,6 +143,7 @@ MODELS: dict[str, Model] = {
 
 DECISIONS = {
     "may_reuse": "May a fault keep a page whose bit is clear?",
+    "waits_for_lock": "Does a write fault wait for the folio lock?",
     "starts_exclusive": "Is the bit set on what a fault maps?",
     "may_upgrade": "May mprotect make a mapping writable without a fault?",
     "may_trap": "Which mapping may soft-dirty and NUMA hints write-protect?",
