@@ -149,8 +149,6 @@ BAD = {
     BEGIN + "A: madvise fre": (3, 12, "nearest valid word is 'free'"),
     BEGIN + "A: uffd-wpp at y": (3, 4, "nearest valid word is 'uffd-wp'"),
     BEGIN + "ksm A B": (3, 7, "no process or reference is called 'B'"),
-    BEGIN + "A: force-write 2": (3, 4, "'force-write' is not modelled in litmus tests"),
-    BEGIN + "A: uffdio-move to y": (3, 4, "'uffdio-move' is not modelled"),
     BEGIN + "A: read; B": (3, 8, "';' is not valid here"),
 }  # fmt: skip
 

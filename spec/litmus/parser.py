@@ -295,8 +295,6 @@ class _Reader:
     # -- operations -------------------------------------------------------------------
 
     def _line(self, tree: Node) -> Line:
-        for deed in tree.children:
-            _check_modelled(deed)
         if not self.alive:
             self._begin(tree.children[0])
         actors = [actor for deed in tree.children for actor in _actors(deed)]
@@ -591,23 +589,6 @@ def _word(deed: Node) -> str:
             return f"madvise {action.children[0]}"
         case word:
             return word.replace("_", "-")
-
-
-def _check_modelled(deed: Node) -> None:
-    from spec.litmus.run import SAME_AS
-    from spec.operations import ON_MACHINE, ON_PAGES, OPERATIONS
-
-    word = _word(deed)
-    known = {*OPERATIONS, *ON_PAGES, *ON_MACHINE}
-    known |= {"write", "fork", "gup", "put", "mprotect"}
-    if SAME_AS.get(word, word) not in known:
-        row, column = deed.meta.line, deed.meta.column
-        if deed.data == "operation":
-            column = deed.children[2].meta.column
-        raise _Wrong(
-            Token("WORD", word, line=row, column=column),
-            f"{word!r} is not modelled in litmus tests in this version",
-        )
 
 
 def _line_of(token: Token) -> int:

@@ -24,7 +24,7 @@ from functools import cached_property, partial
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
-from spec import fault, fork, gup_fast
+from spec import fault, fork, gup_fast, move, protect
 from spec.bit import mappings, others
 from spec.cells import Cells, PlainCells, SpecificationError
 from spec.checker.program import Trace, TraceStep
@@ -106,6 +106,12 @@ def perform(machine: Machine, operation: Operation) -> Steps:
             return fault.write(mm, va, operation.value or 0)
         case "mprotect":
             return OPERATIONS[f"mprotect {operation.protection}"](mm, va)
+        case "force-write":
+            return protect.write_force(mm, va, operation.value or 0)
+        case "mremap":
+            return move.mremap(mm, va, str(operation.target))
+        case "uffdio-move":
+            return move.uffdio_move(mm, va, str(operation.target))
         case "fork":
             return fork.fork(mm, machine.mms[str(operation.child)])
         case "gup":
@@ -591,7 +597,7 @@ class _Watch:
 
     def _wrongs(self, operation: Operation) -> Iterator[str]:
         yield from (r.id for r in self.guarantees if not r.holds(self.step.after))
-        if any(self._shared_writable()) or self._device_leaks(operation):
+        if any(self._shared_writable()) or self._leaks(operation):
             yield "missed-cow"
         if is_no_write(operation) and any(self._told_of_writes()):
             yield "side-effect"
@@ -602,6 +608,13 @@ class _Watch:
         for page in machine.pages.values():
             for mm, pte in mappings(machine, page):
                 yield pte.writable and bool(others(machine, mm, page))
+
+    def _leaks(self, operation: Operation) -> bool:
+        """What is written without a writable PTE reaches another process."""
+        return self._device_leaks(operation) or any(
+            others(self.step.before, mm, page)
+            for mm, _, page in protect.forced_writes(self.step)
+        )
 
     def _told_of_writes(self) -> Iterator[bool]:
         """Whoever has to notice the next write to an address notices one here."""
