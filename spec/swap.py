@@ -118,7 +118,7 @@ def swapin_folio(slot: Slot) -> Page | None:
     else:
         page = alloc_page(machine)
         page.value = slot.value
-        if obey(page, "AE-SWAP-9"):
+        if slot.count > 1 or obey(page, "AE-SWAP-9"):
             add_to_swap_cache(page, slot)
             page.dirty = False
     machine.cpu.hold = page.name
@@ -149,8 +149,8 @@ def is_exclusive(mm: Mm, entry: SwapEntry, page: Page) -> bool:
 
 # %% [markdown]
 # Linux goes on to `do_wp_page()` for a write that may not be mapped writable yet. Here
-# the access faults again. Linux may also read ahead, and up to 7.1 it read some slots
-# past the swap cache; the rules are the same.
+# the access faults again. Linux may also read ahead, and up to 7.1 it read slots with a
+# single entry past the swap cache on some devices; the rules are the same.
 #
 # ## fork and swapoff
 #
