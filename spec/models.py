@@ -17,6 +17,7 @@ import spec.reclaim  # noqa: F401
 from spec.counts import (
     bit_of,
     further_references,
+    mapped_page,
     page_folio,
     run,
     unexpected_references,
@@ -56,7 +57,7 @@ class Upstream(PageCountThp):
 
     def may_upgrade(self, page: Page) -> bool:
         """bit set (64fe24a3e05e, 6.0)"""
-        return self.since("6.0") and page.anon_exclusive
+        return self.since("6.0") and mapped_page(page).anon_exclusive
 
     def may_trap(self, page: Page, trap: str) -> bool:
         """soft-dirty: not pinned; NUMA: mapped once and not pinned"""
