@@ -102,14 +102,13 @@ CHANGES = (
         "6.0",
         "5535be309971",
         "mm/gup: fix FOLL_FORCE COW security issue and remove FOLL_COW",
-        rules=("AE-WP-5",),
         answers=("may_force",),
     ),
     Change(
         "6.1",
         "088b8aa537c2",
         "mm: fix PageAnonExclusive clearing racing with concurrent RCU GUP-fast",
-        rules=tuple(f"AE-ORD-{n}" for n in range(1, 6)),
+        rules=tuple(f"AE-ORD-{n}" for n in range(1, 5)),
     ),
     Change(
         "6.1",
@@ -140,12 +139,6 @@ CHANGES = (
         "(folio rmap)",
         "no page of a PTE-mapped large folio is reused",
         answers=("may_reuse_large",),
-    ),
-    Change(
-        "6.9",
-        "c0205eaf3af9",
-        "userfaultfd: change src_folio after ensuring it's unpinned in UFFDIO_MOVE",
-        rules=("AE-MOVE-2",),
     ),
     Change(
         "6.15",
