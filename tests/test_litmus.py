@@ -299,6 +299,12 @@ def test_exclusive_and_same():
     )
 
 
+@pytest.mark.parametrize("word", ["mremap", "uffdio-move"])
+def test_a_page_moves_where_it_is_told(word):
+    body = "A: write 1\nA: write 2 at y\nA: madvise dontneed"
+    assert only(f"{body}\nA: {word} at y to x\nv = A: read").values == {"v": 2}
+
+
 def test_there_is_a_page_for_every_need():
     names = names_of(parse(EVERYTHING))
     assert len(names.pages) >= 2 * 2 + 2
@@ -362,6 +368,9 @@ ABLATED = [
     ("vmsplice-leak-mprotect", "upstream", "AE-WP-1", "missed-cow"),
     ("pin-shared", "upstream", "AE-COW-1", "wrong-cow"),
     ("fork-without-gup", "sketch", "AE-FORK-4", "unnecessary-copy"),
+    ("uffd-wp-unshare", "upstream", "AE-WP-4", "lost"),
+    ("uffdio-move-race", "sketch", "AE-MOVE-2", "wrong-cow"),
+    ("force-write-race", "upstream", "AE-WP-5", "missed-cow"),
 ]
 
 
