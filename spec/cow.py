@@ -68,7 +68,7 @@ def do_wp_page(mm: Mm, va: str, orig_pte: Pte, flags: FaultFlags) -> Steps:
         ptl_unlock(mm)
         return
     page = vm_normal_page(mm, orig_pte)
-    if page and page_folio(page).locked and mm.model.waits_for_lock():
+    if mm.model.waits_for_lock() and page and page_folio(page).locked:
         ptl_unlock(mm)
         yield lambda: not page_folio(page).locked
         return
