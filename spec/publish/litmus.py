@@ -7,10 +7,11 @@ that come to one verdict in one way share a trace.
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spec.bugs import BUGS, Bug, Shown
 from spec.cells import one_of
 from spec.litmus.files import catalogue
 from spec.litmus.parser import read
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 BY_MODEL = "reference/litmus.md"
 BY_RELEASE = "reference/releases.md"
+BUGS_PAGE = "reference/bugs.md"
+_LINUXES = [f"{LINUX}{release}" for release in RELEASES]
 CLASSES = {
     "missed-cow": "A page is reused although somebody else may still read it: a leak.",
     "wrong-cow": "A page is copied away from a reference that relies on it.",
@@ -58,19 +61,38 @@ class Group:
 
 def columns() -> list[str]:
     """Every model and release that a table has."""
-    return [*MODELS, *(f"{LINUX}{release}" for release in RELEASES)]
+    return [*MODELS, *_LINUXES]
+
+
+def further(test: str) -> dict[str, Shown]:
+    """Where `test` shows a bug besides the columns: a variant, a rule taken away."""
+    return {
+        on(shown): shown
+        for bug in BUGS
+        for shown in bug.shown
+        if shown.litmus == test and on(shown) not in columns()
+    }
+
+
+def on(shown: Shown) -> str:
+    """The model on which a bug is shown, and the rules that it does not obey."""
+    return " without ".join(filter(None, [shown.model, ", ".join(shown.without)]))
 
 
 def groups(test: Test) -> tuple[Group, ...]:
-    """What `test` comes to on each model, in the order of `columns`."""
-    found: dict[tuple[str, str], list[Result]] = {}
-    for name in columns():
-        result = run(test, find_model(name))
+    """What `test` comes to on each model, those of `columns` first."""
+    runs = [(name, run(test, find_model(name))) for name in columns()]
+    runs += [
+        (name, run(test, find_model(shown.model), frozenset(shown.without)))
+        for name, shown in further(test.name).items()
+    ]
+    found: dict[tuple[str, str], list[tuple[str, Result]]] = {}
+    for name, result in runs:
         text = "\n".join(steps_text(result, result.worst))
-        found.setdefault((result.verdict, text), []).append(result)
+        found.setdefault((result.verdict, text), []).append((name, result))
     return tuple(
-        Group(verdict, tuple(r.model for r in results), text, _picture(results[0]))
-        for (verdict, text), results in found.items()
+        Group(verdict, tuple(name for name, _ in same), text, _picture(same[0][1]))
+        for (verdict, text), same in found.items()
     )
 
 
@@ -135,11 +157,13 @@ def pages(site: Site) -> dict[str, str]:
     """The page of each test: source address to Markdown."""
     found = site.store.litmus()
     tests = {name: read(catalogue()[name]) for name in found}
-    return {uri(name): test_page(test, found[name]) for name, test in tests.items()}
+    return {
+        uri(name): test_page(site, test, found[name]) for name, test in tests.items()
+    }
 
 
-def test_page(test: Test, found: tuple[Group, ...]) -> str:
-    """Story, program, verdicts, and one trace for each way to a verdict."""
+def test_page(site: Site, test: Test, found: tuple[Group, ...]) -> str:
+    """Story, program, bugs, verdicts, and one trace for each way to a verdict."""
     of = verdicts(found)
     lines = [
         f"# {test.name}",
@@ -149,18 +173,56 @@ def test_page(test: Test, found: tuple[Group, ...]) -> str:
         "``` { .text }",
         str(test).rstrip(),
         "```",
+        *(line for bug in BUGS for line in _bug(site, test.name, bug, of)),
         "",
         "## Verdicts",
         "",
         _row_of(of, MODELS),
         "",
-        _row_of(of, (f"{LINUX}{release}" for release in RELEASES)),
+        _row_of(of, _LINUXES),
     ]
     lines += _disagreements(test, of)
     lines += ["", "## Traces", ""]
     for group in found:
         lines += _trace(group)
     return "\n".join(lines) + "\n"
+
+
+def _bug(site: Site, test: str, bug: Bug, of: Mapping[str, str]) -> Iterator[str]:
+    """What a page says of a bug that its test shows."""
+    shown = [each for each in bug.shown if each.litmus == test]
+    if not shown:
+        return
+    yield from ("", f"## {bug_title(bug)}", "", bug.story, "")
+    yield from facts(site, bug, uri(test))
+    places = (
+        f"[{badge(of[on(each)])}](#{anchor(on(each))}) on {_named(each)}"
+        for each in shown
+    )
+    yield f"- Shown: {', '.join(places)}"
+
+
+def _named(shown: Shown) -> str:
+    named = f"Linux {short(shown.model)}" if shown.model.startswith(LINUX) else ""
+    without = f" without {', '.join(shown.without)}" if shown.without else ""
+    return f"{named or code(shown.model)}{without}"
+
+
+def bug_title(bug: Bug) -> str:
+    """The heading of a bug: its CVE if it has one, and the title of its fix."""
+    return ", ".join([*bug.cve, bug.title])
+
+
+def facts(site: Site, bug: Bug, here: str) -> Iterator[str]:
+    """Class, fix, rules and what is unverified of a bug, as a list."""
+    commit = f"{code(bug.commit)} " if bug.commit else ""
+    release = f"first in {bug.fixed}" if bug.fixed else ""
+    yield f"- Class: {badge(bug.verdict)}"
+    yield f"- Fixed: {commit}{release}" if commit or release else "- Not fixed."
+    for id in bug.rules:
+        yield f"- Forbidden by {site.link(id, here)}: {site.find(id, here).sentence}"
+    if bug.note:
+        yield f"- Note: {bug.note}"
 
 
 def _row_of(of: Mapping[str, str], names: Iterable[str]) -> str:
@@ -180,9 +242,9 @@ def _disagreements(test: Test, of: Mapping[str, str]) -> list[str]:
 
 def _trace(group: Group) -> list[str]:
     """One way to a verdict: for which models, as text and as a picture."""
-    anchors = "".join(f'<span id="{model}"></span>' for model in group.models)
-    named = [model for model in group.models if not model.startswith(LINUX)]
-    releases = [short(model) for model in group.models if model.startswith(LINUX)]
+    anchors = "".join(f'<span id="{anchor(name)}"></span>' for name in group.models)
+    named = [model for model in group.models if model not in _LINUXES]
+    releases = [short(model) for model in group.models if model in _LINUXES]
     on = [code(model) for model in named]
     on += [f"Linux {', '.join(releases)}"] if releases else []
     text = html.escape(group.text)
@@ -195,6 +257,15 @@ def _trace(group: Group) -> list[str]:
     if group.picture:
         lines += ["", f'<div class="ae-picture">{group.picture}</div>']
     return [*lines, ""]
+
+
+def anchor(name: str) -> str:
+    """The anchor of the trace of a model, perhaps ablated.
+
+    >>> anchor("upstream without AE-WP-5")
+    'upstream-without-AE-WP-5'
+    """
+    return name.replace(",", "").replace(" ", "-")
 
 
 # -- tables ----------------------------------------------------------------------------
@@ -273,7 +344,7 @@ def by_release_page(site: Site) -> str:
             "",
             "## Verdicts",
             "",
-            _matrix(site, (f"{LINUX}{r}" for r in RELEASES), BY_RELEASE),
+            _matrix(site, _LINUXES, BY_RELEASE),
             "",
             "## What changed",
             "",
@@ -284,6 +355,50 @@ def by_release_page(site: Site) -> str:
             "",
         ]
     )
+
+
+def bugs_page(site: Site) -> str:
+    """All bugs in one table; those outside the model with the reason."""
+    rows = [
+        (
+            f"[{bug.id}](#{bug.id})",
+            bug_title(bug),
+            bug.fixed or "not fixed",
+            badge(bug.verdict),
+            _seen(site, bug),
+        )
+        for bug in BUGS
+    ]
+    header = ("Bug", "Fixed by", "In", "Class", "Seen")
+    lines = [
+        "# Bugs",
+        "",
+        f"{len(BUGS)} bugs of copy-on-write, fork and GUP. Each is shown by a program "
+        "in the model that had it, or by a rule whose removal brings it back, or it "
+        "needs state that the specification does not have; then the reason is given.",
+        "",
+        table(header, rows, "ae-wrap"),
+    ]
+    for bug in BUGS:
+        lines += ["", f"## {bug.id}: {bug_title(bug)} {{#{bug.id}}}", "", bug.story, ""]
+        lines += facts(site, bug, BUGS_PAGE)
+        lines.append(f"- Seen: {_seen(site, bug)}")
+        lines += [f"- Outside the model: {bug.outside}"] if bug.outside else []
+    return "\n".join(lines) + "\n"
+
+
+def _seen(site: Site, bug: Bug) -> str:
+    """Where a bug is shown: tests, rules whose removal shows it, or nowhere."""
+    if bug.outside:
+        return "outside the model"
+    tests = dict.fromkeys(shown.litmus for shown in bug.shown)
+    shown = [f"[{test}]({_link(test, BUGS_PAGE)})" for test in tests]
+    shown += [
+        f"[without {id}](ablation.md#without-{id})"
+        for id in bug.ablated
+        if site.find(id, BUGS_PAGE)
+    ]
+    return ", ".join(shown)
 
 
 def _changes(site: Site) -> str:

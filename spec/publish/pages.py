@@ -216,6 +216,7 @@ class Site:
             RULES: self.rules_page(),
             litmus.BY_MODEL: litmus.by_model_page(self),
             litmus.BY_RELEASE: litmus.by_release_page(self),
+            litmus.BUGS_PAGE: litmus.bugs_page(self),
             **litmus.pages(self),
             MODELS: self.models_page(),
             BOUNDS: self.bounds_page(),
