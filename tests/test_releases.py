@@ -65,6 +65,12 @@ PROGRAMS = {
     "U2": "A: fork B; A: gup r = ro IO; r: put; forbid same(A, B)",
     "U3": "A: fork B; A: write 1; ksm A B; A: gup r = ro pin; r: put; "
     "forbid same(A, B)",
+    "migrate get": "A: gup r = ro get; A: migrate; require same(A, r)",
+    "migrate pin": "A: gup r = rw pin longterm; A: migrate; require same(A, r)",
+    "merge get": "A: fork B; A: write 1; A: gup r = ro get; ksm A B; "
+    "require same(A, r); forbid same(A, B)",
+    "merge pin": "A: fork B; A: write 1; A: gup r = rw pin longterm; ksm A B; "
+    "require same(A, r); forbid same(A, B)",
 }
 """Each begins with a first write; a failed condition is a leak, a loss, or sharing."""
 
@@ -95,8 +101,12 @@ RECORDED = {
     "U1": "shared shared own own own own",
     "U2": "shared shared shared shared own own",
     "U3": "shared shared - own own own",
+    "migrate get": "refused refused - refused refused refused",
+    "migrate pin": "refused refused - refused refused refused",
+    "merge get": "refused refused - refused refused refused",
+    "merge pin": "refused refused - refused refused refused",
 }
-WELL = {"safe", "sync", "own"}
+WELL = {"safe", "sync", "own", "refused"}
 
 
 class NoMarker(Upstream):
