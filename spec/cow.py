@@ -273,7 +273,8 @@ def copy_replaces_what_was_copied(step: Step) -> bool:
 #
 # "The bit can be set directly if we have to copy the page in the fault handler."
 # Nobody else can have the copy yet. If the fault does not use the permission, GUP
-# finds the page writable and sets the bit itself ([AE-SET-3](bit.py#AE-SET-3)).
+# finds the page writable and sets the bit itself ([AE-SET-3](bit.py#AE-SET-3)). A fault
+# for FOLL_FORCE sets the bit: its PTE stays read-only, and GUP would only fault again.
 
 
 # %%
