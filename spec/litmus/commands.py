@@ -36,7 +36,7 @@ class ModelName(click.ParamType[str]):
         try:
             return find_model(value).name
         except SpecificationError as error:
-            self.fail(str(error), param, ctx)
+            raise WrongUse(str(error)) from None
 
 
 class Release(ModelName):
