@@ -118,7 +118,7 @@ def swapin_folio(slot: Slot) -> Page | None:
     else:
         page = alloc_page(machine)
         page.value = slot.value
-        if obey(page, "AE-SWAP-9"):
+        if slot.count > 1 or obey(page, "AE-SWAP-9"):
             add_to_swap_cache(page, slot)
             page.dirty = False
     machine.cpu.hold = page.name
