@@ -137,28 +137,28 @@ QUESTIONS = (
     Question(
         "shared",
         "Also if a child shared the page when it was asked for?",
-        "an earlier fork",
+        "a fork before it was taken",
         "owner",
         f"A: write 1\nA: fork B\nA: gup r = GUP\n{_SEES}",
     ),
     Question(
         "exited",
         "Also if a child had shared it, and has exited?",
-        "an earlier fork, even if the child is gone",
+        "a fork before it was taken",
         "owner",
         f"A: write 1\nA: fork B\nB: exit\nA: gup r = GUP\n{_SEES}",
     ),
     Question(
         "fork",
         "Also if the process forks afterwards?",
-        "a later fork",
+        "a fork after it was taken",
         "fork",
         f"{_TAKEN}A: fork B\n{_SEES}",
     ),
     Question(
         "device",
         "Does the process see what the device writes after a fork?",
-        "a later fork",
+        "a fork after it was taken",
         "fork",
         f"{_TAKEN}A: fork B\nA: write 2\nr: write 9\nx = A: read\nrequire x == 9",
         writes=True,
@@ -270,18 +270,26 @@ def in_short(found: dict[str, str]) -> str:
     'Coherent until it is put, also across fork.'
     >>> in_short(answers(KINDS["get-rw"], MODELS["upstream"]))
     'Coherent until the process forks. After a fork the child gets what the device \
-writes.'
+writes. It never reads what other processes write.'
     """
     no = [q for q in QUESTIONS if found.get(q.id, YES) != YES]
     leaks = dict.fromkeys(q.no for q in no if q.of == "leak")
+    if any(q.of in ("owner", "fork") for q in no) and _READS_OTHERS not in leaks:
+        leaks["It never reads what other processes write."] = None
     return " ".join([_coherence(no), *leaks])
 
 
 def _coherence(no: list[Question]) -> str:
     """What ends the coherence of a reference with its process."""
-    lost = dict.fromkeys(q.no for q in no if q.of in ("owner", "fork"))
+    lost = list(dict.fromkeys(q.no for q in no if q.of in ("owner", "fork")))
     if any(q.of == "owner" for q in no):
-        return f"It loses the page to {', '.join(lost)}."
+        return f"Not coherent after {_listed(lost)}."
     forks = "until the process forks" if lost else "until it is put, also across fork"
     untouched = [f", but for {q.no}" for q in no if q.of == "file"]
     return f"Coherent {forks}{''.join(untouched)}."
+
+
+def _listed(words: list[str]) -> str:
+    """The words with commas and an "or" between them."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last

@@ -324,6 +324,19 @@ def _elsewhere() -> Iterator[tuple[Case, str]]:
     yield from ((case, "shared zeropage") for case in NOT_ANONYMOUS)
 
 
+def title(case: str, kind: str) -> str:
+    """What a program is called that is in no file."""
+    return f"{case} on {kind}"
+
+
+def variants(case: Case) -> Iterator[tuple[Test, str]]:
+    """The programs of a case on memory that is no base page, with its name."""
+    if case in ANONYMOUS:
+        for kind in MODELLED[1:]:
+            if kind.models == tuple(MODELS):
+                yield program(case, kind), kind.name
+
+
 # -- expectations ----------------------------------------------------------------------
 
 _BY_MAPCOUNT = ("mapcount", "force_cow")

@@ -40,7 +40,7 @@ class _Asked(frozenset[str]):
         self.ids.add(str(id))
         return False
 
-    def __or__(self, other: object) -> _Asked:  # type: ignore[override]
+    def __or__(self, other: object) -> _Asked:
         return self
 
 
