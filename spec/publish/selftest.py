@@ -40,20 +40,20 @@ SHOWN = 3
 
 
 def exercised(store: Store) -> dict[str, frozenset[str]]:
-    """The rules without which each program fails, on any of the models asked.
-
-    Nothing if that was not computed.
-    """
-    found = [store.read(f"exercised.{model}") for model in ASKED_OF]
-    if None in found:
-        return {}
+    """The rules without which each program fails, on any of the models asked."""
+    found = [store.exercised(model) for model in ASKED_OF]
     return {
         name: frozenset().union(*(each[name] for each in found)) for name in found[0]
     }
 
 
 def tests_of(store: Store) -> dict[str, list[str]]:
-    """For each rule, the tests of the catalogue that fail without it."""
+    """For each rule, the tests of the catalogue that fail without it.
+
+    None for any rule if that was not computed yet.
+    """
+    if None in [store.read(f"exercised.{model}") for model in ASKED_OF]:
+        return {}
     known = catalogue()
     found: dict[str, list[str]] = {}
     for test, ids in exercised(store).items():
