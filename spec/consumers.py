@@ -1,6 +1,6 @@
 """Who takes references, of which kind, in which release.
 
-Read in 6.1, 6.12 and 7.3; what is said of other releases is marked. What a reference of
+Read in 6.1, 6.12 and 7.3; releases that were not read are marked on the page. What a reference of
 each kind may rely on is computed (`spec.promises`).
 """
 
@@ -22,13 +22,11 @@ class Use:
     Attributes:
         kind: id of the kind of reference (`spec.promises.KINDS`).
         since: the first release; empty if it was so in the oldest one read.
-        verified: whether the release in `since` was looked up.
         force: whether FOLL_FORCE is set as well.
     """
 
     kind: str
     since: str = ""
-    verified: bool = True
     force: bool = False
 
 
@@ -68,11 +66,6 @@ class Consumer:
         use = self.use(release)
         return None if use is None else KINDS[use.kind]
 
-    def verified(self, release: str) -> bool:
-        """Whether what is said of the release was read in its source."""
-        use = self.use(release)
-        return release in VERIFIED and use is not None and use.verified
-
 
 _EXTRACT = "iov_iter_extract_pages; up to 6.2 iov_iter_get_pages2"
 _GET_PAGES = "iov_iter_get_pages2, iov_iter_get_pages_alloc2"
@@ -109,18 +102,18 @@ CONSUMERS = (
         "O_DIRECT read(2): fs/direct-io.c (older file systems)",
         "iov_iter_extract_pages; in 6.1 iov_iter_get_pages2",
         "writes",
-        (Use("get-rw"), Use("pin-rw", "6.5", verified=False)),
+        (Use("get-rw"), Use("pin-rw", "6.5")),
         "short",
-        "1ccf164ec866 converts it.",
+        "1ccf164ec866 converts it (6.5; the release was not looked up).",
     ),
     Consumer(
         "direct-io-write",
         "O_DIRECT write(2): fs/direct-io.c (older file systems)",
         "iov_iter_extract_pages; in 6.1 iov_iter_get_pages2",
         "reads",
-        (Use("get-ro"), Use("pin-ro", "6.5", verified=False)),
+        (Use("get-ro"), Use("pin-ro", "6.5")),
         "short",
-        "1ccf164ec866 converts it.",
+        "1ccf164ec866 converts it (6.5; the release was not looked up).",
     ),
     Consumer(
         "blk-map-in",
@@ -143,18 +136,20 @@ CONSUMERS = (
         "FUSE direct I/O, read(2)",
         "iov_iter_extract_pages; in 6.1 iov_iter_get_pages2",
         "writes",
-        (Use("get-rw"), Use("pin-rw", "6.12", verified=False)),
+        (Use("get-rw"), Use("pin-rw", "6.12")),
         "short",
-        "The server's /dev/fuse copies with FOLL_GET in all three releases.",
+        "Converted at some time after 6.1. The server's /dev/fuse copies with FOLL_GET "
+        "in all three releases.",
     ),
     Consumer(
         "fuse-write",
         "FUSE direct I/O, write(2)",
         "iov_iter_extract_pages; in 6.1 iov_iter_get_pages2",
         "reads",
-        (Use("get-ro"), Use("pin-ro", "6.12", verified=False)),
+        (Use("get-ro"), Use("pin-ro", "6.12")),
         "short",
-        "The server's /dev/fuse copies with FOLL_GET in all three releases.",
+        "Converted at some time after 6.1. The server's /dev/fuse copies with FOLL_GET "
+        "in all three releases.",
     ),
     Consumer(
         "nfs-read",
@@ -320,7 +315,7 @@ CONSUMERS = (
         "ublk registered buffers, BPF, user_events",
         "pin_user_pages_fast, pin_user_pages_remote",
         "reads and writes",
-        (Use("longterm-rw", "6.12", verified=False),),
+        (Use("longterm-rw", "6.12"),),
         "long",
         "Not all of them set FOLL_LONGTERM.",
     ),

@@ -55,9 +55,9 @@ def consumers_page(site: Site) -> str:
         lines += _promises(kind, found)
     lines += ["", "## Users", ""]
     lines.append(
-        f"Read in {', '.join(VERIFIED)}. A release marked with *?* was not read, or "
-        "the release of a change was not looked up. Nothing is said of releases "
-        "before a user's first row."
+        f"Read in {', '.join(VERIFIED)}. A release marked with *?* was not read: the "
+        "reference is taken to be that of the oldest release read. Nothing is said of "
+        "releases before a user's first row."
     )
     for consumer in CONSUMERS:
         lines += _section(consumer, found)
@@ -78,7 +78,7 @@ def _overview(found: Answers) -> str:
         if kind is not None
     ]
     header = ("User", "Reference", "The user", "What it may rely on")
-    return table(header, rows, "ae-wrap")
+    return table(header, rows, "ae-wrap ae-names")
 
 
 def _relies_on(consumer: Consumer, kind: Kind, found: Answers, release: str) -> str:
@@ -94,7 +94,7 @@ def _section(consumer: Consumer, found: Answers) -> list[str]:
         use, kind = consumer.use(release), consumer.kind(release)
         if use is None or kind is None:
             continue
-        mark = "" if consumer.verified(release) else " ?"
+        mark = "" if release in VERIFIED else " ?"
         force = ", FOLL_FORCE" if use.force else ""
         relies = _relies_on(consumer, kind, found, release)
         flags = f"[{kind.flags}](#{kind.id}){force}"
