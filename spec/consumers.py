@@ -1,7 +1,7 @@
 """Who takes references, of which kind, in which release.
 
-Read in 6.1, 6.12 and 7.3; releases that were not read are marked on the page. What a reference of
-each kind may rely on is computed (`spec.promises`).
+Read in 6.1, 6.12 and 7.3; releases that were not read are marked on the page. What a
+reference of each kind may rely on is computed (`spec.promises`).
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def _overview(found: Answers) -> str:
 
 def _relies_on(consumer: Consumer, kind: Kind, found: Answers, release: str) -> str:
     if consumer.duration == "call":
-        return "Nothing later: it is done before anything can happen to the page."
+        return "It needs no promise: the reference is put at once."
     return in_short(found[kind.id][f"{LINUX}{release}"])
 
 
