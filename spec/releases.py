@@ -164,6 +164,9 @@ MODEL_SINCE = {
     "5.18": PageCountThp,
     "5.19": Upstream,
 }
+KEPT_BEFORE: dict[type[Mapcount], frozenset[str]] = {ForceCow: frozenset({"AE-GUP-6"})}
+"""Rules that an early release obeyed and later ones did not: 5.8 broke COW of the
+zeropage for every request."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,7 @@ def linux(release: str) -> Kernel:
         model = begun if wanted >= parse(since) else model
     later = [change for change in CHANGES if parse(change.release) > wanted]
     without = frozenset(id for change in later for id in change.rules)
+    without -= KEPT_BEFORE.get(model, frozenset())
     return Kernel(release, model(release, f"{LINUX}{release}", without), without)
 
 

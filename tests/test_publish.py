@@ -12,11 +12,13 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
+from spec import promises, selftest
 from spec.ablation import Ablation
 from spec.bounds import check
 from spec.cells import PlainCells, SpecificationError
 from spec.checker.program import Trace, TraceStep, Verdict, Violation
 from spec.clients import names_for
+from spec.litmus.exercise import ASKED_OF
 from spec.memory import Machine, Pte
 from spec.models import MODELS
 from spec.publish import (
@@ -28,7 +30,9 @@ from spec.publish import (
     traces,
     verdicts,
 )
+from spec.publish.consumers import CONSUMERS_PAGE
 from spec.publish.findings import FINDINGS_PAGE
+from spec.publish.selftest import SELFTEST_PAGE
 from spec.publish.tables import table
 from spec.rules import find, load
 
@@ -376,6 +380,20 @@ def store(tmp_path: Path, leak: Violation) -> verdicts.Store:
         Ablation("AE-CLR-2", "sketch", "standard", 5, reason="the <count> holds it"),
     )
     made.write("litmus", {name: groups(name) for name in pages.catalogue()})
+    others = [
+        selftest.title(case.id, kind)
+        for case in selftest.CASES
+        for _, kind in selftest.variants(case)
+    ]
+    names = [*pages.catalogue(), *others]
+    without = {name: {"AE-FORK-2": "missed-cow"} for name in names}
+    for model in ASKED_OF:
+        made.write(f"exercised.{model}", without)
+    made.write("selftest", {"A1": {"base page": {"mapcount": "missed-cow"}}})
+    yes = {question.id: "fine" for question in promises.QUESTIONS}
+    no = {**yes, "fork": "wrong-cow"}
+    answers = dict.fromkeys(promises.asked(), no)
+    made.write("promises", dict.fromkeys(promises.KINDS, answers))
     return made
 
 
@@ -529,6 +547,13 @@ def test_generated_pages_show_what_the_store_holds(
     assert cow.count("<svg") == 1
     assert all(f'id="{name}"' in cow for name in litmus.columns())
     assert "a FOLL_GET reference | `carry` | 0 | 1 | 1 | 0 |" in made[FINDINGS_PAGE]
+    assert "A1 on base page, `mapcount`: fine expected." in made[SELFTEST_PAGE]
+    assert '<span class="v-missed-cow">missed-cow</span> A1' in made[SELFTEST_PAGE]
+    assert "There is none: each case fails without some rule." in made[SELFTEST_PAGE]
+    assert "Coherent until the process forks." in made[CONSUMERS_PAGE]
+    assert (
+        '<span class="v-wrong-cow" title="wrong-cow">no</span>' in made[CONSUMERS_PAGE]
+    )
     for page in made.values():
         assert page.startswith("# ")
         assert "None" not in page

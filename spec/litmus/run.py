@@ -417,7 +417,8 @@ def run(test: Test, model: Model, without: frozenset[str] = frozenset()) -> Resu
         without: ids of rules that are not obeyed.
 
     Raises:
-        SpecificationError: an operation waits for ever; the specification is wrong.
+        SpecificationError: an operation waits for ever, or never ends: the
+            specification is wrong, or a rule is missing.
 
     >>> from spec.litmus.parser import parse
     >>> from spec.models import MODELS
@@ -432,17 +433,24 @@ def run(test: Test, model: Model, without: frozenset[str] = frozenset()) -> Resu
     ['missed-cow', 'fine']
     """
     names = names_of(test)
-    player = _Player(names, model, without | model.without)
+    player = _Player(names, model, without | model.without, _most_copies(test))
     nodes: tuple[Node, ...] = (_first(test, names),)
     after = []
     for number, line in enumerate(test.lines):
         nodes = tuple(player.play(number, line, nodes))
+        if not nodes:
+            raise SpecificationError(f"'{line}' never ends on {model.name}")
         after.append(nodes)
     outcomes = (
         Outcome(test, node, Machine(names, cells=PlainCells(dict(node.state))))
         for node in nodes
     )
     return Result(test, model.name, names, tuple(after), tuple(outcomes))
+
+
+def _most_copies(test: Test) -> int:
+    """More than any run makes: each operation copies each address, and once more."""
+    return 2 * len(test.operations) * len(test.addresses)
 
 
 def _first(test: Test, names: Names) -> Node:
@@ -461,12 +469,16 @@ class _Player:
         names: what exists.
         model: who answers the decisions.
         without: ids of rules that are not obeyed.
+        most_copies: more copies than these tell of an operation that never ends.
     """
 
-    def __init__(self, names: Names, model: Model, without: frozenset[str]) -> None:
+    def __init__(
+        self, names: Names, model: Model, without: frozenset[str], most_copies: int
+    ) -> None:
         self.names = names
         self.model = model
         self.without = without
+        self.most_copies = most_copies
         self.watch = _Watch(names, model)
 
     def play(self, number: int, line: Line, starts: Iterable[Node]) -> Iterator[Node]:
@@ -483,6 +495,8 @@ class _Player:
         seen = {node.key for node in queue}
         while queue:
             node = queue.popleft()
+            if node.state[COPIES] > self.most_copies:
+                raise SpecificationError(f"'{line}' never ends on {self.model.name}")
             if node.done:
                 yield node
                 continue

@@ -12,6 +12,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,16 +21,19 @@ from spec.ablation import Ablation
 from spec.cells import SpecificationError
 from spec.checker.program import Verdict
 from spec.counts import run
-from spec.decisions import Foll, Model
+from spec.decisions import Foll
 from spec.litmus.files import catalogue
 from spec.memory import Machine, Names
+from spec.promises import promised
 from spec.publish import (
     cards,
     citations,
+    consumers,
     costs,
     drawings,
     findings,
     litmus,
+    selftest,
     traces,
     verdicts,
 )
@@ -41,6 +45,8 @@ MODELS = "reference/models.md"
 BOUNDS = "reference/bounds.md"
 ABLATION = "reference/ablation.md"
 COUNTS = verdicts.ROOT / "tests" / "counts.json"
+TESTS_ON_A_CARD = 6
+"""How many litmus tests that fail without a rule its card names."""
 
 _FENCE = re.compile(r"^\s*(`{3,}|~{3,})")
 _VERDICTS = re.compile(r"<!-- verdicts: (\S+)((?: \S+)*) -->")
@@ -183,12 +189,22 @@ class Site:
         return f"{heading[1]} {rule.id} {{#{rule.id}}}\n\n{card}\n\n"
 
     def _tests_of(self, rule: Rule, uri: str) -> tuple[tuple[str, str], ...]:
-        """The litmus tests that name the rule, with their addresses."""
-        return tuple(
-            (name, built_link(litmus.uri(name), uri))
+        """Litmus tests that name the rule or fail without it, with their addresses."""
+        naming = [
+            name
             for name, path in catalogue().items()
             if re.search(rf"{rule.id}(?!\d)", path.read_text(encoding="utf-8"))
+        ]
+        failing = self.tests.get(rule.id, [])[:TESTS_ON_A_CARD]
+        return tuple(
+            (name, built_link(litmus.uri(name), uri))
+            for name in dict.fromkeys([*naming, *failing])
         )
+
+    @cached_property
+    def tests(self) -> dict[str, list[str]]:
+        """For each rule, the litmus tests that fail without it, if that is known."""
+        return selftest.tests_of(self.store)
 
     def _linked(self, prose: str, uri: str) -> str:
         def link(found: re.Match[str]) -> str:
@@ -224,6 +240,8 @@ class Site:
             findings.FINDINGS_PAGE: findings.findings_page(self),
             findings.STEPS_PAGE: findings.steps_page(self),
             costs.COST_PAGE: costs.cost_page(self),
+            selftest.SELFTEST_PAGE: selftest.selftest_page(self),
+            consumers.CONSUMERS_PAGE: consumers.consumers_page(self),
         }
 
     def _without(self, rule: Rule, uri: str) -> str:
@@ -275,7 +293,7 @@ class Site:
         promises = [
             (
                 f"`FOLL_{'PIN' if pin else 'GET'}`, {'R/W' if write else 'R/O'}",
-                *(_promise(model, Foll(write=write, pin=pin)) for model in all_models),
+                *(promised(model, Foll(write=write, pin=pin)) for model in all_models),
             )
             for pin in (False, True)
             for write in (False, True)
@@ -415,16 +433,6 @@ def _ablation_row(rule: Rule, ablation: Ablation, broken: list[str]) -> list[obj
         for id in broken
     ]
     return [rule_link(rule, ABLATION), rule.modal, effect, *depths]
-
-
-def _promise(model: Model, foll: Foll) -> str:
-    """What a model promises to a reference taken with these flags."""
-    if not model.protects(foll):
-        return "not protected"
-    ref = Machine(Names(refs=("r",))).refs["r"]
-    ref.pin, ref.write = foll.pin, foll.write
-    across = model.protects_across_fork(ref)
-    return "protected, also across fork" if across else "protected until fork"
 
 
 def _counts(model: str, verdict: Verdict) -> tuple[str, ...]:

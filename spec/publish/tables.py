@@ -18,7 +18,8 @@ def table(
     Args:
         header: one word or phrase for each column.
         rows: the cells, each as Markdown.
-        look: ``ae-wrap`` to break long cells into lines, ``ae-tight`` for many columns.
+        look: ``ae-wrap`` to break long cells into lines, ``ae-tight`` for many columns,
+            ``ae-names`` beside ``ae-wrap`` where the first column has long links.
 
     Raises:
         ValueError: a row has more or fewer cells than the header.

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spec import promises, selftest
     from spec.ablation import Ablation
     from spec.checker.program import Verdict
     from spec.publish.litmus import Group
@@ -36,9 +37,11 @@ TOO_LARGE = "large"
 _DECIDES = {".py", ".lark", ".litmus", ".json"}
 _ONLY_SHOWS = {
     *("publish", "kernel", "cli.py", "__main__.py"),
-    *("claims.py", "closings.py", "cost.py", "findings.py", "lkmm.py"),
-    *("steps.py", "workloads.py"),
+    *("claims.py", "closings.py", "consumers.py", "cost.py", "findings.py"),
+    *("lkmm.py", "steps.py", "workloads.py"),
 }
+_RUN_TESTS = ("promises.py", "selftest.py")
+"""What only makes further litmus tests."""
 _DRAWN_WITH = ("publish/drawings.py", "publish/litmus.py", "publish/traces.py")
 """What is kept of litmus tests has their traces, as text and as pictures."""
 _CLASS = "class"
@@ -130,9 +133,14 @@ class Store:
         self._read: dict[str, Any] = {}
 
     def _keys_now(self) -> dict[str, str]:
-        exploring = fingerprint(self.sources, besides=["litmus"])
-        running = fingerprint(self.sources, also=_DRAWN_WITH)
-        return {"check": exploring, "ablate": exploring, "litmus": running}
+        exploring = fingerprint(self.sources, besides=["litmus", *_RUN_TESTS])
+        drawn = fingerprint(self.sources, besides=_RUN_TESTS, also=_DRAWN_WITH)
+        running = fingerprint(self.sources)
+        return {
+            **dict.fromkeys(["check", "ablate"], exploring),
+            "litmus": drawn,
+            **dict.fromkeys(["exercised", "selftest", "promises"], running),
+        }
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.{self.keys[name.partition('.')[0]]}.json"
@@ -202,6 +210,41 @@ class Store:
         found: dict[str, tuple[Group, ...]] = self.get("litmus", all_groups)
         return found
 
+    def exercised(self, model: str) -> dict[str, dict[str, str]]:
+        """The verdict without each rule that matters, by program and rule.
+
+        Programs are the catalogue's, and those of the selftest on other memory.
+        """
+        from spec import selftest
+        from spec.litmus.exercise import exercised
+        from spec.litmus.files import catalogue
+        from spec.litmus.parser import read
+        from spec.models import MODELS
+
+        def compute() -> dict[str, dict[str, str]]:
+            tests = {name: read(path) for name, path in catalogue().items()}
+            for case in selftest.CASES:
+                for test, kind in selftest.variants(case):
+                    tests[selftest.title(case.id, kind)] = test
+            return {name: exercised(t, MODELS[model]) for name, t in tests.items()}
+
+        found: dict[str, dict[str, str]] = self.get(f"exercised.{model}", compute)
+        return found
+
+    def selftest(self) -> selftest.Verdicts:
+        """The verdict of each program of the selftest, by case, memory and model."""
+        from spec.selftest import verdicts
+
+        found: selftest.Verdicts = self.get("selftest", verdicts)
+        return found
+
+    def promises(self) -> promises.Answers:
+        """What references may rely on, by kind, model or release, and question."""
+        from spec.promises import all_answers
+
+        found: promises.Answers = self.get("promises", all_answers)
+        return found
+
 
 # -- filling the store -----------------------------------------------------------------
 
@@ -212,6 +255,7 @@ def jobs() -> list[Job]:
     """All that pages show: models within bounds, rules removed, litmus tests."""
     from spec.ablation import checkable
     from spec.bounds import BOUNDS
+    from spec.litmus.exercise import ASKED_OF
     from spec.models import MODELS
     from spec.rules import load
 
@@ -223,7 +267,9 @@ def jobs() -> list[Job]:
         if checkable(rule) and not rule.withdrawn
     ]
     # What takes longest begins first.
-    return [*reversed(checks), *removals, ("litmus",)]
+    exercised: list[Job] = [("exercised", model) for model in ASKED_OF]
+    runs: list[Job] = [*exercised, ("selftest",), ("promises",), ("litmus",)]
+    return [*reversed(checks), *removals, *runs]
 
 
 def missing(store: Store, wanted: Iterable[Job]) -> list[Job]:
