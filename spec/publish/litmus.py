@@ -189,12 +189,17 @@ def test_page(site: Site, test: Test, found: tuple[Group, ...]) -> str:
 
 
 def _bug(site: Site, test: str, bug: Bug, of: Mapping[str, str]) -> Iterator[str]:
-    """What a page says of a bug that its test shows."""
+    """What a page says of a bug that its test shows; the first test has the story."""
     shown = [each for each in bug.shown if each.litmus == test]
     if not shown:
         return
-    yield from ("", f"## {bug_title(bug)}", "", bug.story, "")
-    yield from facts(site, bug, uri(test))
+    first = bug.shown[0].litmus
+    if test == first:
+        yield from ("", f"## {bug_title(bug)} {{#{bug.id}}}", "", bug.story, "")
+        yield from facts(site, bug, uri(test))
+    else:
+        yield from ("", f"## Another form of {first}", "")
+        yield f"- Bug: [{bug_title(bug)}]({first}.md#{bug.id})"
     places = (
         f"[{badge(of[on(each)])}](#{anchor(on(each))}) on {_named(each)}"
         for each in shown
@@ -361,7 +366,7 @@ def bugs_page(site: Site) -> str:
     """All bugs in one table; those outside the model with the reason."""
     rows = [
         (
-            f"[{bug.id}](#{bug.id})",
+            f"[{bug.id}]({_page_of(bug)}#{bug.id})",
             bug_title(bug),
             bug.fixed or "not fixed",
             badge(bug.verdict),
@@ -374,17 +379,24 @@ def bugs_page(site: Site) -> str:
         "# Bugs",
         "",
         f"{len(BUGS)} bugs of copy-on-write, fork and GUP. Each is shown by a program "
-        "in the model that had it, or by a rule whose removal brings it back, or it "
-        "needs state that the specification does not have; then the reason is given.",
+        "in the model that had it, which has its story, or by a rule whose removal "
+        "brings it back, or it needs state that the specification does not have; those "
+        "two kinds are told below.",
         "",
         table(header, rows, "ae-wrap"),
     ]
     for bug in BUGS:
-        lines += ["", f"## {bug.id}: {bug_title(bug)} {{#{bug.id}}}", "", bug.story, ""]
-        lines += facts(site, bug, BUGS_PAGE)
-        lines.append(f"- Seen: {_seen(site, bug)}")
-        lines += [f"- Outside the model: {bug.outside}"] if bug.outside else []
+        if not bug.shown:
+            lines += ["", f"## {bug_title(bug)} {{#{bug.id}}}", "", bug.story, ""]
+            lines += facts(site, bug, BUGS_PAGE)
+            lines.append(f"- Seen: {_seen(site, bug)}")
+            lines += [f"- Outside the model: {bug.outside}"] if bug.outside else []
     return "\n".join(lines) + "\n"
+
+
+def _page_of(bug: Bug) -> str:
+    """The link to the page with a bug's story: of its first test, or this one."""
+    return _link(bug.shown[0].litmus, BUGS_PAGE) if bug.shown else ""
 
 
 def _seen(site: Site, bug: Bug) -> str:
