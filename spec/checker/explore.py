@@ -67,6 +67,7 @@ class _Command:
     """The assignment part of a guarded command, and what to report of it."""
 
     thread: int
+    source: int
     reads: dict[str, Any]
     outcome: Outcome
     location: int
@@ -139,12 +140,12 @@ class Exploration:
             def evaluate(source: Source) -> tuple[dict[str, Any], int]:
                 self.evaluations += 1
                 run = thread.stepper.step(history, source, script)
-                return run.reads, self._learn(t, run)
+                return run.reads, self._learn(t, location, run)
 
             thread.tables[location, script] = Table(evaluate)
         return thread.tables[location, script]
 
-    def _learn(self, t: int, run: StepRun) -> int:
+    def _learn(self, t: int, source: int, run: StepRun) -> int:
         """A number for what a new footprint leads to.
 
         A command has its own number; a question has a negative one; 'blocked' is
@@ -160,7 +161,7 @@ class Exploration:
         for key, value in outcome.writes.items():
             self.codes[key].number(value)
         form = self.judges.form(frozenset(outcome.writes))
-        self.commands.append(_Command(t, run.reads, outcome, place, form))
+        self.commands.append(_Command(t, source, run.reads, outcome, place, form))
         return len(self.commands) - 1
 
     # -- levels -----------------------------------------------------------------------
