@@ -169,7 +169,7 @@ class FieldPerAddress[F](Field[F]):
         return [f"{record}.{self.name}[{address}]" for address in addresses]
 
     def __get__(self, record: Record | None, owner: type) -> Any:
-        return self if record is None else CellsByAddress[F](record, self.name)
+        return self if record is None else CellsByAddress(record, self.name)
 
 
 class CellsByAddress[F]:

@@ -53,6 +53,12 @@ class Layout:
         keys: names of cells, thread locations among them.
         codes: the values of each, in the same order.
         spare: further bits for cells whose values are not all known.
+
+    Attributes:
+        words: of each row.
+        fields: for each cell its word, shift and mask; then the same again for rows
+            that hold two states, of which the second is meant.
+        word, shift, mask: the same as arrays.
     """
 
     def __init__(
@@ -70,6 +76,13 @@ class Layout:
             self.places[key] = Place(word, used[word], bits)
             used[word] += bits
         self.words = max(len(used), 1)
+        self.fields = [
+            (place.word + primed, place.shift, place.mask >> place.shift)
+            for primed in (0, self.words)
+            for place in (self.places[key] for key in keys)
+        ]
+        columns = np.array(self.fields, np.uint64).T
+        self.word, self.shift, self.mask = columns[0].astype(np.int64), *columns[1:]
 
     def fits(self, key: str) -> bool:
         """Whether all values of the cell known by now have room."""
@@ -113,3 +126,40 @@ class Layout:
                 column = old.column(rows, key).astype(np.uint64)
                 packed[:, place.word] |= column << np.uint64(place.shift)
         return packed
+
+
+class States:
+    """All states met so far, as rows in order of discovery.
+
+    Attributes:
+        layout: of the rows.
+        size: how many there are.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.size = 0
+        self._rows = np.zeros((1024, layout.words), np.uint64)
+
+    @property
+    def rows(self) -> Words:
+        """The rows of all states."""
+        return self._rows[: self.size]
+
+    def reserve(self, count: int) -> Words:
+        """All rows with room for `count` more behind them."""
+        wanted = self.size + count
+        if wanted > len(self._rows):
+            grown = max(wanted, len(self._rows) + len(self._rows) // 2)
+            self._rows.resize((grown, self.layout.words), refcheck=False)
+        return self._rows
+
+    def append(self, rows: Words) -> None:
+        """Add states at the end."""
+        self.reserve(len(rows))[self.size : self.size + len(rows)] = rows
+        self.size += len(rows)
+
+    def repack(self, layout: Layout) -> None:
+        """Change to another layout."""
+        self._rows = layout.repack(self.rows, self.layout)
+        self.layout = layout

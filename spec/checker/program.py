@@ -107,6 +107,23 @@ class Violation:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """What a long exploration has done so far."""
+
+    states: int
+    transitions: int
+    frontier: int
+    depth: int
+    seconds: float
+    evaluations: int
+
+    @property
+    def rate(self) -> float:
+        """States per second."""
+        return self.states / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What an exploration found.
 

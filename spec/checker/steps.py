@@ -11,7 +11,7 @@ same expression computed before a yield cannot be seen: no operation relies on a
 from __future__ import annotations
 
 import dis
-from collections.abc import Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import CodeType, GeneratorType
@@ -19,8 +19,9 @@ from typing import Any
 
 from spec.cells import Broken, Record
 from spec.checker.program import Thread, rest
-from spec.checker.tables import Source
 
+Source = Callable[[str], Any]
+"""Reads one cell of a state."""
 Reads = tuple[Any, ...]
 History = tuple[Reads, ...]
 Location = Hashable

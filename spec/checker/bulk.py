@@ -1,0 +1,279 @@
+"""The NumPy engine: whole levels of states at once, one array operation at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from spec.checker.forest import LEAF, PENDING
+from spec.checker.packing import Layout, States, Words
+from spec.checker.tabulation import Assignments, Tabulation
+from spec.checker.visited import Visited
+
+Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Miss = tuple[int, list[int]]
+"""A tree, and a row for which it is not known what it gives."""
+CHUNK = 1 << 14
+"""States that are expanded together: few enough for the processor's cache."""
+
+
+@dataclass
+class Found:
+    """What an engine notes while it works on some states.
+
+    Attributes:
+        transitions: how many steps the states have that were expanded.
+        bad: for each property of states, whether one of the states breaks it.
+        events: for each event, whether a step from one of the states is one.
+        deadlock: whether one of the states is.
+        redo: positions of states of which not all is known.
+        misses: what to learn for these.
+    """
+
+    bad: Flags
+    events: Flags
+    transitions: int = 0
+    deadlock: bool = False
+    redo: list[Numbers] = field(default_factory=list)
+    misses: list[Miss] = field(default_factory=list)
+
+
+@dataclass
+class Moves:
+    """The steps from some states.
+
+    Attributes:
+        parents, commands: positions of states, and what each does.
+        before, after: the rows before and after each step, side by side.
+        stuck: which states are deadlocks.
+        unknown: which states are left out, because not all is known.
+    """
+
+    parents: Numbers
+    commands: Numbers
+    pairs: Words
+    stuck: Flags
+    unknown: Flags
+
+    def after(self) -> Words:
+        """The rows after the steps."""
+        return self.pairs[:, self.pairs.shape[1] // 2 :]
+
+
+class Walker:
+    """Walks trees for many rows at once, and notes what they do not know."""
+
+    def __init__(self, tabulation: Tabulation, layout: Layout) -> None:
+        self.tabulation = tabulation
+        self.layout = layout
+        self.assignments = Assignments(tabulation, layout)
+
+    def walk(
+        self, rows: Words, at: Numbers, trees: Numbers, misses: list[Miss]
+    ) -> Numbers:
+        """The leaf for each pair of row and tree; -1 where it is not known.
+
+        Args:
+            rows: states, or the states before and after steps side by side.
+            at: positions of rows.
+            trees: as many trees.
+            misses: what is not known is added to it.
+        """
+        forest, layout = self.tabulation.forest, self.layout
+        flat, start = rows.reshape(-1), at * rows.shape[1]
+        slots = self.tabulation.tree_slot.used[trees].astype(np.int64)
+        found = forest.children[slots].astype(np.int64)
+        active = np.flatnonzero(found >= 0)
+        while len(active):
+            node = found[active]
+            cell = forest.node_cell[node]
+            words = flat[start[active] + layout.word[cell]]
+            code = (words >> layout.shift[cell]) & layout.mask[cell]
+            code = np.minimum(code.astype(np.int64), forest.node_width[node])
+            slots[active] = forest.node_base[node] + code
+            found[active] = forest.children[slots[active]]
+            active = active[found[active] >= 0]
+        unknown = found > LEAF
+        if unknown.any():
+            self._note(rows, at[unknown], trees[unknown], slots[unknown], misses)
+        return np.where(unknown, -1, LEAF - found)
+
+    def _note(
+        self,
+        rows: Words,
+        at: Numbers,
+        trees: Numbers,
+        slots: Numbers,
+        misses: list[Miss],
+    ) -> None:
+        """Ask once for each slot."""
+        children = self.tabulation.forest.children
+        new, first = np.unique(slots, return_index=True)
+        first = first[children[new] != PENDING]
+        children[new] = PENDING
+        rows_asked = rows[at[first]].tolist()
+        misses.extend(zip(trees[first].tolist(), rows_asked, strict=True))
+
+    def moves(self, rows: Words, misses: list[Miss]) -> Moves:
+        """All steps from these states."""
+        table = self.tabulation
+        here = np.arange(len(rows))
+        active = np.zeros(len(rows), bool)
+        unknown = np.zeros(len(rows), bool)
+        trees = []
+        for t, thread in enumerate(table.threads):
+            where = self.layout.column(rows, thread.key)
+            trees.append(table.step_tree[t].used[where])
+            active |= ~table.resting[t].used[where]
+        at, ask = np.tile(here, len(trees)), np.concatenate(trees).astype(np.int64)
+        parents, commands = [], []
+        while len(at):
+            leaves = self.walk(rows, at, ask, misses)
+            unknown[at[leaves < 0]] = True
+            is_command = (leaves >= 0) & (leaves % 2 == 0)
+            parents.append(at[is_command])
+            commands.append(leaves[is_command] >> 1)
+            at, ask = self._options(at, leaves)
+        return self._moves(rows, parents, commands, active, unknown)
+
+    def _options(self, at: Numbers, leaves: Numbers) -> tuple[Numbers, Numbers]:
+        """Rows and trees of the options, where a question was met."""
+        asks = (leaves >= 0) & (leaves % 2 == 1)
+        question = leaves[asks] >> 1
+        first = self.tabulation.question_first.used
+        items, which = _ranges(first[question], first[question + 1])
+        options = self.tabulation.option_tree.used[items].astype(np.int64)
+        return at[asks][which], options
+
+    def _moves(
+        self,
+        rows: Words,
+        parents: list[Numbers],
+        commands: list[Numbers],
+        active: Flags,
+        unknown: Flags,
+    ) -> Moves:
+        parent, command = np.concatenate(parents), np.concatenate(commands)
+        known = ~unknown[parent]
+        parent, command = parent[known], command[known]
+        moved = np.zeros(len(rows), bool)
+        moved[parent] = True
+        kept, bits = self.assignments.refresh()
+        before = rows[parent]
+        after = (before & kept[command]) | bits[command]
+        pairs = np.hstack([before, after])
+        return Moves(parent, command, pairs, active & ~moved & ~unknown, unknown)
+
+    def judge(
+        self, moves: Moves, noted: Flags, misses: list[Miss]
+    ) -> tuple[Numbers, Numbers, Numbers]:
+        """Pairs of move and event; and the moves that can't be judged yet.
+
+        Args:
+            moves: the steps.
+            noted: events that need not be looked for.
+            misses: what is not known is added to it.
+        """
+        table = self.tabulation
+        form = table.command_form.used[moves.commands]
+        first = table.form_first.used
+        items, which = _ranges(first[form], first[form + 1])
+        event = table.judge_event.used[items]
+        wanted = ~noted[event]
+        items, which, event = items[wanted], which[wanted], event[wanted]
+        trees = table.judge_tree.used[items].astype(np.int64)
+        leaves = self.walk(moves.pairs, which, trees, misses)
+        raised = table.command_event.used[moves.commands]
+        by_itself = np.flatnonzero(raised >= 0)
+        return (
+            np.concatenate([which[leaves == 1], by_itself]),
+            np.concatenate([event[leaves == 1], raised[by_itself]]).astype(np.int64),
+            which[leaves < 0],
+        )
+
+
+def _ranges(first: Any, end: Any) -> tuple[Numbers, Numbers]:
+    """All numbers of several ranges, and which range each is of."""
+    counts = (end - first).astype(np.int64)
+    which = np.repeat(np.arange(len(counts)), counts)
+    offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return first[which] + offset, which
+
+
+class Engine(Protocol):
+    """Goes over states for an exploration."""
+
+    name: str
+
+    def __init__(self, tabulation: Tabulation, states: States) -> None: ...
+
+    def rebuild(self) -> None:
+        """Start over from the stored states, after their layout changed."""
+
+    def check(self, todo: Numbers, found: Found) -> None:
+        """Evaluate the properties of the states at these positions."""
+
+    def expand(self, todo: Numbers, noted: Flags, found: Found) -> None:
+        """Take all steps from the states at these positions, store new states."""
+
+
+class BulkEngine:
+    """Expands states with NumPy.
+
+    Args:
+        tabulation: what is known of the program.
+        states: the store; new states are added to it.
+    """
+
+    name = "numpy"
+
+    def __init__(self, tabulation: Tabulation, states: States) -> None:
+        self.tabulation = tabulation
+        self.states = states
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Start over from the stored states, after their layout changed."""
+        self.walker = Walker(self.tabulation, self.states.layout)
+        self.visited = Visited(self.states)
+
+    def check(self, todo: Numbers, found: Found) -> None:
+        """Evaluate the properties of the states at these positions."""
+        for at in _chunks(todo):
+            rows = self.states.rows[at]
+            unknown = np.zeros(len(at), bool)
+            here = np.arange(len(at))
+            for p, tree in enumerate(self.tabulation.state_tree):
+                trees = np.full(len(at), tree, np.int64)
+                leaves = self.walker.walk(rows, here, trees, found.misses)
+                found.bad[p] |= bool((leaves == 1).any())
+                unknown |= leaves < 0
+            found.redo.append(at[unknown])
+
+    def expand(self, todo: Numbers, noted: Flags, found: Found) -> None:
+        """Take all steps from the states at these positions.
+
+        Args:
+            todo: positions of states.
+            noted: events that need not be looked for.
+            found: what is met is noted there.
+        """
+        for at in _chunks(todo):
+            moves = self.walker.moves(self.states.rows[at], found.misses)
+            _, events, unjudged = self.walker.judge(moves, noted, found.misses)
+            moves.unknown[moves.parents[unjudged]] = True
+            known = ~moves.unknown[moves.parents]
+            found.events[events] = True
+            found.deadlock |= bool(moves.stuck.any())
+            found.transitions += int(known.sum())
+            found.redo.append(at[moves.unknown])
+            self.visited.add(moves.after()[known])
+
+
+def _chunks(todo: Numbers) -> Iterator[Numbers]:
+    return (todo[i : i + CHUNK] for i in range(0, len(todo), CHUNK))

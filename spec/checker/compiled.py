@@ -1,0 +1,404 @@
+"""The compiled engine: the same levels, state by state, in machine code (numba).
+
+It walks the same trees as the NumPy engine and finds the same states. What it does
+besides: a judgement that reads nothing but what a command found and assigned is the
+same for every step of that command, so it is made once (`settled`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from spec.checker.bulk import Found, Numbers
+from spec.checker.forest import LEAF, PENDING
+from spec.checker.judgement import primed
+from spec.checker.packing import States, Words
+from spec.checker.tabulation import Assignments, Column, Tabulation
+
+EMPTY = -1
+FIRST_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+SECOND_MULTIPLIER = np.uint64(0xC2B2AE3D27D4EB4F)
+SHIFT = np.uint64(32)
+MOST = 4096
+"""The most steps that one state may have, and the most questions."""
+
+Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
+compiled: Compile = njit(cache=True, nogil=True, boundscheck=False)
+inlined: Compile = njit(cache=True, nogil=True, boundscheck=False, inline="always")
+
+
+@inlined
+def _walk(slot, row, forest, layout):  # type: ignore[no-untyped-def]
+    """The slot of the leaf to which a row leads."""
+    children, node_cell, node_base, node_width = forest
+    word, shift, mask = layout
+    node = children[slot]
+    while node >= 0:
+        cell = node_cell[node]
+        code = np.int64((row[word[cell]] >> shift[cell]) & mask[cell])
+        slot = node_base[node] + min(code, np.int64(node_width[node]))
+        node = children[slot]
+    return slot
+
+
+@inlined
+def _walk_within(slot, row, forest, layout, known):  # type: ignore[no-untyped-def]
+    """The same, and whether only known cells were looked at."""
+    children, node_cell, node_base, node_width = forest
+    word, shift, mask = layout
+    within = True
+    node = children[slot]
+    while node >= 0:
+        cell = node_cell[node]
+        within &= known[cell]
+        code = np.int64((row[word[cell]] >> shift[cell]) & mask[cell])
+        slot = node_base[node] + min(code, np.int64(node_width[node]))
+        node = children[slot]
+    return slot, within
+
+
+@inlined
+def _hash(row, words):  # type: ignore[no-untyped-def]
+    """A number for a row."""
+    mixed = np.uint64(1)
+    for i in range(words):
+        mixed = (mixed ^ row[i]) * FIRST_MULTIPLIER
+        mixed ^= mixed >> SHIFT
+    mixed *= SECOND_MULTIPLIER
+    return mixed ^ (mixed >> SHIFT)
+
+
+@compiled
+def _fill(rows, table):  # type: ignore[no-untyped-def]
+    """Enter all rows, which are different, into an empty table."""
+    last = np.uint64(len(table) - 1)
+    for i in range(rows.shape[0]):
+        at = _hash(rows[i], rows.shape[1]) & last
+        while table[at] != EMPTY:
+            at = (at + np.uint64(1)) & last
+        table[at] = i
+
+
+@inlined
+def _miss(children, slot, misses, missed, tree, position, command):  # type: ignore[no-untyped-def]
+    """Note what is to be learned, once for each slot; returns the number of misses."""
+    if children[slot] == PENDING or missed == len(misses):
+        return missed
+    children[slot] = PENDING
+    misses[missed, 0] = tree
+    misses[missed, 1] = position
+    misses[missed, 2] = command
+    return missed + 1
+
+
+@compiled
+def _check(todo, rows, trees, tree_slot, forest, layout, bad, redo, misses):  # type: ignore[no-untyped-def]
+    """Evaluate properties of states.
+
+    Returns how many states were looked at, how many are to be redone, and the number
+    of misses.
+    """
+    children = forest[0]
+    redone = missed = 0
+    for done in range(len(todo)):
+        if missed + len(trees) > len(misses):
+            return done, redone, missed
+        row = rows[todo[done]]
+        unknown = False
+        for p in range(len(trees)):
+            slot = _walk(tree_slot[trees[p]], row, forest, layout)
+            leaf = children[slot]
+            if leaf > LEAF:
+                unknown = True
+                missed = _miss(children, slot, misses, missed, trees[p], todo[done], -1)
+            elif leaf == LEAF - 1:
+                bad[p] = True
+        if unknown:
+            redo[redone] = todo[done]
+            redone += 1
+    return len(todo), redone, missed
+
+
+@inlined
+def _add(rows, size, table):  # type: ignore[no-untyped-def]
+    """Enter the row behind the last one, if it is new; returns the number of rows."""
+    last = np.uint64(len(table) - 1)
+    at = _hash(rows[size], rows.shape[1]) & last
+    while table[at] != EMPTY:
+        other = table[at]
+        same = True
+        for i in range(rows.shape[1]):
+            same &= rows[other, i] == rows[size, i]
+        if same:
+            return size
+        at = (at + np.uint64(1)) & last
+    table[at] = size
+    return size + 1
+
+
+@compiled
+def _expand(  # type: ignore[no-untyped-def]
+    todo, rows, size, table, forest, layout, steps, judges, events, redo, misses
+):
+    """Take all steps from states; new states are entered behind the others.
+
+    Returns how many states were looked at, the number of rows, of transitions, of
+    states to be redone, of misses, and whether a deadlock was met.
+    """
+    children = forest[0]
+    words = rows.shape[1]
+    tree_slot, places, step_tree, resting, first_option, option_tree, kept, bits = steps
+    form, first_judge, judge_tree, judge_event, raised, known, noted, settled, at = (
+        judges
+    )
+    transitions = redone = missed = 0
+    deadlock = False
+    asked = np.empty(MOST, np.int32)
+    commands = np.empty(MOST, np.int32)
+    pair = np.empty(2 * words, np.uint64)
+    for done in range(len(todo)):
+        if missed + MOST > len(misses) or size + MOST > len(rows):
+            return done, size, transitions, redone, missed, deadlock
+        position = todo[done]
+        for i in range(words):
+            pair[i] = rows[position, i]
+        active = unknown = False
+        asks = 0
+        for t in range(len(places)):
+            word, shift, mask = layout
+            place = places[t]
+            here = np.int64((pair[word[place]] >> shift[place]) & mask[place])
+            active |= not resting[t, here]
+            asked[asks] = step_tree[t, here]
+            asks += 1
+        count = 0
+        while asks > 0:
+            asks -= 1
+            tree = asked[asks]
+            slot = _walk(tree_slot[tree], pair, forest, layout)
+            leaf = children[slot]
+            if leaf > LEAF:
+                unknown = True
+                missed = _miss(children, slot, misses, missed, tree, position, -1)
+                continue
+            number = LEAF - leaf
+            if number % 2 == 0:
+                commands[count] = number // 2
+                count += 1
+                continue
+            for option in range(
+                first_option[number // 2], first_option[number // 2 + 1]
+            ):
+                asked[asks] = option_tree[option]
+                asks += 1
+        for k in range(count):
+            command = commands[k]
+            for i in range(words):
+                pair[words + i] = (pair[i] & kept[command, i]) | bits[command, i]
+            first = first_judge[form[command]]
+            for j in range(first, first_judge[form[command] + 1]):
+                answer = at[command] + j - first
+                if settled[answer] or noted[judge_event[j]]:
+                    continue
+                slot, within = _walk_within(
+                    tree_slot[judge_tree[j]], pair, forest, layout, known[command]
+                )
+                leaf = children[slot]
+                if leaf > LEAF:
+                    unknown = True
+                    missed = _miss(
+                        children, slot, misses, missed, judge_tree[j], position, command
+                    )
+                    continue
+                events[judge_event[j]] |= leaf == LEAF - 1
+                settled[answer] = within
+            if raised[command] >= 0:
+                events[raised[command]] = True
+        if unknown:
+            redo[redone] = position
+            redone += 1
+            continue
+        deadlock |= active and count == 0
+        transitions += count
+        for k in range(count):
+            for i in range(words):
+                rows[size, i] = (pair[i] & kept[commands[k], i]) | bits[commands[k], i]
+            size = _add(rows, size, table)
+    return len(todo), size, transitions, redone, missed, deadlock
+
+
+class Settled:
+    """For each command, which cells it settles, and which judgements are made.
+
+    Attributes:
+        first: for each command, where its judgements begin.
+        known: for each command, the cells that it found or assigned.
+    """
+
+    def __init__(self, tabulation: Tabulation) -> None:
+        self.tabulation = tabulation
+        self.first = Column(np.int64)
+        self.known = Column(np.bool_, 2 * len(tabulation.keys))
+        self.made = np.zeros(1024, np.bool_)
+        self.size = 0
+
+    def refresh(self) -> None:
+        """Make room for the commands that were learned since."""
+        table = self.tabulation
+        for command in table.commands[self.first.size :]:
+            known = np.zeros(2 * len(table.keys), bool)
+            known[[table.cells[key] for key in command.reads]] = True
+            known[[table.cells[primed(key)] for key in command.outcome.writes]] = True
+            self.known.append(known)
+            self.first.append(self.size)
+            first = table.form_first.used
+            self.size += int(first[command.form + 1] - first[command.form])
+        if self.size > len(self.made):
+            more = np.zeros(max(self.size, len(self.made)), np.bool_)
+            self.made = np.concatenate([self.made, more])
+
+
+class CompiledEngine:
+    """Expands states in machine code.
+
+    Args:
+        tabulation: what is known of the program.
+        states: the store; new states are added to it.
+    """
+
+    name = "numba"
+
+    def __init__(self, tabulation: Tabulation, states: States) -> None:
+        self.tabulation = tabulation
+        self.states = states
+        self.settled = Settled(tabulation)
+        self.misses = np.zeros((1 << 14, 3), np.int64)
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Start over from the stored states, after their layout changed."""
+        self.assignments = Assignments(self.tabulation, self.states.layout)
+        self._enter_all(1024)
+
+    def _enter_all(self, least: int) -> None:
+        """A new table with room for as many states again as there are."""
+        size = max(least, 4 * self.states.size)
+        self.table = np.full(1 << (size - 1).bit_length(), EMPTY, np.int32)
+        _fill(self.states.rows, self.table)
+
+    def check(self, todo: Numbers, found: Found) -> None:
+        """Evaluate the properties of the states at these positions."""
+        table, redo = self.tabulation, np.empty(len(todo), np.int64)
+        while len(todo):
+            done, redone, missed = _check(
+                todo,
+                self.states.rows,
+                table.state_tree,
+                table.tree_slot.used,
+                self._forest(),
+                self._layout(),
+                found.bad,
+                redo,
+                self.misses,
+            )
+            self._note(found, redo[:redone], missed)
+            todo = todo[done:]
+
+    def expand(self, todo: Numbers, noted: npt.NDArray[np.bool_], found: Found) -> None:
+        """Take all steps from the states at these positions.
+
+        Args:
+            todo: positions of states.
+            noted: events that need not be looked for.
+            found: what is met is noted there.
+        """
+        redo = np.empty(len(todo), np.int64)
+        while len(todo):
+            rows = self.states.reserve(2 * MOST)
+            if len(self.table) < 2 * len(rows):
+                self._enter_all(2 * len(rows))
+            done, size, transitions, redone, missed, deadlock = _expand(
+                todo,
+                rows,
+                self.states.size,
+                self.table,
+                self._forest(),
+                self._layout(),
+                self._steps(),
+                self._judges(noted),
+                found.events,
+                redo,
+                self.misses,
+            )
+            self.states.size = size
+            found.transitions += transitions
+            found.deadlock |= deadlock
+            self._note(found, redo[:redone], missed)
+            todo = todo[done:]
+
+    def _note(self, found: Found, redo: Numbers, missed: int) -> None:
+        found.redo.append(redo.copy())
+        for tree, position, command in self.misses[:missed].tolist():
+            row = self.states.rows[position]
+            found.misses.append((tree, self._row(row, command).tolist()))
+
+    def _row(self, row: Words, command: int) -> Words:
+        """The row of a state; with it, if there is a command, the one after it."""
+        if command < 0:
+            return row
+        kept, bits = self.assignments.refresh()
+        return np.concatenate([row, (row & kept[command]) | bits[command]])
+
+    # -- what machine code is given ---------------------------------------------------
+
+    def _forest(self) -> tuple[Any, ...]:
+        forest = self.tabulation.forest
+        nodes = forest.node_cell, forest.node_base, forest.node_width
+        return forest.children, *nodes
+
+    def _layout(self) -> tuple[Any, ...]:
+        layout = self.states.layout
+        return layout.word, layout.shift, layout.mask
+
+    def _steps(self) -> tuple[Any, ...]:
+        table = self.tabulation
+        places = np.array([table.cells[t.key] for t in table.threads], np.int64)
+        return (
+            table.tree_slot.used,
+            places,
+            side_by_side(table.step_tree),
+            side_by_side(table.resting),
+            table.question_first.used,
+            table.option_tree.used,
+            *self.assignments.refresh(),
+        )
+
+    def _judges(self, noted: npt.NDArray[np.bool_]) -> tuple[Any, ...]:
+        table = self.tabulation
+        self.settled.refresh()
+        return (
+            table.command_form.used,
+            table.form_first.used,
+            table.judge_tree.used,
+            table.judge_event.used,
+            table.command_event.used,
+            self.settled.known.used,
+            noted,
+            self.settled.made,
+            self.settled.first.used,
+        )
+
+
+def side_by_side(columns: list[Column]) -> npt.NDArray[Any]:
+    """Columns of different lengths as one array."""
+    found = np.zeros(
+        (len(columns), max(c.size for c in columns)), columns[0].rows.dtype
+    )
+    for row, column in zip(found, columns, strict=True):
+        row[: column.size] = column.used
+    return found
