@@ -29,14 +29,14 @@ class Found:
     Attributes:
         transitions: how many steps the states have that were expanded.
         bad: for each property of states, whether one of the states breaks it.
-        events: for each event, whether a step from one of the states is one.
+        judgements: the numbers of all judgements on steps from these states.
         deadlock: whether one of the states is.
         redo: positions of states of which not all is known.
         misses: what to learn for these.
     """
 
     bad: Flags
-    events: Flags
+    judgements: set[int] = field(default_factory=set)
     transitions: int = 0
     deadlock: bool = False
     redo: list[Numbers] = field(default_factory=list)
@@ -171,29 +171,29 @@ class Walker:
 
     def judge(
         self, moves: Moves, noted: Flags, misses: list[Miss]
-    ) -> tuple[Numbers, Numbers, Numbers]:
-        """Pairs of move and event; and the moves that can't be judged yet.
+    ) -> tuple[Numbers, Numbers]:
+        """Pairs of move and judgement, where there is one; -1: it is not known.
 
         Args:
             moves: the steps.
-            noted: events that need not be looked for.
+            noted: predicates that need not be asked.
             misses: what is not known is added to it.
         """
         table = self.tabulation
         form = table.command_form.used[moves.commands]
         first = table.form_first.used
         items, which = _ranges(first[form], first[form + 1])
-        event = table.judge_event.used[items]
-        wanted = ~noted[event]
-        items, which, event = items[wanted], which[wanted], event[wanted]
+        predicate = table.judge_predicate.used[items]
+        wanted = (predicate < 0) | ~noted[predicate]
+        items, which = items[wanted], which[wanted]
         trees = table.judge_tree.used[items].astype(np.int64)
         leaves = self.walk(moves.pairs, which, trees, misses)
-        raised = table.command_event.used[moves.commands]
-        by_itself = np.flatnonzero(raised >= 0)
+        said = np.flatnonzero(leaves)
+        raised = table.command_raises.used[moves.commands]
+        by_itself = np.flatnonzero(raised)
         return (
-            np.concatenate([which[leaves == 1], by_itself]),
-            np.concatenate([event[leaves == 1], raised[by_itself]]).astype(np.int64),
-            which[leaves < 0],
+            np.concatenate([which[said], by_itself]),
+            np.concatenate([leaves[said], raised[by_itself]]),
         )
 
 
@@ -260,15 +260,15 @@ class BulkEngine:
 
         Args:
             todo: positions of states.
-            noted: events that need not be looked for.
+            noted: predicates that need not be asked.
             found: what is met is noted there.
         """
         for at in _chunks(todo):
             moves = self.walker.moves(self.states.rows[at], found.misses)
-            _, events, unjudged = self.walker.judge(moves, noted, found.misses)
-            moves.unknown[moves.parents[unjudged]] = True
+            which, judged = self.walker.judge(moves, noted, found.misses)
+            moves.unknown[moves.parents[which[judged < 0]]] = True
             known = ~moves.unknown[moves.parents]
-            found.events[events] = True
+            found.judgements.update(np.unique(judged[judged > 0]).tolist())
             found.deadlock |= bool(moves.stuck.any())
             found.transitions += int(known.sum())
             found.redo.append(at[moves.unknown])

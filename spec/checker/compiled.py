@@ -143,7 +143,7 @@ def _add(rows, size, table):  # type: ignore[no-untyped-def]
 
 @compiled
 def _expand(  # type: ignore[no-untyped-def]
-    todo, rows, size, table, forest, layout, steps, judges, events, redo, misses
+    todo, rows, size, table, forest, layout, steps, judges, said, redo, misses
 ):
     """Take all steps from states; new states are entered behind the others.
 
@@ -153,9 +153,17 @@ def _expand(  # type: ignore[no-untyped-def]
     children = forest[0]
     words = rows.shape[1]
     tree_slot, places, step_tree, resting, first_option, option_tree, kept, bits = steps
-    form, first_judge, judge_tree, judge_event, raised, known, noted, settled, at = (
-        judges
-    )
+    (
+        form,
+        first_judge,
+        judge_tree,
+        judge_predicate,
+        raised,
+        known,
+        noted,
+        settled,
+        at,
+    ) = judges
     transitions = redone = missed = 0
     deadlock = False
     asked = np.empty(MOST, np.int32)
@@ -203,7 +211,8 @@ def _expand(  # type: ignore[no-untyped-def]
             first = first_judge[form[command]]
             for j in range(first, first_judge[form[command] + 1]):
                 answer = at[command] + j - first
-                if settled[answer] or noted[judge_event[j]]:
+                predicate = judge_predicate[j]
+                if settled[answer] or (predicate >= 0 and noted[predicate]):
                     continue
                 slot, within = _walk_within(
                     tree_slot[judge_tree[j]], pair, forest, layout, known[command]
@@ -215,10 +224,9 @@ def _expand(  # type: ignore[no-untyped-def]
                         children, slot, misses, missed, judge_tree[j], position, command
                     )
                     continue
-                events[judge_event[j]] |= leaf == LEAF - 1
+                said[LEAF - leaf] = True
                 settled[answer] = within
-            if raised[command] >= 0:
-                events[raised[command]] = True
+            said[raised[command]] = True
         if unknown:
             redo[redone] = position
             redone += 1
@@ -314,7 +322,7 @@ class CompiledEngine:
 
         Args:
             todo: positions of states.
-            noted: events that need not be looked for.
+            noted: predicates that need not be asked.
             found: what is met is noted there.
         """
         redo = np.empty(len(todo), np.int64)
@@ -322,6 +330,7 @@ class CompiledEngine:
             rows = self.states.reserve(2 * MOST)
             if len(self.table) < 2 * len(rows):
                 self._enter_all(2 * len(rows))
+            said = np.zeros(len(self.tabulation.judgements), np.bool_)
             done, size, transitions, redone, missed, deadlock = _expand(
                 todo,
                 rows,
@@ -331,13 +340,14 @@ class CompiledEngine:
                 self._layout(),
                 self._steps(),
                 self._judges(noted),
-                found.events,
+                said,
                 redo,
                 self.misses,
             )
             self.states.size = size
             found.transitions += transitions
             found.deadlock |= deadlock
+            found.judgements.update(np.flatnonzero(said).tolist())
             self._note(found, redo[:redone], missed)
             todo = todo[done:]
 
@@ -385,8 +395,8 @@ class CompiledEngine:
             table.command_form.used,
             table.form_first.used,
             table.judge_tree.used,
-            table.judge_event.used,
-            table.command_event.used,
+            table.judge_predicate.used,
+            table.command_raises.used,
             self.settled.known.used,
             noted,
             self.settled.made,

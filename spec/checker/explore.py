@@ -16,7 +16,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from spec.checker.bulk import BulkEngine, Engine, Found, Numbers
+from spec.checker.bulk import BulkEngine, Engine, Flags, Found, Numbers
 from spec.checker.packing import Layout, States
 from spec.checker.program import Program, Progress, Verdict, Violation
 from spec.checker.retrace import Retracer
@@ -78,8 +78,8 @@ class Exploration:
             depth=len(self.base) - 2,
             complete=complete,
             violations=tuple(self.first.values()),
-            watched=self.depths["watched"],
-            witnesses=self.depths["witness"],
+            watched=self.watched,
+            witnesses=self.witnesses,
             evaluations=self.tabulation.evaluations,
             seconds=time.monotonic() - self.began,
             interrupted=interrupted,
@@ -102,7 +102,8 @@ class Exploration:
         self.base = [0, self.states.size]
         self.transitions = 0
         self.first: dict[str, Violation] = {}
-        self.depths: dict[str, dict[str, int]] = {"watched": {}, "witness": {}}
+        self.watched: dict[str, int] = {}
+        self.witnesses: dict[str, int] = {}
 
     def _layout(self) -> Layout:
         return Layout(self.tabulation.keys, self.codes, SPARE)
@@ -141,28 +142,30 @@ class Exploration:
         )
         self.transitions += found.transitions
         level = len(self.base) - 2
-        for number in np.flatnonzero(found.events).tolist():
-            event = self.tabulation.events[number]
-            if event.kind != "broken":
-                self.depths[event.kind].setdefault(event.name, level + 1)
-            elif event.name not in self.first:
-                trace, why = self._retracer().to_event(level, number)
-                self.first[event.name] = Violation(event.name, why, trace)
+        for number in sorted(found.judgements):
+            judgement = self.tabulation.judgements[number]
+            for name in judgement.witnesses:
+                self.witnesses.setdefault(name, level + 1)
+            for id in judgement.watched:
+                self.watched.setdefault(id, level + 1)
+            for id in judgement.broken:
+                if id not in self.first:
+                    trace, why = self._retracer().to_step(level, number, id)
+                    self.first[id] = Violation(id, why, trace)
         if found.deadlock and DEADLOCK not in self.first:
             trace = self._retracer().to_deadlock(level)
             self.first[DEADLOCK] = Violation(DEADLOCK, "", trace)
 
     def _found(self) -> Found:
-        return Found(
-            bad=np.zeros(len(self.program.states), bool),
-            events=np.zeros(len(self.tabulation.events), bool),
-        )
+        return Found(bad=np.zeros(len(self.program.states), bool))
 
-    def _noted(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """For each event, whether its first occurrence is known."""
-        known = self.first.keys(), *(found.keys() for found in self.depths.values())
-        names = {name for keys in known for name in keys}
-        return np.array([event.name in names for event in self.tabulation.events], bool)
+    def _noted(self) -> Flags:
+        """For each predicate, whether the first step of which it tells is known."""
+        known = {*self.first, *self.watched, *self.witnesses}
+        said = (predicate.says for predicate in self.tabulation.predicates)
+        return np.array(
+            [known.issuperset(j.broken + j.watched + j.witnesses) for j in said], bool
+        )
 
     def _retracer(self) -> Retracer:
         return Retracer(self.tabulation, self.states, self.base)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,39 @@ class Judgement:
     broken: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
     witnesses: tuple[str, ...] = ()
+
+    def __add__(self, other: Judgement) -> Judgement:
+        """What both say."""
+        return Judgement(
+            self.broken + other.broken,
+            self.watched + other.watched,
+            self.witnesses + other.witnesses,
+        )
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """A question about steps: where `holds` gives `noted`, `says` is to be said."""
+
+    holds: Callable[[Any, Any, set[str]], bool]
+    noted: bool
+    says: Judgement
+
+
+def predicates(program: Program) -> list[Predicate]:
+    """All that `program` asks of steps."""
+    return [
+        *(
+            Predicate(p.holds, False, Judgement(broken=(p.id,)))
+            if p.enforced
+            else Predicate(p.holds, False, Judgement(watched=(p.id,)))
+            for p in program.steps
+        ),
+        *(
+            Predicate(holds, True, Judgement(witnesses=(name,)))
+            for name, holds in program.witnesses.items()
+        ),
+    ]
 
 
 class View:
@@ -82,20 +115,13 @@ def judge(
         writes: the cells that it assigned, and their new values.
     """
     values = before | {primed(key): value for key, value in writes.items()}
-    return _judge(program, values.__getitem__, {}, set(writes))
-
-
-def _judge(
-    program: Program, source: Source, reads: dict[str, Any], written: set[str]
-) -> Judgement:
-    before, after = View(source, reads), ViewAfter(source, reads, written)
-    failed = [p for p in program.steps if not p.holds(before, after, written)]
-    return Judgement(
-        broken=tuple(p.id for p in failed if p.enforced),
-        watched=tuple(p.id for p in failed if not p.enforced),
-        witnesses=tuple(
-            name
-            for name, holds in program.witnesses.items()
-            if holds(before, after, written)
-        ),
+    reads: dict[str, Any] = {}
+    written = set(writes)
+    was = View(values.__getitem__, reads)
+    becomes = ViewAfter(values.__getitem__, reads, written)
+    judgements = (
+        predicate.says
+        for predicate in predicates(program)
+        if predicate.holds(was, becomes, written) == predicate.noted
     )
+    return sum(judgements, Judgement())

@@ -81,7 +81,7 @@ class Layout:
             for primed in (0, self.words)
             for place in (self.places[key] for key in keys)
         ]
-        columns = np.array(self.fields, np.uint64).T
+        columns = np.ascontiguousarray(np.array(self.fields, np.uint64).T)
         self.word, self.shift, self.mask = columns[0].astype(np.int64), *columns[1:]
 
     def fits(self, key: str) -> bool:

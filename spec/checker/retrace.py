@@ -55,20 +55,24 @@ class Retracer:
 
         return self.to_state(level, self._least(level, stuck))
 
-    def to_event(self, level: int, event: int) -> tuple[Trace, str]:
-        """The trace to a state of the level and a step from it, and what that said."""
-        noted = np.ones(len(self.tabulation.events), bool)
-        noted[event] = False
+    def to_step(self, level: int, judgement: int, id: str) -> tuple[Trace, str]:
+        """The trace to a state of the level and a step from it, and what that said.
+
+        Args:
+            level: of the state.
+            judgement: number of the judgement on the step.
+            id: what it says is broken.
+        """
+        noted = np.zeros(len(self.tabulation.predicates), bool)
 
         def breaks(moves: Moves) -> Numbers:
-            which, events, _ = self.walker.judge(moves, noted, _nothing())
-            chosen: Numbers = which[events == event]
+            which, judged = self.walker.judge(moves, noted, _nothing())
+            chosen: Numbers = which[judged == judgement]
             return chosen
 
         state, command = self._least_move(level, breaks)
         before = self.to_state(level, state)
-        name = self.tabulation.events[event].name
-        last = self._step(command, before, (name,))
+        last = self._step(command, before, (id,))
         why = self.tabulation.commands[command].outcome.why
         return Trace(before.initial, (*before.steps, last)), why
 

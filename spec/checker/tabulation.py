@@ -15,7 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from spec.checker.forest import Forest
-from spec.checker.judgement import View, ViewAfter, plain, primed
+from spec.checker.grouping import Grouping, Look
+from spec.checker.judgement import (
+    Judgement,
+    View,
+    ViewAfter,
+    plain,
+    predicates,
+    primed,
+)
 from spec.checker.packing import Codes, Layout, Words
 from spec.checker.program import Program, StateProperty
 from spec.checker.steps import DONE, History, Location, Outcome, Stepper
@@ -45,39 +53,6 @@ class Command:
     outcome: Outcome
     location: int
     form: int
-
-
-@dataclass(frozen=True)
-class Event:
-    """What is worth a note about a step: ``broken``, ``watched`` or ``witness``."""
-
-    kind: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Predicate:
-    """A question about steps, and the answer that is an event."""
-
-    event: Event
-    holds: Callable[[Any, Any, set[str]], bool]
-    noted: bool
-
-
-def predicates(program: Program) -> list[Predicate]:
-    """All that `program` asks of steps."""
-    return [
-        *(
-            Predicate(
-                Event("broken" if p.enforced else "watched", p.id), p.holds, False
-            )
-            for p in program.steps
-        ),
-        *(
-            Predicate(Event("witness", n), h, True)
-            for n, h in program.witnesses.items()
-        ),
-    ]
 
 
 class Column:
@@ -154,8 +129,11 @@ class Tabulation:
         step_tree: for each thread, the tree of each location.
         question_first, option_tree: the trees of the options of question `q` are
             ``option_tree[question_first[q] : question_first[q + 1]]``.
-        form_first, judge_tree, judge_event: the same for the predicates that look
-            at the steps of a form, that is, at those that assign the same cells.
+        form_first, judge_tree: the same for the predicates that look at the steps of a
+            form, that is, at those that assign the same cells.
+        judge_predicate: the predicate of such a tree, if it is of one only, or -1.
+        judgements: what the leaves of these trees stand for.
+        command_raises: for each command the judgement that the step itself raised.
         state_tree: for each property of states, its tree.
     """
 
@@ -180,7 +158,7 @@ class Tabulation:
         self.resting = [Column(np.bool_) for _ in self.threads]
         self.commands: list[Command] = []
         self.command_form = Column(np.int32)
-        self.command_event = Column(np.int32)
+        self.command_raises = Column(np.int32)
         self.writes: list[list[tuple[int, int]]] = []
         self.questions: dict[tuple[int, ...], int] = {}
         self.question_first = Column(np.int32)
@@ -188,9 +166,12 @@ class Tabulation:
         self.forms: dict[frozenset[str], int] = {}
         self.form_first = Column(np.int32)
         self.judge_tree = Column(np.int32)
-        self.judge_event = Column(np.int32)
+        self.judge_predicate = Column(np.int32)
         self.predicates = predicates(program)
-        self.events = [predicate.event for predicate in self.predicates]
+        self.grouping = Grouping(len(self.predicates))
+        self.judgements: list[Judgement] = []
+        self._judgements: dict[Judgement, int] = {}
+        self.judgement(Judgement())
         self.state_tree = np.array(
             [self._tree(self._property(p)) for p in program.states], np.int32
         )
@@ -269,15 +250,6 @@ class Tabulation:
             + COMMAND
         )
 
-    def _raises(self, outcome: Outcome) -> int:
-        """The number of the event that the step itself raised; -1 for none."""
-        if not outcome.raised:
-            return -1
-        event = Event("broken", outcome.raised[0])
-        if event not in self.events:
-            self.events.append(event)
-        return self.events.index(event)
-
     def _question(self, trees: tuple[int, ...]) -> int:
         """The number of a question; 0 is the one without options: blocked."""
         if trees not in self.questions:
@@ -296,7 +268,7 @@ class Tabulation:
     ) -> int:
         place = self._place(t, outcome.location, outcome.history, outcome.resting)
         form = self._form(frozenset(outcome.writes), after_step(read, outcome.writes))
-        self.command_event.append(self._raises(outcome))
+        self.command_raises.append(self.judgement(Judgement(broken=outcome.raised)))
         self.commands.append(Command(t, source, reads, outcome, place, form))
         self.command_form.append(form)
         writes = [
@@ -308,8 +280,18 @@ class Tabulation:
 
     # -- judgements -------------------------------------------------------------------
 
+    def judgement(self, judgement: Judgement) -> int:
+        """The number of a judgement; 0 is the one that says nothing."""
+        if judgement not in self._judgements:
+            self._judgements[judgement] = len(self.judgements)
+            self.judgements.append(judgement)
+        return self._judgements[judgement]
+
     def _form(self, written: frozenset[str], read: Reader) -> int:
         """The number of the form of a step that assigns these cells.
+
+        Most predicates say nothing of most steps: which cells were assigned decides.
+        Those get no tree.
 
         Args:
             written: the cells.
@@ -317,41 +299,50 @@ class Tabulation:
         """
         if written not in self.forms:
             self.forms[written] = len(self.forms)
-            for event, predicate in enumerate(self.predicates):
-                self._judge_form(event, predicate, written, read)
+            for members, path, leaf in self._looks(written, read):
+                if path or leaf:
+                    tree = self._tree(self._judge(members, written))
+                    self.forest.learn(int(self.tree_slot.rows[tree]), path, leaf)
+                    self.judge_tree.append(tree)
+                    only_one = len(members) == 1
+                    self.judge_predicate.append(members[0] if only_one else -1)
             self.form_first.append(self.judge_tree.size)
         return self.forms[written]
 
-    def _judge_form(
-        self, event: int, predicate: Predicate, written: frozenset[str], read: Reader
-    ) -> None:
-        """Plant a tree for a predicate, unless the form alone decides that it holds.
+    def _looks(self, written: frozenset[str], read: Reader) -> list[Look]:
+        """What groups of predicates read of one step, and how they judge it."""
+        looks = []
+        for members in self.grouping.groups():
+            path: list[tuple[int, int]] = []
 
-        Most predicates say nothing of most steps: which cells were assigned decides.
-        """
-        evaluate = self._judge(predicate, written)
-        path: list[tuple[int, int]] = []
+            def noting(key: str, path: list[tuple[int, int]] = path) -> Any:
+                value = read(key)
+                path.append((self.cells[key], self.codes[plain(key)].number(value)))
+                return value
 
-        def noting(key: str) -> Any:
-            value = read(key)
-            path.append((self.cells[key], self.codes[plain(key)].number(value)))
-            return value
+            leaf = self._judge(members, written)(noting)
+            looks.append((members, path, leaf))
+        return self.grouping.merge(looks, self._both)
 
-        leaf = evaluate(noting)
-        if path or leaf:
-            tree = self._tree(evaluate)
-            self.forest.learn(int(self.tree_slot.rows[tree]), path, leaf)
-            self.judge_tree.append(tree)
-            self.judge_event.append(event)
+    def _both(self, one: int, other: int) -> int:
+        """The number of two judgements together."""
+        return self.judgement(self.judgements[one] + self.judgements[other])
 
-    def _judge(self, predicate: Predicate, written: frozenset[str]) -> Evaluate:
+    def _judge(self, members: tuple[int, ...], written: frozenset[str]) -> Evaluate:
+        """Some of the predicates, together."""
+
         def evaluate(read: Reader) -> int:
             self.evaluations += 1
             reads: dict[str, Any] = {}
-            # a set of its own: a predicate may keep what it computed for one
+            # a set of its own: predicates may keep what they computed for one
             assigned = set(written)
             before, after = View(read, reads), ViewAfter(read, reads, assigned)
-            return int(predicate.holds(before, after, assigned) == predicate.noted)
+            judgements = (
+                predicate.says
+                for predicate in (self.predicates[number] for number in members)
+                if predicate.holds(before, after, assigned) == predicate.noted
+            )
+            return self.judgement(sum(judgements, Judgement()))
 
         return evaluate
 
