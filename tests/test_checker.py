@@ -20,7 +20,7 @@ from spec.bounds import (
 )
 from spec.cells import PlainCells
 from spec.checker.explore import Exploration, explore
-from spec.checker.program import Program, StateProperty, StepProperty, Verdict
+from spec.checker.program import Options, Program, StateProperty, StepProperty, Verdict
 from spec.checker.search import search
 
 COUNTS = json.loads((Path(__file__).parent / "counts.json").read_text())
@@ -184,7 +184,7 @@ def test_a_hash_collision_starts_over_and_loses_nothing(monkeypatch):
         "hash_rows",
         lambda rows, seed: rows[:, 0] % 3 if seed == 1 else real(rows, seed),
     )
-    assert counts(Exploration(race(3), engine="numpy").run()) == counts(search(race(3)))
+    assert counts(Exploration(race(3), options=Options("numpy")).run()) == counts(search(race(3)))
 
 
 def test_an_interrupt_keeps_what_was_found():

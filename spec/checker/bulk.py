@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from spec.checker.forest import LEAF, PENDING
 from spec.checker.packing import Layout, States, Words
-from spec.checker.tabulation import Assignments, Tabulation
+from spec.checker.tables import Assignments, Tables
 from spec.checker.visited import Visited
 
 Numbers = npt.NDArray[np.int64]
@@ -68,10 +68,10 @@ class Moves:
 class Walker:
     """Walks trees for many rows at once, and notes what they do not know."""
 
-    def __init__(self, tabulation: Tabulation, layout: Layout) -> None:
-        self.tabulation = tabulation
+    def __init__(self, tables: Tables, layout: Layout) -> None:
+        self.tables = tables
         self.layout = layout
-        self.assignments = Assignments(tabulation, layout)
+        self.assignments = Assignments(tables, layout)
 
     def walk(
         self, rows: Words, at: Numbers, trees: Numbers, misses: list[Miss]
@@ -84,9 +84,9 @@ class Walker:
             trees: as many trees.
             misses: what is not known is added to it.
         """
-        forest, layout = self.tabulation.forest, self.layout
+        forest, layout = self.tables.forest, self.layout
         flat, start = rows.reshape(-1), at * rows.shape[1]
-        slots = self.tabulation.tree_slot.used[trees].astype(np.int64)
+        slots = self.tables.tree_slot.used[trees].astype(np.int64)
         found = forest.children[slots].astype(np.int64)
         active = np.flatnonzero(found >= 0)
         while len(active):
@@ -112,7 +112,7 @@ class Walker:
         misses: list[Miss],
     ) -> None:
         """Ask once for each slot."""
-        children = self.tabulation.forest.children
+        children = self.tables.forest.children
         new, first = np.unique(slots, return_index=True)
         first = first[children[new] != PENDING]
         children[new] = PENDING
@@ -121,13 +121,13 @@ class Walker:
 
     def moves(self, rows: Words, misses: list[Miss]) -> Moves:
         """All steps from these states."""
-        table = self.tabulation
+        table = self.tables
         here = np.arange(len(rows))
         active = np.zeros(len(rows), bool)
         unknown = np.zeros(len(rows), bool)
         trees = []
-        for t, thread in enumerate(table.threads):
-            where = self.layout.column(rows, thread.key)
+        for t, place in enumerate(table.threads):
+            where = self.layout.column(rows, place)
             trees.append(table.step_tree[t].used[where])
             active |= ~table.resting[t].used[where]
         at, ask = np.tile(here, len(trees)), np.concatenate(trees).astype(np.int64)
@@ -145,9 +145,8 @@ class Walker:
         """Rows and trees of the options, where a question was met."""
         asks = (leaves >= 0) & (leaves % 2 == 1)
         question = leaves[asks] >> 1
-        first = self.tabulation.question_first.used
-        items, which = _ranges(first[question], first[question + 1])
-        options = self.tabulation.option_tree.used[items].astype(np.int64)
+        items, which = self.tables.option_trees.ranges(question)
+        options = self.tables.option_trees.items.used[items].astype(np.int64)
         return at[asks][which], options
 
     def _moves(
@@ -179,17 +178,15 @@ class Walker:
             noted: predicates that need not be asked.
             misses: what is not known is added to it.
         """
-        table = self.tabulation
-        form = table.command_form.used[moves.commands]
-        first = table.form_first.used
-        items, which = _ranges(first[form], first[form + 1])
+        table = self.tables
+        items, which = table.judge_trees.ranges(table.form.used[moves.commands])
         predicate = table.judge_predicate.used[items]
         wanted = (predicate < 0) | ~noted[predicate]
         items, which = items[wanted], which[wanted]
-        trees = table.judge_tree.used[items].astype(np.int64)
+        trees = table.judge_trees.items.used[items].astype(np.int64)
         leaves = self.walk(moves.pairs, which, trees, misses)
         said = np.flatnonzero(leaves)
-        raised = table.command_raises.used[moves.commands]
+        raised = table.raises.used[moves.commands]
         by_itself = np.flatnonzero(raised)
         return (
             np.concatenate([which[said], by_itself]),
@@ -197,20 +194,12 @@ class Walker:
         )
 
 
-def _ranges(first: Any, end: Any) -> tuple[Numbers, Numbers]:
-    """All numbers of several ranges, and which range each is of."""
-    counts = (end - first).astype(np.int64)
-    which = np.repeat(np.arange(len(counts)), counts)
-    offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return first[which] + offset, which
-
-
 class Engine(Protocol):
     """Goes over states for an exploration."""
 
     name: str
 
-    def __init__(self, tabulation: Tabulation, states: States) -> None: ...
+    def __init__(self, tables: Tables, states: States) -> None: ...
 
     def rebuild(self) -> None:
         """Start over from the stored states, after their layout changed."""
@@ -226,20 +215,20 @@ class BulkEngine:
     """Expands states with NumPy.
 
     Args:
-        tabulation: what is known of the program.
+        tables: what is known of the program.
         states: the store; new states are added to it.
     """
 
     name = "numpy"
 
-    def __init__(self, tabulation: Tabulation, states: States) -> None:
-        self.tabulation = tabulation
+    def __init__(self, tables: Tables, states: States) -> None:
+        self.tables = tables
         self.states = states
         self.rebuild()
 
     def rebuild(self) -> None:
         """Start over from the stored states, after their layout changed."""
-        self.walker = Walker(self.tabulation, self.states.layout)
+        self.walker = Walker(self.tables, self.states.layout)
         self.visited = Visited(self.states)
 
     def check(self, todo: Numbers, found: Found) -> None:
@@ -248,7 +237,7 @@ class BulkEngine:
             rows = self.states.rows[at]
             unknown = np.zeros(len(at), bool)
             here = np.arange(len(at))
-            for p, tree in enumerate(self.tabulation.state_tree):
+            for p, tree in enumerate(self.tables.state_tree.used):
                 trees = np.full(len(at), tree, np.int64)
                 leaves = self.walker.walk(rows, here, trees, found.misses)
                 found.bad[p] |= bool((leaves == 1).any())

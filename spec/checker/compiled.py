@@ -16,9 +16,8 @@ from numba import njit
 
 from spec.checker.bulk import Found, Numbers
 from spec.checker.forest import LEAF, PENDING
-from spec.checker.judgement import primed
 from spec.checker.packing import States, Words
-from spec.checker.tabulation import Assignments, Column, Tabulation
+from spec.checker.tables import Assignments, Column, Tables
 
 EMPTY = -1
 FIRST_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -248,24 +247,24 @@ class Settled:
         known: for each command, the cells that it found or assigned.
     """
 
-    def __init__(self, tabulation: Tabulation) -> None:
-        self.tabulation = tabulation
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
         self.first = Column(np.int64)
-        self.known = Column(np.bool_, 2 * len(tabulation.keys))
+        self.known = Column(np.bool_, 2 * len(tables.keys))
         self.made = np.zeros(1024, np.bool_)
         self.size = 0
 
     def refresh(self) -> None:
         """Make room for the commands that were learned since."""
-        table = self.tabulation
-        for command in table.commands[self.first.size :]:
+        table = self.tables
+        for command in range(self.first.size, table.form.size):
             known = np.zeros(2 * len(table.keys), bool)
-            known[[table.cells[key] for key in command.reads]] = True
-            known[[table.cells[primed(key)] for key in command.outcome.writes]] = True
+            known[table.found.list(command)] = True
+            known[table.written.list(command) + len(table.keys)] = True
             self.known.append(known)
             self.first.append(self.size)
-            first = table.form_first.used
-            self.size += int(first[command.form + 1] - first[command.form])
+            form = table.form.rows[command]
+            self.size += len(table.judge_trees.list(form))
         if self.size > len(self.made):
             more = np.zeros(max(self.size, len(self.made)), np.bool_)
             self.made = np.concatenate([self.made, more])
@@ -275,22 +274,22 @@ class CompiledEngine:
     """Expands states in machine code.
 
     Args:
-        tabulation: what is known of the program.
+        tables: what is known of the program.
         states: the store; new states are added to it.
     """
 
     name = "numba"
 
-    def __init__(self, tabulation: Tabulation, states: States) -> None:
-        self.tabulation = tabulation
+    def __init__(self, tables: Tables, states: States) -> None:
+        self.tables = tables
         self.states = states
-        self.settled = Settled(tabulation)
+        self.settled = Settled(tables)
         self.misses = np.zeros((1 << 14, 3), np.int64)
         self.rebuild()
 
     def rebuild(self) -> None:
         """Start over from the stored states, after their layout changed."""
-        self.assignments = Assignments(self.tabulation, self.states.layout)
+        self.assignments = Assignments(self.tables, self.states.layout)
         self._enter_all(1024)
 
     def _enter_all(self, least: int) -> None:
@@ -301,12 +300,12 @@ class CompiledEngine:
 
     def check(self, todo: Numbers, found: Found) -> None:
         """Evaluate the properties of the states at these positions."""
-        table, redo = self.tabulation, np.empty(len(todo), np.int64)
+        table, redo = self.tables, np.empty(len(todo), np.int64)
         while len(todo):
             done, redone, missed = _check(
                 todo,
                 self.states.rows,
-                table.state_tree,
+                table.state_tree.used,
                 table.tree_slot.used,
                 self._forest(),
                 self._layout(),
@@ -330,7 +329,7 @@ class CompiledEngine:
             rows = self.states.reserve(2 * MOST)
             if len(self.table) < 2 * len(rows):
                 self._enter_all(2 * len(rows))
-            said = np.zeros(len(self.tabulation.judgements), np.bool_)
+            said = np.zeros(len(self.tables.judgements), np.bool_)
             done, size, transitions, redone, missed, deadlock = _expand(
                 todo,
                 rows,
@@ -367,7 +366,7 @@ class CompiledEngine:
     # -- what machine code is given ---------------------------------------------------
 
     def _forest(self) -> tuple[Any, ...]:
-        forest = self.tabulation.forest
+        forest = self.tables.forest
         nodes = forest.node_cell, forest.node_base, forest.node_width
         return forest.children, *nodes
 
@@ -376,27 +375,26 @@ class CompiledEngine:
         return layout.word, layout.shift, layout.mask
 
     def _steps(self) -> tuple[Any, ...]:
-        table = self.tabulation
-        places = np.array([table.cells[t.key] for t in table.threads], np.int64)
+        table = self.tables
         return (
             table.tree_slot.used,
-            places,
+            np.array(table.threads, np.int64),
             side_by_side(table.step_tree),
             side_by_side(table.resting),
-            table.question_first.used,
-            table.option_tree.used,
+            table.option_trees.first.used,
+            table.option_trees.items.used,
             *self.assignments.refresh(),
         )
 
     def _judges(self, noted: npt.NDArray[np.bool_]) -> tuple[Any, ...]:
-        table = self.tabulation
+        table = self.tables
         self.settled.refresh()
         return (
-            table.command_form.used,
-            table.form_first.used,
-            table.judge_tree.used,
+            table.form.used,
+            table.judge_trees.first.used,
+            table.judge_trees.items.used,
             table.judge_predicate.used,
-            table.command_raises.used,
+            table.raises.used,
             self.settled.known.used,
             noted,
             self.settled.made,

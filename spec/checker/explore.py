@@ -10,23 +10,35 @@ states that it concerns once more. The set of visited states is exact.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
 
 import numpy as np
 
-from spec.checker.bulk import BulkEngine, Engine, Flags, Found, Numbers
-from spec.checker.packing import Layout, States
-from spec.checker.program import Program, Progress, Verdict, Violation
+from spec.checker.bulk import BulkEngine, Engine, Flags, Found, Miss, Numbers
+from spec.checker.judgement import predicates
+from spec.checker.learned import Knowledge
+from spec.checker.packing import Codes, States
+from spec.checker.program import (
+    DEFAULT,
+    Options,
+    Program,
+    Progress,
+    Verdict,
+    Violation,
+)
 from spec.checker.retrace import Retracer
-from spec.checker.tabulation import Tabulation
+from spec.checker.tabulation import Command, ThreadTable
 
 __all__ = ["Exploration", "Progress", "explore"]
 
 SPARE = 1
 """Further bits for cells with many values, so that layouts seldom change."""
 DEADLOCK = "deadlock"
+COMPILED_FROM = 30_000
+"""States from which on the compiled engine is worth the time to load it."""
 
 
 class Exploration:
@@ -37,6 +49,7 @@ class Exploration:
         report: called after each level.
         beyond: go on past a violation until this many states are stored, to find the
             shortest violation of each other property as well.
+        options: how to do it.
     """
 
     def __init__(
@@ -44,16 +57,30 @@ class Exploration:
         program: Program,
         report: Callable[[Progress], None] = lambda progress: None,
         beyond: int = 0,
-        engine: str = "",
+        options: Options = DEFAULT,
     ) -> None:
         self.program = program
-        self._engine = engine_class(engine)
         self.report = report
         self.beyond = beyond
-        self.tabulation = Tabulation(program)
-        self.codes = self.tabulation.codes
-        self.commands = self.tabulation.commands
-        self.threads = self.tabulation.threads
+        self.options = options
+        self.knowledge = Knowledge(program, options.learned)
+        self.tables = self.knowledge.tables
+        self.predicates = predicates(program)
+
+    @property
+    def commands(self) -> list[Command]:
+        """The guarded commands that were learned."""
+        return self.knowledge.tabulation.commands
+
+    @property
+    def codes(self) -> dict[str, Codes]:
+        """For each cell and thread the values that it takes."""
+        return self.knowledge.tabulation.codes
+
+    @property
+    def threads(self) -> list[ThreadTable]:
+        """Where each thread can stand."""
+        return self.knowledge.tabulation.threads
 
     def run(self) -> Verdict:
         """Explore to the end, to the first violation, or until interrupted."""
@@ -69,9 +96,12 @@ class Exploration:
                 if complete or self._enough():
                     break
                 self.base.append(self.states.size)
+                self._change_engine()
                 self.report(self._progress())
         except KeyboardInterrupt:
             interrupted = True
+        evaluations = self.knowledge.evaluations
+        self.knowledge.keep()
         return Verdict(
             states=self.base[-1],
             transitions=self.transitions,
@@ -80,33 +110,37 @@ class Exploration:
             violations=tuple(self.first.values()),
             watched=self.watched,
             witnesses=self.witnesses,
-            evaluations=self.tabulation.evaluations,
+            evaluations=evaluations,
             seconds=time.monotonic() - self.began,
             interrupted=interrupted,
         )
 
     def _begin(self) -> None:
         self.began = time.monotonic()
-        layout = self._layout()
+        layout = self.tables.layout(SPARE)
         self.states = States(layout)
-        start = {thread.key: 1 for thread in self.threads}
-        rows = [
-            layout.row_bits(
-                {key: self.codes[key].number(value) for key, value in state.items()}
-                | start
-            )
-            for state in self.program.initial
-        ]
+        rows = [layout.row(codes) for codes in self.tables.initial]
         self.states.append(np.unique(np.array(rows, np.uint64), axis=0))
-        self.engine = self._engine(self.tabulation, self.states)
         self.base = [0, self.states.size]
+        self.engine: Engine = self._engine()(self.tables, self.states)
         self.transitions = 0
         self.first: dict[str, Violation] = {}
         self.watched: dict[str, int] = {}
         self.witnesses: dict[str, int] = {}
 
-    def _layout(self) -> Layout:
-        return Layout(self.tabulation.keys, self.codes, SPARE)
+    def _engine(self) -> type[Engine]:
+        """The engine that goes on from here: small spaces are not worth compiling."""
+        small = self.base[-1] < COMPILED_FROM and "numba" not in sys.modules
+        wanted = self.options.engine or ("numpy" if small else "numba")
+        if wanted == "numpy" or find_spec("numba") is None:
+            return BulkEngine
+        from spec.checker.compiled import CompiledEngine
+
+        return CompiledEngine
+
+    def _change_engine(self) -> None:
+        if not isinstance(self.engine, self._engine()):
+            self.engine = self._engine()(self.tables, self.states)
 
     def _enough(self) -> bool:
         """Whether a violation ends the exploration here."""
@@ -119,7 +153,7 @@ class Exploration:
             self.base[-1] - self.base[-2],
             len(self.base) - 2,
             time.monotonic() - self.began,
-            self.tabulation.evaluations,
+            self.knowledge.evaluations,
         )
 
     # -- levels -----------------------------------------------------------------------
@@ -143,7 +177,7 @@ class Exploration:
         self.transitions += found.transitions
         level = len(self.base) - 2
         for number in sorted(found.judgements):
-            judgement = self.tabulation.judgements[number]
+            judgement = self.tables.judgements[number]
             for name in judgement.witnesses:
                 self.witnesses.setdefault(name, level + 1)
             for id in judgement.watched:
@@ -162,13 +196,13 @@ class Exploration:
     def _noted(self) -> Flags:
         """For each predicate, whether the first step of which it tells is known."""
         known = {*self.first, *self.watched, *self.witnesses}
-        said = (predicate.says for predicate in self.tabulation.predicates)
+        said = (predicate.says for predicate in self.predicates)
         return np.array(
             [known.issuperset(j.broken + j.watched + j.witnesses) for j in said], bool
         )
 
     def _retracer(self) -> Retracer:
-        return Retracer(self.tabulation, self.states, self.base)
+        return Retracer(self.knowledge.tabulation, self.states, self.base)
 
     def _until_all_is_known(
         self, found: Found, work: Callable[[Numbers], None]
@@ -178,35 +212,31 @@ class Exploration:
         while len(todo):
             work(todo)
             todo = np.concatenate(found.redo) if found.redo else todo[:0]
-            for tree, row in found.misses:
-                self.tabulation.learn(tree, self.states.layout, row)
+            self._learn(found.misses)
             found.redo.clear()
             found.misses.clear()
-            self._regrow_if_needed()
 
-    def _regrow_if_needed(self) -> None:
-        if not all(self.states.layout.fits(key) for key in self.codes):
-            self.states.repack(self._layout())
+    def _learn(self, misses: list[Miss]) -> None:
+        if not misses:
+            return
+        tabulation = self.knowledge.tabulation
+        for tree, row in misses:
+            tabulation.learn(tree, self.states.layout, row)
+        tabulation.count()
+        if not self.states.layout.fits(self.tables.counts):
+            self.states.repack(self.tables.layout(SPARE))
             self.engine.rebuild()
-
-
-def engine_class(name: str = "") -> type[Engine]:
-    """The engine of this name; by default the fastest that is installed."""
-    if name != "numpy" and find_spec("numba") is not None:
-        from spec.checker.compiled import CompiledEngine
-
-        return CompiledEngine
-    return BulkEngine
 
 
 def explore(
     program: Program,
     report: Callable[[Progress], None] = lambda progress: None,
     beyond: int = 0,
+    options: Options = DEFAULT,
 ) -> Verdict:
     """Visit every reachable state of `program` and judge its properties.
 
     Ends with the level that has a violation, or, if `beyond` is given, when that many
     states are stored.
     """
-    return Exploration(program, report, beyond).run()
+    return Exploration(program, report, beyond, options).run()

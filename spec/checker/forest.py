@@ -8,6 +8,7 @@ given by the *slot* in which its root is found, so that it may be empty at first
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,17 @@ class Forest:
         self.node_base = np.zeros(256, np.int32)
         self.node_width = np.zeros(256, np.int32)
         self.nodes = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was learned; what was only asked is to be asked again."""
+        children = self.children[: self.slots]
+        nodes = ("node_cell", "node_base", "node_width")
+        return {
+            "children": np.where(children == PENDING, UNKNOWN, children),
+            **{name: getattr(self, name)[: self.nodes] for name in nodes},
+            "slots": self.slots,
+            "nodes": self.nodes,
+        }
 
     def plant(self) -> int:
         """A slot for a new tree."""
@@ -74,7 +86,8 @@ class Forest:
         if node == len(self.node_cell):
             for name in ("node_cell", "node_base", "node_width"):
                 column = getattr(self, name)
-                setattr(self, name, np.concatenate([column, np.zeros_like(column)]))
+                more = np.zeros(max(len(column), 256), np.int32)
+                setattr(self, name, np.concatenate([column, more]))
         self.nodes += 1
         self.node_cell[node] = cell
         self.node_base[node] = self._room(width + 1)

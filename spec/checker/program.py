@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from spec.cells import Cells
@@ -104,6 +105,25 @@ class Violation:
     def depth(self) -> int:
         """Number of steps to the violation."""
         return len(self.trace.steps)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to explore. Nothing here changes what is found.
+
+    Attributes:
+        engine: ``numpy`` or ``numba``; by default what is faster and installed.
+        learned: a file in which to keep what was learned of the program. It is for
+            the caller to name another one when the program changes.
+        workers: how many programs to explore at the same time.
+    """
+
+    engine: str = ""
+    learned: Path | None = None
+    workers: int = 1
+
+
+DEFAULT = Options()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -34,11 +35,11 @@ class Retracer:
         self.tabulation = tabulation
         self.states = states
         self.base = base
-        self.walker = Walker(tabulation, states.layout)
+        self.walker = Walker(tabulation.tables, states.layout)
 
     def to_bad_state(self, level: int, number: int) -> Trace:
         """The trace to a state of the level that breaks a property of states."""
-        tree = self.tabulation.state_tree[number]
+        tree = self.tabulation.tables.state_tree.rows[number]
 
         def bad(rows: Words) -> Numbers:
             trees = np.full(len(rows), tree, np.int64)
@@ -88,9 +89,7 @@ class Retracer:
             level -= 1
             position, command = self._least_move(level, leads_there)
             path.append(command)
-        layout = self.states.layout
-        row = self.states.rows[position].tolist()
-        initial = {k: layout.value(row, k) for k in self.tabulation.program.initial[0]}
+        initial = self._state(position)
         trace = Trace(initial, ())
         for command in reversed(path):
             step = self._step(command, trace)
@@ -121,8 +120,14 @@ class Retracer:
 
     def _state_text(self, position: int) -> str:
         row = self.states.rows[position].tolist()
-        layout = self.states.layout
-        return repr([layout.value(row, key) for key in self.tabulation.keys])
+        table, layout = self.tabulation, self.states.layout
+        return repr([table.value(layout, row, key) for key in table.tables.keys])
+
+    def _state(self, position: int) -> dict[str, Any]:
+        row = self.states.rows[position].tolist()
+        table, layout = self.tabulation, self.states.layout
+        names = table.program.initial[0]
+        return {key: table.value(layout, row, key) for key in names}
 
     def _move_text(self, pick: Pick) -> tuple[str, int, str]:
         command = self.tabulation.commands[pick[1]]

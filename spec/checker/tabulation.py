@@ -7,15 +7,11 @@ leaf of a decision tree, and engines walk trees for whole levels of states at on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from spec.checker.forest import Forest
-from spec.checker.grouping import Grouping, Look
+from spec.checker.grouping import Grouping, Look, Path
 from spec.checker.judgement import (
     Judgement,
     View,
@@ -24,11 +20,11 @@ from spec.checker.judgement import (
     predicates,
     primed,
 )
-from spec.checker.packing import Codes, Layout, Words
-from spec.checker.program import Program, StateProperty
+from spec.checker.packing import Codes, Layout
+from spec.checker.program import Program
 from spec.checker.steps import DONE, History, Location, Outcome, Stepper
+from spec.checker.tables import Tables
 
-ALL_ONES = (1 << 64) - 1
 COMMAND, QUESTION = 0, 1
 """The leaf of a step is twice the number of a command, or of a question, plus 1."""
 
@@ -38,7 +34,6 @@ class ThreadTable:
     """One thread: its name among cells, and where it can stand."""
 
     key: str
-    stepper: Stepper
     histories: list[tuple[History, bool]] = field(default_factory=list)
     scripts: dict[tuple[int, tuple[Any, ...]], int] = field(default_factory=dict)
 
@@ -53,33 +48,6 @@ class Command:
     outcome: Outcome
     location: int
     form: int
-
-
-class Column:
-    """A growing array of whole numbers, or of rows of them."""
-
-    def __init__(self, dtype: Any, width: int = 0) -> None:
-        self.rows = np.zeros((64, width) if width else 64, dtype)
-        self.size = 0
-
-    def append(self, value: Any) -> None:
-        """Add a number or a row at the end."""
-        if self.size == len(self.rows):
-            self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
-        self.rows[self.size] = value
-        self.size += 1
-
-    def extend(self, values: Iterable[Any]) -> int:
-        """Add several at the end; returns where the first of them stands."""
-        first = self.size
-        for value in values:
-            self.append(value)
-        return first
-
-    @property
-    def used(self) -> npt.NDArray[Any]:
-        """What was added so far."""
-        return self.rows[: self.size]
 
 
 Reader = Callable[[str], Any]
@@ -117,84 +85,85 @@ class Reading:
         return self.values[key][(self.row[word] >> shift) & mask]
 
 
-Evaluate = Callable[[Any], int]
-"""Runs a function of the program, reading through what it is given; gives a leaf."""
+class Tree(NamedTuple):
+    """What a tree stands for: one of `KINDS`, and what that is given to begin with."""
+
+    kind: str
+    arguments: tuple[Any, ...]
 
 
 class Tabulation:
-    """The trees of one program, and the Python functions that they stand for.
+    """Runs the Python functions of a program, each once for each footprint.
 
     Attributes:
-        tree_slot: for each tree, the slot in the forest.
-        step_tree: for each thread, the tree of each location.
-        question_first, option_tree: the trees of the options of question `q` are
-            ``option_tree[question_first[q] : question_first[q + 1]]``.
-        form_first, judge_tree: the same for the predicates that look at the steps of a
-            form, that is, at those that assign the same cells.
-        judge_predicate: the predicate of such a tree, if it is of one only, or -1.
-        judgements: what the leaves of these trees stand for.
-        command_raises: for each command the judgement that the step itself raised.
-        state_tree: for each property of states, its tree.
+        tables: what was learned, in numbers.
+        codes: for each key the values that its code numbers stand for.
+        threads: where each thread can stand.
+        commands: the guarded commands.
+        evaluations: how many functions were run.
     """
 
     def __init__(self, program: Program) -> None:
-        self.program = program
         names = list(program.initial[0])
-        self.threads = [
-            ThreadTable(f"@{name}", Stepper(thread))
-            for name, thread in program.threads.items()
-        ]
-        self.keys = [*names, *(thread.key for thread in self.threads)]
-        self.codes = {key: Codes() for key in self.keys}
-        self.cells = {key: i for i, key in enumerate(self.keys)}
-        self.cells |= {primed(k): i + len(self.keys) for k, i in self.cells.items()}
-        self.values = {key: self.codes[key].values for key in self.keys}
-        self.values |= {primed(key): self.codes[key].values for key in names}
-        self.forest = Forest()
-        self.evaluations = 0
-        self.evaluators: list[Evaluate] = []
-        self.tree_slot = Column(np.int32)
-        self.step_tree = [Column(np.int32) for _ in self.threads]
-        self.resting = [Column(np.bool_) for _ in self.threads]
+        self.threads = [ThreadTable(f"@{name}") for name in program.threads]
+        keys = [*names, *(thread.key for thread in self.threads)]
+        self.tables = Tables(keys, [keys.index(t.key) for t in self.threads])
+        self.codes = {key: Codes() for key in keys}
+        self.trees: list[Tree] = []
         self.commands: list[Command] = []
-        self.command_form = Column(np.int32)
-        self.command_raises = Column(np.int32)
-        self.writes: list[list[tuple[int, int]]] = []
-        self.questions: dict[tuple[int, ...], int] = {}
-        self.question_first = Column(np.int32)
-        self.option_tree = Column(np.int32)
         self.forms: dict[frozenset[str], int] = {}
-        self.form_first = Column(np.int32)
-        self.judge_tree = Column(np.int32)
-        self.judge_predicate = Column(np.int32)
-        self.predicates = predicates(program)
+        self.questions: dict[tuple[int, ...], int] = {}
+        self.judgements: dict[Judgement, int] = {}
+        self.evaluations = 0
+        self.attach(program)
         self.grouping = Grouping(len(self.predicates))
-        self.judgements: list[Judgement] = []
-        self._judgements: dict[Judgement, int] = {}
-        self.judgement(Judgement())
-        self.state_tree = np.array(
-            [self._tree(self._property(p)) for p in program.states], np.int32
-        )
-        self.question_first.append(0)
-        self.form_first.append(0)
-        self._question(())
         self._start()
 
+    def attach(self, program: Program) -> None:
+        """Evaluate the functions of `program`, of which all was learned that was."""
+        keys = self.tables.keys
+        self.program = program
+        self.steppers = [Stepper(thread) for thread in program.threads.values()]
+        self.predicates = predicates(program)
+        self.cells = {key: i for i, key in enumerate(keys)}
+        self.cells |= {primed(key): i + len(keys) for i, key in enumerate(keys)}
+        self.values = {key: self.codes[key].values for key in keys}
+        self.values |= {primed(key): self.codes[key].values for key in keys}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was learned, without the functions and the tables."""
+        own = "program", "steppers", "predicates", "cells", "values", "tables"
+        return {name: value for name, value in vars(self).items() if name not in own}
+
     def _start(self) -> None:
-        for t, thread in enumerate(self.threads):
+        self._judgement(Judgement())
+        self._question(())
+        for number in range(len(self.program.states)):
+            self.tables.state_tree.append(self._tree(Tree("property", (number,))))
+        starts = [stepper.start() for stepper in self.steppers]
+        for t, start in enumerate(starts):
             self._place(t, DONE, (), True)
-            start = thread.stepper.start()
             self._place(t, start.location, start.history, start.resting)
         for state in self.program.initial:
-            for key, value in state.items():
-                self.codes[key].number(value)
+            codes = [self.codes[key].number(value) for key, value in state.items()]
+            self.tables.initial.append([*codes, *(1 for _ in starts)])
+        self.count()
+
+    def count(self) -> None:
+        """Let the tables know how many code numbers were given out."""
+        self.tables.counts = [len(self.codes[k].values) for k in self.tables.keys]
+
+    def value(self, layout: Layout, row: Sequence[int], key: str) -> Any:
+        """The value of one cell in one row (given as Python integers)."""
+        word, shift, mask = layout.fields[self.cells[key]]
+        return self.values[key][(row[word] >> shift) & mask]
 
     # -- trees ------------------------------------------------------------------------
 
-    def _tree(self, evaluate: Evaluate) -> int:
-        self.evaluators.append(evaluate)
-        self.tree_slot.append(self.forest.plant())
-        return len(self.evaluators) - 1
+    def _tree(self, tree: Tree) -> int:
+        self.trees.append(tree)
+        self.tables.tree_slot.append(self.tables.forest.plant())
+        return len(self.trees) - 1
 
     def learn(self, tree: int, layout: Layout, row: Sequence[int]) -> None:
         """Run a tree's function on one state, and let the tree know what it gave.
@@ -204,9 +173,17 @@ class Tabulation:
             layout: of the row.
             row: the state; for a judgement the states before and after the step.
         """
+        self.evaluations += 1
         reading = Reading(self, layout, row)
-        leaf = self.evaluators[tree](reading)
-        self.forest.learn(int(self.tree_slot.rows[tree]), reading.path, leaf)
+        kind, arguments = self.trees[tree]
+        leaf = KINDS[kind](self, *arguments, reading)
+        self._teach(tree, reading.path, leaf)
+
+    def _teach(self, tree: int, path: Path, leaf: int) -> None:
+        self.tables.forest.learn(int(self.tables.tree_slot.rows[tree]), path, leaf)
+
+    def _property(self, number: int, reading: Reader) -> int:
+        return int(not self.program.states[number].holds(View(reading, {})))
 
     # -- steps ------------------------------------------------------------------------
 
@@ -217,17 +194,16 @@ class Tabulation:
         number = self.codes[thread.key].number(location)
         if number == len(thread.histories):
             thread.histories.append((history, resting))
-            self.step_tree[t].append(self._step_tree(t, number, ()))
-            self.resting[t].append(resting)
+            self.tables.step_tree[t].append(self._step_tree(t, number, ()))
+            self.tables.resting[t].append(resting)
         return number
 
     def _step_tree(self, t: int, location: int, script: tuple[Any, ...]) -> int:
         """The tree of the steps from a location, once `script` answers questions."""
         thread = self.threads[t]
         if (location, script) not in thread.scripts:
-            thread.scripts[location, script] = self._tree(
-                lambda reading: self._step(t, location, script, reading)
-            )
+            tree = Tree("step", (t, location, script))
+            thread.scripts[location, script] = self._tree(tree)
         return thread.scripts[location, script]
 
     def _step(
@@ -235,27 +211,21 @@ class Tabulation:
     ) -> int:
         if location == 0:
             return QUESTION
-        self.evaluations += 1
-        thread = self.threads[t]
-        history, _ = thread.histories[location]
-        run = thread.stepper.step(history, reading, script)
+        history, _ = self.threads[t].histories[location]
+        run = self.steppers[t].step(history, reading, script)
         if run.outcome is None:
             trees = [
                 self._step_tree(t, location, (*script, option))
                 for option in run.options
             ]
             return 2 * self._question(tuple(trees)) + QUESTION
-        return (
-            2 * self._command(t, location, run.reads, run.outcome, reading.peek)
-            + COMMAND
-        )
+        command = self._command(t, location, run.reads, run.outcome, reading.peek)
+        return 2 * command + COMMAND
 
     def _question(self, trees: tuple[int, ...]) -> int:
         """The number of a question; 0 is the one without options: blocked."""
         if trees not in self.questions:
-            self.questions[trees] = len(self.questions)
-            self.option_tree.extend(trees)
-            self.question_first.append(self.option_tree.size)
+            self.questions[trees] = self.tables.option_trees.append(trees)
         return self.questions[trees]
 
     def _command(
@@ -268,24 +238,25 @@ class Tabulation:
     ) -> int:
         place = self._place(t, outcome.location, outcome.history, outcome.resting)
         form = self._form(frozenset(outcome.writes), after_step(read, outcome.writes))
-        self.command_raises.append(self.judgement(Judgement(broken=outcome.raised)))
         self.commands.append(Command(t, source, reads, outcome, place, form))
-        self.command_form.append(form)
-        writes = [
-            (self.cells[key], self.codes[key].number(value))
-            for key, value in outcome.writes.items()
-        ]
-        self.writes.append([*writes, (self.cells[self.threads[t].key], place)])
+        tables = self.tables
+        tables.form.append(form)
+        tables.raises.append(self._judgement(Judgement(broken=outcome.raised)))
+        tables.found.append(self.cells[key] for key in reads)
+        cells = [self.cells[key] for key in outcome.writes]
+        tables.written.append([*cells, tables.threads[t]])
+        codes = [self.codes[key].number(v) for key, v in outcome.writes.items()]
+        tables.codes.extend([*codes, place])
         return len(self.commands) - 1
 
     # -- judgements -------------------------------------------------------------------
 
-    def judgement(self, judgement: Judgement) -> int:
+    def _judgement(self, judgement: Judgement) -> int:
         """The number of a judgement; 0 is the one that says nothing."""
-        if judgement not in self._judgements:
-            self._judgements[judgement] = len(self.judgements)
-            self.judgements.append(judgement)
-        return self._judgements[judgement]
+        if judgement not in self.judgements:
+            self.judgements[judgement] = len(self.judgements)
+            self.tables.judgements.append(judgement)
+        return self.judgements[judgement]
 
     def _form(self, written: frozenset[str], read: Reader) -> int:
         """The number of the form of a step that assigns these cells.
@@ -298,85 +269,61 @@ class Tabulation:
             read: reads a cell before such a step, or a primed one after it.
         """
         if written not in self.forms:
-            self.forms[written] = len(self.forms)
+            trees = []
             for members, path, leaf in self._looks(written, read):
                 if path or leaf:
-                    tree = self._tree(self._judge(members, written))
-                    self.forest.learn(int(self.tree_slot.rows[tree]), path, leaf)
-                    self.judge_tree.append(tree)
-                    only_one = len(members) == 1
-                    self.judge_predicate.append(members[0] if only_one else -1)
-            self.form_first.append(self.judge_tree.size)
+                    tree = self._tree(Tree("judge", (members, written)))
+                    self._teach(tree, path, leaf)
+                    trees.append(tree)
+                    only = members[0] if len(members) == 1 else -1
+                    self.tables.judge_predicate.append(only)
+            self.forms[written] = self.tables.judge_trees.append(trees)
         return self.forms[written]
 
     def _looks(self, written: frozenset[str], read: Reader) -> list[Look]:
         """What groups of predicates read of one step, and how they judge it."""
         looks = []
         for members in self.grouping.groups():
-            path: list[tuple[int, int]] = []
+            path: Path = []
 
-            def noting(key: str, path: list[tuple[int, int]] = path) -> Any:
+            def noting(key: str, path: Path = path) -> Any:
                 value = read(key)
                 path.append((self.cells[key], self.codes[plain(key)].number(value)))
                 return value
 
-            leaf = self._judge(members, written)(noting)
-            looks.append((members, path, leaf))
+            self.evaluations += 1
+            looks.append((members, path, self._judge(members, written, noting)))
         return self.grouping.merge(looks, self._both)
 
     def _both(self, one: int, other: int) -> int:
         """The number of two judgements together."""
-        return self.judgement(self.judgements[one] + self.judgements[other])
+        found = self.tables.judgements
+        return self._judgement(found[one] + found[other])
 
-    def _judge(self, members: tuple[int, ...], written: frozenset[str]) -> Evaluate:
-        """Some of the predicates, together."""
+    def _judge(
+        self, members: tuple[int, ...], written: frozenset[str], read: Reader
+    ) -> int:
+        """What some of the predicates say together."""
+        reads: dict[str, Any] = {}
+        # a set of its own: predicates may keep what they computed for one
+        assigned = set(written)
+        before, after = View(read, reads), ViewAfter(read, reads, assigned)
+        judgements = (
+            predicate.says
+            for predicate in (self.predicates[number] for number in members)
+            if predicate.holds(before, after, assigned) == predicate.noted
+        )
+        return self._judgement(sum(judgements, Judgement()))
 
-        def evaluate(read: Reader) -> int:
-            self.evaluations += 1
-            reads: dict[str, Any] = {}
-            # a set of its own: predicates may keep what they computed for one
-            assigned = set(written)
-            before, after = View(read, reads), ViewAfter(read, reads, assigned)
-            judgements = (
-                predicate.says
-                for predicate in (self.predicates[number] for number in members)
-                if predicate.holds(before, after, assigned) == predicate.noted
-            )
-            return self.judgement(sum(judgements, Judgement()))
 
-        return evaluate
-
-    def _property(self, p: StateProperty) -> Evaluate:
-        def evaluate(read: Reader) -> int:
-            self.evaluations += 1
-            return int(not p.holds(View(read, {})))
-
-        return evaluate
+KINDS: dict[str, Callable[..., int]] = {
+    "property": Tabulation._property,
+    "step": Tabulation._step,
+    "judge": Tabulation._judge,
+}
+"""What the trees of each kind stand for."""
 
 
 def after_step(read: Reader, writes: dict[str, Any]) -> Reader:
     """Reads cells before a step, and primed ones after it."""
     return lambda key: writes[plain(key)] if key.endswith("'") else read(key)
-
-
-class Assignments:
-    """What each command keeps and sets in a row of one layout."""
-
-    def __init__(self, tabulation: Tabulation, layout: Layout) -> None:
-        self.tabulation = tabulation
-        self.layout = layout
-        self.kept = Column(np.uint64, layout.words)
-        self.set = Column(np.uint64, layout.words)
-
-    def refresh(self) -> tuple[Words, Words]:
-        """The masks of what is kept, and the bits that are set, for all commands."""
-        fields = self.layout.fields
-        for writes in self.tabulation.writes[self.kept.size :]:
-            kept, bits = [ALL_ONES] * self.layout.words, [0] * self.layout.words
-            for cell, code in writes:
-                word, shift, mask = fields[cell]
-                kept[word] &= ~(mask << shift)
-                bits[word] |= code << shift
-            self.kept.append(np.array(kept, np.uint64))
-            self.set.append(np.array(bits, np.uint64))
-        return self.kept.used, self.set.used
