@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from spec.bounds import BOUNDS, SHOWN_BY, find_model, program
-from spec.checker.explore import Progress, explore
-from spec.checker.program import Verdict, Violation
+from spec.checker.program import Progress, Verdict, Violation
 from spec.clients import Section
 from spec.rules import BIT_MODELS, Rule, find
 from spec.shapes import Shape
@@ -118,6 +117,8 @@ def _verdicts(
     report: Callable[[Progress], None],
 ) -> Iterator[tuple[str, Verdict]]:
     """The verdict on each section, with the name of its bounds, most telling first."""
+    from spec.checker.explore import explore
+
     for bounds, section in telling_sections(rule):
         yield bounds, explore(program(section, find_model(model), without), report)
 

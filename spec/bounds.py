@@ -15,9 +15,18 @@ from typing import Any
 
 from spec import ordering, tlb
 from spec.cells import Cells, SpecificationError
-from spec.checker.explore import Progress, explore
-from spec.checker.program import Program, StateProperty, StepProperty, Verdict
+from spec.checker.program import (
+    DEFAULT,
+    Options,
+    Program,
+    Progress,
+    StateProperty,
+    StepProperty,
+    Verdict,
+)
+from spec.checker.sections import explore_all
 from spec.clients import Section, client, initial_states, kind, section
+from spec.codename import code_name
 from spec.decisions import Model
 from spec.guarantees import OBSERVABLE, count_rises_under_the_lock
 from spec.memory import Machine, Names
@@ -103,6 +112,7 @@ def program(
             **{f"{r.id} taken": judge.step(r.taken) for r in rules if r.taken},
             **{f"{r.id} declined": judge.step(r.declined) for r in rules if r.declined},
         },
+        name=code_name("section", repr(section), model.name, *sorted(without)),
     )
 
 
@@ -484,6 +494,7 @@ def check(
     model: str,
     without: Iterable[str] = (),
     report: Callable[[Progress], None] = lambda progress: None,
+    options: Options = DEFAULT,
 ) -> Verdict:
     """Explore all sections of a bound; ends with the section that has a violation.
 
@@ -494,15 +505,13 @@ def check(
         bounds, model: names of them.
         without: ids of rules that the operations do not obey.
         report: called after each level.
+        options: how to explore.
 
     Raises:
         SpecificationError: a name or an id is unknown.
     """
     ablated = frozenset(without)
     the_model = find_model(model)
-    total = Verdict(0, 0, 0, complete=True)
-    for part in find_bounds(bounds).sections:
-        total = total.and_then(explore(program(part, the_model, ablated), report))
-        if not total.holds:
-            break
-    return total
+    sections = find_bounds(bounds).sections
+    programs = [partial(program, part, the_model, ablated) for part in sections]
+    return explore_all(programs, report, options)

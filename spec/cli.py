@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from spec.ablation import Ablation, ablate, checkable
 from spec.bounds import BOUNDS, check, find_bounds, find_model
 from spec.cells import SpecificationError
-from spec.checker.explore import Progress
-from spec.checker.program import Verdict, Violation
+from spec.checker.program import Options, Progress, Verdict, Violation
+from spec.codename import forget_others
 from spec.guarantees import OBSERVABLE
-from spec.kernel.commands import kernel
-from spec.litmus.commands import litmus, run
-from spec.lkmm import litmus_tests
 from spec.models import governs
-from spec.publish.citations import cite as citation
 from spec.publish.traces import as_dict, violation_text
-from spec.publish.verdicts import Store
+from spec.publish.verdicts import FOLDER, Store
 from spec.rules import Rule, find, load
 
+LEARNED = FOLDER.with_name("learned")
+ELSEWHERE = {
+    "run": "spec.litmus.commands",
+    "litmus": "spec.litmus.commands",
+    "kernel": "spec.kernel.commands",
+}
+"""Commands that are imported when they are called, so that others start at once."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """The commands of this module, and those that stand elsewhere."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return [*super().list_commands(ctx), *ELSEWHERE]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, if there is one."""
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(ELSEWHERE[cmd_name])
+        found: click.Command = getattr(module, cmd_name)
+        return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="anon-exclusive")
 def main() -> None:
     """The exclusive anonymous page, as a specification that can be run.
@@ -43,17 +64,12 @@ class Ticker:
     """A line on standard error that says how far an exploration is."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True)
+        self.is_seen = sys.stderr.isatty()
 
     def __call__(self, progress: Progress) -> None:
         """Rewrite the line, if somebody can see it."""
-        if self.console.is_terminal:
-            self.console.print(
-                f"{progress.states:,} states, {progress.rate:,.0f}/s, frontier "
-                f"{progress.frontier:,}, depth {progress.depth}, "
-                f"{progress.seconds:.1f} s   ",
-                end="\r",
-            )
+        if self.is_seen:
+            click.echo(f"\r{progress.line():79}", nl=False, err=True)
 
 
 def or_exit_2[T](call: Callable[[], T]) -> T:
@@ -69,19 +85,37 @@ def or_exit_2[T](call: Callable[[], T]) -> T:
 @click.option("--model", default="sketch", show_default=True, help="A model's name.")
 @click.option("--bounds", default="small", show_default=True, help=", ".join(BOUNDS))
 @click.option("--without", multiple=True, metavar="RULE", help="Do not obey RULE.")
+@click.option(
+    "--engine",
+    type=click.Choice(["numpy", "numba"]),
+    help="By default what is faster and installed.",
+)
+@click.option("--afresh", is_flag=True, help="Do not use what was learned before.")
 @as_json
 def check_command(
-    model: str, bounds: str, without: tuple[str, ...], as_json: bool
+    model: str,
+    bounds: str,
+    without: tuple[str, ...],
+    engine: str | None,
+    afresh: bool,
+    as_json: bool,
 ) -> None:
     """Explore every interleaving and judge rules and guarantees."""
+    options = Options(
+        engine=engine or "",
+        learned=None if afresh else LEARNED,
+        workers=os.cpu_count() or 1,
+    )
 
     def explore() -> Verdict:
         find_model(model)
         find_bounds(bounds)
         for id in without:
             promised(removable(id), model)
-        return check(bounds, model, [id.upper() for id in without], Ticker())
+        removed = [id.upper() for id in without]
+        return check(bounds, model, removed, Ticker(), options)
 
+    forget_others(LEARNED)
     verdict = or_exit_2(explore)
     if as_json:
         click.echo(json.dumps(verdict_dict(verdict, model, bounds, without), indent=2))
@@ -265,6 +299,8 @@ def rules_command(as_json: bool) -> None:
 @as_json
 def cite_command(ids: tuple[str, ...], as_json: bool) -> None:
     """Print rules as text for an e-mail."""
+    from spec.publish.citations import cite as citation
+
     rules = or_exit_2(lambda: [find(id) for id in ids])
     texts = {rule.id: citation(rule, Store()) for rule in rules}
     click.echo(json.dumps(texts, indent=2) if as_json else "\n\n".join(texts.values()))
@@ -284,6 +320,8 @@ def export_command(language: str, folder: Path) -> None:
 
     Run them in tools/memory-model of a kernel tree: herd7 -conf linux-kernel.cfg FILE.
     """
+    from spec.lkmm import litmus_tests
+
     tests = litmus_tests()
     or_exit_2(lambda: write_all(folder, tests))
     for file in tests:
@@ -301,8 +339,3 @@ def write_all(folder: Path, texts: dict[str, str]) -> None:
             f"cannot write to {str(folder)!r} ({error.strerror}); "
             f"give a folder that you may write to"
         ) from None
-
-
-main.add_command(run)
-main.add_command(litmus)
-main.add_command(kernel)

@@ -184,7 +184,9 @@ def test_a_hash_collision_starts_over_and_loses_nothing(monkeypatch):
         "hash_rows",
         lambda rows, seed: rows[:, 0] % 3 if seed == 1 else real(rows, seed),
     )
-    assert counts(Exploration(race(3), options=Options("numpy")).run()) == counts(search(race(3)))
+    assert counts(Exploration(race(3), options=Options("numpy")).run()) == counts(
+        search(race(3))
+    )
 
 
 def test_an_interrupt_keeps_what_was_found():

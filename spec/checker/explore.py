@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class Exploration:
         self.report = report
         self.beyond = beyond
         self.options = options
-        self.knowledge = Knowledge(program, options.learned)
+        self.knowledge = Knowledge(program, _file(program, options))
         self.tables = self.knowledge.tables
         self.predicates = predicates(program)
 
@@ -226,6 +227,13 @@ class Exploration:
         if not self.states.layout.fits(self.tables.counts):
             self.states.repack(self.tables.layout(SPARE))
             self.engine.rebuild()
+
+
+def _file(program: Program, options: Options) -> Path | None:
+    """Where what is learned of the program is kept."""
+    if options.learned is None or not program.name:
+        return None
+    return options.learned / f"{program.name}.pickle"
 
 
 def explore(

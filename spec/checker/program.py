@@ -50,6 +50,8 @@ class Program:
         states: what must hold in each state.
         steps: what must hold of each step.
         witnesses: by name, predicates of which some step should make each true.
+        name: by which to keep what was learned. Whoever gives one takes care that a
+            program with other code has another name.
     """
 
     initial: Sequence[dict[str, Hashable]]
@@ -59,6 +61,7 @@ class Program:
     witnesses: Mapping[str, Callable[[Cells, Cells, set[str]], bool]] = field(
         default_factory=dict
     )
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,7 @@ class Options:
 
     Attributes:
         engine: ``numpy`` or ``numba``; by default what is faster and installed.
-        learned: a file in which to keep what was learned of the program. It is for
-            the caller to name another one when the program changes.
+        learned: a folder in which to keep what was learned of programs with names.
         workers: how many programs to explore at the same time.
     """
 
@@ -141,6 +143,13 @@ class Progress:
     def rate(self) -> float:
         """States per second."""
         return self.states / self.seconds if self.seconds else 0.0
+
+    def line(self) -> str:
+        """The same in words, for a terminal."""
+        return (
+            f"{self.states:,} states, {self.rate:,.0f}/s, frontier "
+            f"{self.frontier:,}, depth {self.depth}, {self.seconds:.1f} s"
+        )
 
 
 @dataclass(frozen=True)
