@@ -129,7 +129,7 @@ class _Judge:
         """`rule` as a predicate over cells."""
 
         def holds(cells: Cells) -> bool:
-            self.before.cells = cells
+            self.before.show(cells)
             return rule.holds(self.machine)
 
         return holds
@@ -141,7 +141,8 @@ class _Judge:
 
         def holds(before: Cells, after: Cells, written: set[str]) -> bool:
             if self.the_step.written is not written:
-                self.before.cells, self.after.cells = before, after
+                self.before.show(before)
+                self.after.show(after)
                 self.the_step.assign(written)
             return predicate(self.the_step)
 
@@ -151,16 +152,13 @@ class _Judge:
 class _Window:
     """Cells that stand for others, so that a machine need not be made anew."""
 
-    cells: Cells
+    read: Callable[[str], Any]
+    write: Callable[[str, Hashable], None]
+    choose: Callable[[str, Any], Any]
 
-    def read(self, key: str) -> Any:
-        return self.cells.read(key)
-
-    def write(self, key: str, value: Hashable) -> None:
-        self.cells.write(key, value)
-
-    def choose(self, question: str, options: Any) -> Any:
-        return self.cells.choose(question, options)
+    def show(self, cells: Cells) -> None:
+        """Stand for these."""
+        self.read, self.write, self.choose = cells.read, cells.write, cells.choose
 
 
 SMALL = (

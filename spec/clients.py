@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from spec import fault, fork, gup_fast, protect
 from spec.cells import Cells, PlainCells
@@ -191,6 +192,14 @@ def choices(
             yield from ((word, mm) for mm in live)
 
 
+@lru_cache(maxsize=8)
+def handle(
+    names: Names, model: Model, cells: Cells, cpu: str, without: frozenset[str]
+) -> Machine:
+    """The machine of a client, which is begun anew for each of its steps."""
+    return Machine(names, model, cells, cpu, without)
+
+
 def client(
     section: Section, model: Model, without: frozenset[str], cpu: str, cells: Cells
 ) -> Steps:
@@ -200,7 +209,7 @@ def client(
     changes nothing that another CPU could see. An operation whose first lock is
     busy does not begin yet.
     """
-    machine = Machine(section.names, model, cells, cpu, without)
+    machine = handle(section.names, model, cells, cpu, without)  # type: ignore[arg-type]
     which = section.names.cpus.index(cpu)
     menu, processes = section.menus[which], section.processes[which]
     while True:

@@ -69,7 +69,7 @@ def guarded_commands(exploration: Exploration) -> CommandSet:
                 reads=command.reads,
                 writes=command.outcome.writes,
                 choices=command.outcome.choices,
-                functions=command.outcome.functions,
+                functions=exploration.functions(command),
                 raised=command.outcome.raised,
             )
             for command in exploration.commands

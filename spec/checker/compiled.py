@@ -249,22 +249,26 @@ class Settled:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self.first = Column(np.int64)
-        self.known = Column(np.bool_, 2 * len(tables.keys))
+        self.first = np.zeros(0, np.int64)
+        self.known = np.zeros((0, 2 * len(tables.keys)), np.bool_)
         self.made = np.zeros(1024, np.bool_)
         self.size = 0
 
     def refresh(self) -> None:
         """Make room for the commands that were learned since."""
-        table = self.tables
-        for command in range(self.first.size, table.form.size):
-            known = np.zeros(2 * len(table.keys), bool)
-            known[table.found.list(command)] = True
-            known[table.written.list(command) + len(table.keys)] = True
-            self.known.append(known)
-            self.first.append(self.size)
-            form = table.form.rows[command]
-            self.size += len(table.judge_trees.list(form))
+        table, now = self.tables, len(self.first)
+        if now == table.form.size:
+            return
+        commands = np.arange(now, table.form.size)
+        known = np.zeros((len(commands), 2 * len(table.keys)), np.bool_)
+        for lists, primed in ((table.found, 0), (table.written, len(table.keys))):
+            items, which = lists.ranges(commands)
+            known[which, lists.items.used[items] + primed] = True
+        self.known = np.concatenate([self.known, known])
+        form, first = table.form.used[now:], table.judge_trees.first.used
+        ends = self.size + np.cumsum(first[form + 1] - first[form])
+        self.first = np.concatenate([self.first, [self.size], ends[:-1]])
+        self.size = int(ends[-1])
         if self.size > len(self.made):
             more = np.zeros(max(self.size, len(self.made)), np.bool_)
             self.made = np.concatenate([self.made, more])
@@ -290,12 +294,12 @@ class CompiledEngine:
     def rebuild(self) -> None:
         """Start over from the stored states, after their layout changed."""
         self.assignments = Assignments(self.tables, self.states.layout)
-        self._enter_all(1024)
+        self._enter_all()
 
-    def _enter_all(self, least: int) -> None:
-        """A new table with room for as many states again as there are."""
-        size = max(least, 4 * self.states.size)
-        self.table = np.full(1 << (size - 1).bit_length(), EMPTY, np.int32)
+    def _enter_all(self) -> None:
+        """A new table, with room for as many states as the store has."""
+        least = len(self.states.reserve(0)) * 3 // 2
+        self.table = np.full(1 << (least - 1).bit_length(), EMPTY, np.int32)
         _fill(self.states.rows, self.table)
 
     def check(self, todo: Numbers, found: Found) -> None:
@@ -327,8 +331,8 @@ class CompiledEngine:
         redo = np.empty(len(todo), np.int64)
         while len(todo):
             rows = self.states.reserve(2 * MOST)
-            if len(self.table) < 2 * len(rows):
-                self._enter_all(2 * len(rows))
+            if len(self.table) < len(rows) * 3 // 2:
+                self._enter_all()
             said = np.zeros(len(self.tables.judgements), np.bool_)
             done, size, transitions, redone, missed, deadlock = _expand(
                 todo,
@@ -395,10 +399,10 @@ class CompiledEngine:
             table.judge_trees.items.used,
             table.judge_predicate.used,
             table.raises.used,
-            self.settled.known.used,
+            self.settled.known,
             noted,
             self.settled.made,
-            self.settled.first.used,
+            self.settled.first,
         )
 
 

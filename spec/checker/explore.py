@@ -83,6 +83,10 @@ class Exploration:
         """Where each thread can stand."""
         return self.knowledge.tabulation.threads
 
+    def functions(self, command: Command) -> tuple[str, ...]:
+        """The functions that a command's step passed through, outermost first."""
+        return self.knowledge.tabulation.functions(command)
+
     def run(self) -> Verdict:
         """Explore to the end, to the first violation, or until interrupted."""
         self._begin()

@@ -140,7 +140,7 @@ class Retracer:
         *_, state = before.states()
         return TraceStep(
             thread=list(self.tabulation.program.threads)[command.thread],
-            functions=command.outcome.functions,
+            functions=self.tabulation.functions(command),
             reads=tuple(command.reads.items()),
             writes=tuple(
                 (key, state[key], value)

@@ -130,10 +130,16 @@ class _Store:
 
 
 class Stepper:
-    """Takes single steps of one thread."""
+    """Takes single steps of one thread.
 
-    def __init__(self, thread: Thread) -> None:
+    Args:
+        thread: whose steps.
+        names: whether outcomes tell the functions that they passed through.
+    """
+
+    def __init__(self, thread: Thread, names: bool = True) -> None:
         self.thread = thread
+        self.names = names
         self.store = _Store()
 
     def start(self) -> Outcome:
@@ -198,9 +204,10 @@ class Stepper:
         try:
             if wait is not None and not wait():
                 return None
-            functions = _functions(generator)
+            functions = _functions(generator) if self.names else ()
             wait = next(generator)
-            functions = _merge(functions, _functions(generator))
+            if self.names:
+                functions = _merge(functions, _functions(generator))
             location = _location(generator)
             resting = wait is rest
         except StopIteration:

@@ -123,7 +123,8 @@ class Tabulation:
         """Evaluate the functions of `program`, of which all was learned that was."""
         keys = self.tables.keys
         self.program = program
-        self.steppers = [Stepper(thread) for thread in program.threads.values()]
+        threads = program.threads.values()
+        self.steppers = [Stepper(thread, names=False) for thread in threads]
         self.predicates = predicates(program)
         self.cells = {key: i for i, key in enumerate(keys)}
         self.cells |= {primed(key): i + len(keys) for i, key in enumerate(keys)}
@@ -157,6 +158,15 @@ class Tabulation:
         """The value of one cell in one row (given as Python integers)."""
         word, shift, mask = layout.fields[self.cells[key]]
         return self.values[key][(row[word] >> shift) & mask]
+
+    def functions(self, command: Command) -> tuple[str, ...]:
+        """The functions that a command's step passed through, outermost first."""
+        thread = list(self.program.threads.values())[command.thread]
+        history, _ = self.threads[command.thread].histories[command.source]
+        script = [answer for _, answer in command.outcome.choices]
+        run = Stepper(thread).step(history, command.reads.__getitem__, script)
+        assert run.outcome is not None, "a command is what the step did"
+        return run.outcome.functions
 
     # -- trees ------------------------------------------------------------------------
 
