@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from spec.checker.forest import LEAF, PENDING
+from spec.checker.forest import CHILDREN, LEAF, MASK, PENDING, PLACE, WIDTH
 from spec.checker.packing import Layout, States, Words
 from spec.checker.tables import Assignments, Tables
 from spec.checker.visited import Visited
@@ -84,19 +84,19 @@ class Walker:
             trees: as many trees.
             misses: what is not known is added to it.
         """
-        forest, layout = self.tables.forest, self.layout
+        code = self.tables.forest.code
         flat, start = rows.reshape(-1), at * rows.shape[1]
         slots = self.tables.tree_slot.used[trees].astype(np.int64)
-        found = forest.children[slots].astype(np.int64)
+        found = code[slots].astype(np.int64)
         active = np.flatnonzero(found >= 0)
         while len(active):
             node = found[active]
-            cell = forest.node_cell[node]
-            words = flat[start[active] + layout.word[cell]]
-            code = (words >> layout.shift[cell]) & layout.mask[cell]
-            code = np.minimum(code.astype(np.int64), forest.node_width[node])
-            slots[active] = forest.node_base[node] + code
-            found[active] = forest.children[slots[active]]
+            place = code[node + PLACE]
+            words = flat[start[active] + (place >> 6)]
+            number = (words >> (place & 63).astype(np.uint64)).astype(np.int64)
+            number = np.minimum(number & code[node + MASK], code[node + WIDTH])
+            slots[active] = node + CHILDREN + number
+            found[active] = code[slots[active]]
             active = active[found[active] >= 0]
         unknown = found > LEAF
         if unknown.any():
@@ -112,10 +112,10 @@ class Walker:
         misses: list[Miss],
     ) -> None:
         """Ask once for each slot."""
-        children = self.tables.forest.children
+        code = self.tables.forest.code
         new, first = np.unique(slots, return_index=True)
-        first = first[children[new] != PENDING]
-        children[new] = PENDING
+        first = first[code[new] != PENDING]
+        code[new] = PENDING
         rows_asked = rows[at[first]].tolist()
         misses.extend(zip(trees[first].tolist(), rows_asked, strict=True))
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numba import njit
 
 from spec.checker.bulk import Found, Numbers
-from spec.checker.forest import LEAF, PENDING
+from spec.checker.forest import CHILDREN, LEAF, MASK, PENDING, PLACE, WIDTH
 from spec.checker.packing import States, Words
 from spec.checker.tables import Assignments, Column, Tables
 
@@ -32,32 +32,28 @@ inlined: Compile = njit(cache=True, nogil=True, boundscheck=False, inline="alway
 
 
 @inlined
-def _walk(slot, row, forest, layout):  # type: ignore[no-untyped-def]
+def _walk(slot, row, code):  # type: ignore[no-untyped-def]
     """The slot of the leaf to which a row leads."""
-    children, node_cell, node_base, node_width = forest
-    word, shift, mask = layout
-    node = children[slot]
+    node = code[slot]
     while node >= 0:
-        cell = node_cell[node]
-        code = np.int64((row[word[cell]] >> shift[cell]) & mask[cell])
-        slot = node_base[node] + min(code, np.int64(node_width[node]))
-        node = children[slot]
+        place = code[node + PLACE]
+        number = np.int32(row[place >> 6] >> np.uint64(place & 63)) & code[node + MASK]
+        slot = node + CHILDREN + min(number, code[node + WIDTH])
+        node = code[slot]
     return slot
 
 
 @inlined
-def _walk_within(slot, row, forest, layout, known):  # type: ignore[no-untyped-def]
+def _walk_within(slot, row, code, known):  # type: ignore[no-untyped-def]
     """The same, and whether only known cells were looked at."""
-    children, node_cell, node_base, node_width = forest
-    word, shift, mask = layout
     within = True
-    node = children[slot]
+    node = code[slot]
     while node >= 0:
-        cell = node_cell[node]
-        within &= known[cell]
-        code = np.int64((row[word[cell]] >> shift[cell]) & mask[cell])
-        slot = node_base[node] + min(code, np.int64(node_width[node]))
-        node = children[slot]
+        within &= known[code[node]]
+        place = code[node + PLACE]
+        number = np.int32(row[place >> 6] >> np.uint64(place & 63)) & code[node + MASK]
+        slot = node + CHILDREN + min(number, code[node + WIDTH])
+        node = code[slot]
     return slot, within
 
 
@@ -84,11 +80,11 @@ def _fill(rows, table):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _miss(children, slot, misses, missed, tree, position, command):  # type: ignore[no-untyped-def]
+def _miss(code, slot, misses, missed, tree, position, command):  # type: ignore[no-untyped-def]
     """Note what is to be learned, once for each slot; returns the number of misses."""
-    if children[slot] == PENDING or missed == len(misses):
+    if code[slot] == PENDING or missed == len(misses):
         return missed
-    children[slot] = PENDING
+    code[slot] = PENDING
     misses[missed, 0] = tree
     misses[missed, 1] = position
     misses[missed, 2] = command
@@ -96,13 +92,12 @@ def _miss(children, slot, misses, missed, tree, position, command):  # type: ign
 
 
 @compiled
-def _check(todo, rows, trees, tree_slot, forest, layout, bad, redo, misses):  # type: ignore[no-untyped-def]
+def _check(todo, rows, trees, tree_slot, code, bad, redo, misses):  # type: ignore[no-untyped-def]
     """Evaluate properties of states.
 
     Returns how many states were looked at, how many are to be redone, and the number
     of misses.
     """
-    children = forest[0]
     redone = missed = 0
     for done in range(len(todo)):
         if missed + len(trees) > len(misses):
@@ -110,11 +105,11 @@ def _check(todo, rows, trees, tree_slot, forest, layout, bad, redo, misses):  # 
         row = rows[todo[done]]
         unknown = False
         for p in range(len(trees)):
-            slot = _walk(tree_slot[trees[p]], row, forest, layout)
-            leaf = children[slot]
+            slot = _walk(tree_slot[trees[p]], row, code)
+            leaf = code[slot]
             if leaf > LEAF:
                 unknown = True
-                missed = _miss(children, slot, misses, missed, trees[p], todo[done], -1)
+                missed = _miss(code, slot, misses, missed, trees[p], todo[done], -1)
             elif leaf == LEAF - 1:
                 bad[p] = True
         if unknown:
@@ -142,14 +137,13 @@ def _add(rows, size, table):  # type: ignore[no-untyped-def]
 
 @compiled
 def _expand(  # type: ignore[no-untyped-def]
-    todo, rows, size, table, forest, layout, steps, judges, said, redo, misses
+    todo, rows, size, table, code, steps, judges, said, redo, misses
 ):
     """Take all steps from states; new states are entered behind the others.
 
     Returns how many states were looked at, the number of rows, of transitions, of
     states to be redone, of misses, and whether a deadlock was met.
     """
-    children = forest[0]
     words = rows.shape[1]
     tree_slot, places, step_tree, resting, first_option, option_tree, kept, bits = steps
     (
@@ -177,9 +171,8 @@ def _expand(  # type: ignore[no-untyped-def]
         active = unknown = False
         asks = 0
         for t in range(len(places)):
-            word, shift, mask = layout
-            place = places[t]
-            here = np.int64((pair[word[place]] >> shift[place]) & mask[place])
+            word, shift, mask = places[t]
+            here = np.int64((pair[word] >> np.uint64(shift)) & np.uint64(mask))
             active |= not resting[t, here]
             asked[asks] = step_tree[t, here]
             asks += 1
@@ -187,11 +180,11 @@ def _expand(  # type: ignore[no-untyped-def]
         while asks > 0:
             asks -= 1
             tree = asked[asks]
-            slot = _walk(tree_slot[tree], pair, forest, layout)
-            leaf = children[slot]
+            slot = _walk(tree_slot[tree], pair, code)
+            leaf = code[slot]
             if leaf > LEAF:
                 unknown = True
-                missed = _miss(children, slot, misses, missed, tree, position, -1)
+                missed = _miss(code, slot, misses, missed, tree, position, -1)
                 continue
             number = LEAF - leaf
             if number % 2 == 0:
@@ -214,13 +207,13 @@ def _expand(  # type: ignore[no-untyped-def]
                 if settled[answer] or (predicate >= 0 and noted[predicate]):
                     continue
                 slot, within = _walk_within(
-                    tree_slot[judge_tree[j]], pair, forest, layout, known[command]
+                    tree_slot[judge_tree[j]], pair, code, known[command]
                 )
-                leaf = children[slot]
+                leaf = code[slot]
                 if leaf > LEAF:
                     unknown = True
                     missed = _miss(
-                        children, slot, misses, missed, judge_tree[j], position, command
+                        code, slot, misses, missed, judge_tree[j], position, command
                     )
                     continue
                 said[LEAF - leaf] = True
@@ -311,8 +304,7 @@ class CompiledEngine:
                 self.states.rows,
                 table.state_tree.used,
                 table.tree_slot.used,
-                self._forest(),
-                self._layout(),
+                table.forest.code,
                 found.bad,
                 redo,
                 self.misses,
@@ -339,8 +331,7 @@ class CompiledEngine:
                 rows,
                 self.states.size,
                 self.table,
-                self._forest(),
-                self._layout(),
+                self.tables.forest.code,
                 self._steps(),
                 self._judges(noted),
                 said,
@@ -369,20 +360,11 @@ class CompiledEngine:
 
     # -- what machine code is given ---------------------------------------------------
 
-    def _forest(self) -> tuple[Any, ...]:
-        forest = self.tables.forest
-        nodes = forest.node_cell, forest.node_base, forest.node_width
-        return forest.children, *nodes
-
-    def _layout(self) -> tuple[Any, ...]:
-        layout = self.states.layout
-        return layout.word, layout.shift, layout.mask
-
     def _steps(self) -> tuple[Any, ...]:
-        table = self.tables
+        table, fields = self.tables, self.states.layout.fields
         return (
             table.tree_slot.used,
-            np.array(table.threads, np.int64),
+            np.array([fields[place] for place in table.threads], np.int64),
             side_by_side(table.step_tree),
             side_by_side(table.resting),
             table.option_trees.first.used,

@@ -123,6 +123,7 @@ class Exploration:
     def _begin(self) -> None:
         self.began = time.monotonic()
         layout = self.tables.layout(SPARE)
+        self.tables.forest.lay_out(layout)
         self.states = States(layout)
         rows = [layout.row(codes) for codes in self.tables.initial]
         self.states.append(np.unique(np.array(rows, np.uint64), axis=0))
@@ -229,7 +230,9 @@ class Exploration:
             tabulation.learn(tree, self.states.layout, row)
         tabulation.count()
         if not self.states.layout.fits(self.tables.counts):
-            self.states.repack(self.tables.layout(SPARE))
+            layout = self.tables.layout(SPARE)
+            self.tables.forest.lay_out(layout)
+            self.states.repack(layout)
             self.engine.rebuild()
 
 

@@ -1,19 +1,20 @@
-"""Decision trees over cells, in flat arrays that bulk engines walk.
+"""Decision trees over cells, in one flat array that engines walk.
 
 A tree decides by the cells that a Python function read, in the order in which it read
-them. Its inner nodes name a cell; the cell's code number picks the child. A tree is
-given by the *slot* in which its root is found, so that it may be empty at first.
+them. An inner node names a cell; the cell's code number picks the child. A node and its
+children stand side by side, so that one look into memory finds them all.
+
+A tree is given by its *slot*: the place in the array where its root is found. So it may
+be empty at first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int32]
+from spec.checker.packing import Layout
 
 UNKNOWN = -1
 """In a slot: nothing was learned for this value yet."""
@@ -21,42 +22,52 @@ PENDING = -2
 """In a slot: an engine has asked for this value already."""
 LEAF = -3
 """In a slot: the leaf 0; the leaf `n` is `LEAF - n`. Inner nodes are not negative."""
+CELL, PLACE, MASK, WIDTH, CHILDREN = range(5)
+"""A node: its cell, where that lies in a row (64 times the word, and the shift), how
+many children there are, and their slots. There is one slot more, in which engines note
+that they met a larger code number."""
 
 
 class Forest:
     """All trees of one exploration.
 
     Attributes:
-        children: the slots. A node has one for each code number below its width, and
-            one more, in which engines note that they met a larger one.
-        node_cell, node_base, node_width: for each node the cell that it looks at, its
-            first slot and its width.
+        code: the array.
+        size: how much of it is used.
     """
 
     def __init__(self) -> None:
-        self.children = np.full(1024, UNKNOWN, np.int32)
-        self.slots = 0
-        self.node_cell = np.zeros(256, np.int32)
-        self.node_base = np.zeros(256, np.int32)
-        self.node_width = np.zeros(256, np.int32)
-        self.nodes = 0
+        self.code = np.full(1024, UNKNOWN, np.int32)
+        self.size = 0
+        self.nodes: list[int] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """What was learned; what was only asked is to be asked again."""
-        children = self.children[: self.slots]
-        nodes = ("node_cell", "node_base", "node_width")
+        code = self.code[: self.size]
         return {
-            "children": np.where(children == PENDING, UNKNOWN, children),
-            **{name: getattr(self, name)[: self.nodes] for name in nodes},
-            "slots": self.slots,
-            "nodes": self.nodes,
+            "code": np.where(code == PENDING, UNKNOWN, code),
+            "size": self.size,
+            "nodes": np.array(self.nodes, np.int32),
         }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.code, self.size = state["code"], state["size"]
+        self.nodes = state["nodes"].tolist()
+
+    def lay_out(self, layout: Layout) -> None:
+        """Let all nodes look at rows of this layout."""
+        self.places = (64 * layout.word + layout.shift.astype(np.int64)).tolist()
+        self.masks = layout.mask.astype(np.int64).tolist()
+        at = np.array(self.nodes, np.int64)
+        cell = self.code[at + CELL]
+        self.code[at + PLACE] = np.array(self.places, np.int32)[cell]
+        self.code[at + MASK] = np.array(self.masks, np.int32)[cell]
 
     def plant(self) -> int:
         """A slot for a new tree."""
         return self._room(1)
 
-    def learn(self, slot: int, path: Iterable[tuple[int, int]], leaf: int) -> None:
+    def learn(self, slot: int, path: list[tuple[int, int]], leaf: int) -> None:
         """Let the tree at `slot` lead to `leaf` where the cells have these codes.
 
         Args:
@@ -64,40 +75,37 @@ class Forest:
             path: cells and code numbers in the order in which they were read.
             leaf: the result, 0 or more.
         """
-        for cell, code in path:
-            node = int(self.children[slot])
+        for cell, number in path:
+            node = int(self.code[slot])
             if node < 0:
-                node = self._node(cell, code + 1)
-                self.children[slot] = node
-            elif code >= self.node_width[node]:
-                self._widen(node, code + 1)
-            slot = int(self.node_base[node]) + code
-        self.children[slot] = LEAF - leaf
+                node = self._node(cell, number + 1)
+                self.code[slot] = node
+            elif number >= self.code[node + WIDTH]:
+                node = self._widened(node, number + 1)
+                self.code[slot] = node
+            slot = node + CHILDREN + number
+        self.code[slot] = LEAF - leaf
 
     def _room(self, count: int) -> int:
-        first, self.slots = self.slots, self.slots + count
-        if self.slots > len(self.children):
-            more = np.full(max(len(self.children), count), UNKNOWN, np.int32)
-            self.children = np.concatenate([self.children, more])
+        first, self.size = self.size, self.size + count
+        if self.size > len(self.code):
+            more = np.full(max(len(self.code), count, 1024), UNKNOWN, np.int32)
+            self.code = np.concatenate([self.code, more])
         return first
 
     def _node(self, cell: int, width: int) -> int:
-        node = self.nodes
-        if node == len(self.node_cell):
-            for name in ("node_cell", "node_base", "node_width"):
-                column = getattr(self, name)
-                more = np.zeros(max(len(column), 256), np.int32)
-                setattr(self, name, np.concatenate([column, more]))
-        self.nodes += 1
-        self.node_cell[node] = cell
-        self.node_base[node] = self._room(width + 1)
-        self.node_width[node] = width
+        node = self._room(CHILDREN + width + 1)
+        self.code[node + CELL] = cell
+        self.code[node + PLACE] = self.places[cell]
+        self.code[node + MASK] = self.masks[cell]
+        self.code[node + WIDTH] = width
+        self.nodes.append(node)
         return node
 
-    def _widen(self, node: int, width: int) -> None:
-        old, first = int(self.node_width[node]), int(self.node_base[node])
-        width = max(width, 2 * old)
-        base = self._room(width + 1)
-        self.children[base : base + old] = self.children[first : first + old]
-        self.node_base[node] = base
-        self.node_width[node] = width
+    def _widened(self, old: int, width: int) -> int:
+        """A wider node with the same children, to be put in place of `old`."""
+        had = int(self.code[old + WIDTH])
+        node = self._node(int(self.code[old + CELL]), max(width, 2 * had))
+        first, last = node + CHILDREN, old + CHILDREN
+        self.code[first : first + had] = self.code[last : last + had]
+        return node
