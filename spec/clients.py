@@ -193,6 +193,14 @@ def choices(
             yield from ((word, mm) for mm in live)
 
 
+class Offer:
+    """What one client chooses from: always the same, so no part of where it stands."""
+
+    def __init__(self, section: Section, cpu: str) -> None:
+        which = section.names.cpus.index(cpu)
+        self.menu, self.processes = section.menus[which], section.processes[which]
+
+
 @lru_cache(maxsize=8)
 def handle(
     names: Names, model: Model, cells: Cells, cpu: str, without: frozenset[str]
@@ -211,11 +219,10 @@ def client(
     busy does not begin yet.
     """
     machine = handle(section.names, model, cells, cpu, without)  # type: ignore[arg-type]
-    which = section.names.cpus.index(cpu)
-    menu, processes = section.menus[which], section.processes[which]
+    offer = Offer(section, cpu)
     while True:
         yield rest
-        options = tuple(choices(machine, menu, processes))
+        options = tuple(choices(machine, offer.menu, offer.processes))
         steps = begin(machine, cells.choose("next", options))
         del options
         for wait in steps:

@@ -15,16 +15,24 @@ from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, S
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import CodeType, GeneratorType
-from typing import Any
+from typing import Any, NamedTuple
 
 from spec.cells import Broken, Record
 from spec.checker.program import Thread, rest
 
 Source = Callable[[str], Any]
 """Reads one cell of a state."""
-Reads = tuple[Any, ...]
-History = tuple[Reads, ...]
 Location = Hashable
+
+
+class Past(NamedTuple):
+    """A step that was taken: what it read, and the answers to what it asked."""
+
+    reads: tuple[tuple[str, Any], ...]
+    answers: tuple[Any, ...]
+
+
+History = tuple[Past, ...]
 DONE: Location = ("done",)
 
 
@@ -78,55 +86,45 @@ class StepRun:
 
 
 class _Store:
-    """The cells that a thread sees: first its history, then the real state."""
+    """The cells that a thread sees in one step, a past one or the next one."""
 
-    def __init__(self) -> None:
-        self.replay: Iterator[Any] = iter(())
-        self.live = False
+    def arm(self, source: Source, reads: dict[str, Any], script: Sequence[Any]) -> None:
+        """Begin a step.
 
-    def arm(
-        self,
-        history: History,
-        source: Source,
-        reads: dict[str, Any],
-        script: Sequence[Any],
-    ) -> None:
-        self.replay = (value for step in history for value in step)
-        self.live = False
+        Args:
+            source: reads a cell of the state.
+            reads: what was read already; what is read is added.
+            script: the answers to the questions that the step asks.
+        """
         self.source = source
         self.reads = reads
         self.written: dict[str, Any] = {}
-        self.log: list[Any] = []
         self.script = script
         self.choices: list[tuple[str, Any]] = []
 
     def read(self, key: str) -> Any:
-        if not self.live:
-            return next(self.replay)
         if key in self.written:
-            value = self.written[key]
-        else:
-            if key not in self.reads:
-                self.reads[key] = self.source(key)
-            value = self.reads[key]
-        self.log.append(value)
-        return value
+            return self.written[key]
+        if key not in self.reads:
+            self.reads[key] = self.source(key)
+        return self.reads[key]
 
     def write(self, key: str, value: Hashable) -> None:
-        if self.live:
-            self.written[key] = value
+        self.written[key] = value
 
     def choose(self, question: str, options: Sequence[Any]) -> Any:
-        if not self.live:
-            return next(self.replay)
         if not options:
             raise Blocked
         if len(self.choices) == len(self.script):
             raise _Branch(tuple(options))
         answer = self.script[len(self.choices)]
         self.choices.append((question, answer))
-        self.log.append(answer)
         return answer
+
+    def past(self) -> Past:
+        """What is needed to take the same step again."""
+        answers = tuple(answer for _, answer in self.choices)
+        return Past(tuple(self.reads.items()), answers)
 
 
 class _AllAlternatives(_Store):
@@ -198,14 +196,14 @@ class Stepper:
         script: Sequence[Any],
     ) -> Outcome | None:
         store = self.store
-        store.arm(history, source, reads, script)
         generator = self.thread(store)
         wait = next(generator)
-        for _ in history:
+        for past in history:
+            store.arm(source, dict(past.reads), past.answers)
             if wait is not None:
                 wait()
             wait = next(generator)
-        store.live = True
+        store.arm(source, reads, script)
         location: Location = DONE
         resting = True
         functions: tuple[str, ...] = ()
@@ -230,7 +228,7 @@ class Stepper:
             writes=dict(store.written),
             choices=tuple(store.choices),
             location=location,
-            history=(*history, tuple(store.log)) if location != DONE else (),
+            history=(*history, store.past()) if location != DONE else (),
             resting=resting,
             functions=functions,
             raised=raised,

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ import numpy.typing as npt
 
 from spec.checker.columns import Column, Lists
 from spec.checker.forest import UNKNOWN
+from spec.checker.steps import Past
 
 Ints = npt.NDArray[np.int32]
 BITS = 4
@@ -143,6 +145,24 @@ class Naming:
         """The value with other names, which are given by their numbers."""
         others = {self.names[a]: self.names[b] for a, b in zip(old, new, strict=True)}
         return renamed(value, lambda name: others.get(name, name))
+
+    def rename_past(self, past: Past, old: Sequence[int], new: Sequence[int]) -> Past:
+        """A step with other names; names that are not given get those that are left."""
+        for first, end in pairwise(self.group_first):
+            left = [name for name in range(first, end) if name not in new]
+            rest = [name for name in range(first, end) if name not in old]
+            old, new = [*old, *rest], [*new, *left]
+        return Past(
+            tuple(
+                (self._rename_key(key, old, new), self.rename(value, old, new))
+                for key, value in past.reads
+            ),
+            self.rename(past.answers, old, new),
+        )
+
+    def _rename_key(self, key: str, old: Sequence[int], new: Sequence[int]) -> str:
+        record, dot, field = key.partition(".")
+        return f"{self.rename(record, old, new)}{dot}{field}"
 
     def _shape(self, kind: int, skeleton: Any) -> tuple[int, int]:
         if (kind, skeleton) not in self._shapes:

@@ -217,7 +217,8 @@ class Tabulation:
         if key in self.threads_by_key:
             t = self.threads_by_key[key]
             history, resting = self.threads[t].histories[number]
-            self._place(t, value, naming.rename(history, old, new), resting)
+            renamed = tuple(naming.rename_past(past, old, new) for past in history)
+            self._place(t, value, renamed, resting)
         naming.enter(kind, number, new, self.codes[key].number(value))
 
     def _teach(self, tree: int, path: Path, leaf: int) -> None:
