@@ -69,7 +69,7 @@ class Ticker:
     def __call__(self, progress: Progress) -> None:
         """Rewrite the line, if somebody can see it."""
         if self.is_seen:
-            click.echo(f"\r{progress.line():79}", nl=False, err=True)
+            click.echo(f"\r{progress.line():99}", nl=False, err=True)
 
 
 def or_exit_2[T](call: Callable[[], T]) -> T:
@@ -90,6 +90,13 @@ def or_exit_2[T](call: Callable[[], T]) -> T:
     type=click.Choice(["numpy", "numba"]),
     help="By default what is faster and installed.",
 )
+@click.option(
+    "--reduce",
+    type=click.Choice(["none", "symmetry"]),
+    default="none",
+    show_default=True,
+    help="symmetry: states that differ by names only are stored once.",
+)
 @click.option("--afresh", is_flag=True, help="Do not use what was learned before.")
 @as_json
 def check_command(
@@ -97,6 +104,7 @@ def check_command(
     bounds: str,
     without: tuple[str, ...],
     engine: str | None,
+    reduce: str,
     afresh: bool,
     as_json: bool,
 ) -> None:
@@ -105,6 +113,7 @@ def check_command(
         engine=engine or "",
         learned=None if afresh else LEARNED,
         workers=os.cpu_count() or 1,
+        symmetry=reduce == "symmetry",
     )
 
     def explore() -> Verdict:
@@ -161,6 +170,7 @@ def verdict_dict(
         "holds": verdict.holds,
         "complete": verdict.complete,
         "interrupted": verdict.interrupted,
+        "reduced": verdict.reduced,
         "states": verdict.states,
         "transitions": verdict.transitions,
         "depth": verdict.depth,
@@ -199,9 +209,10 @@ def print_verdict(
 ) -> None:
     """A verdict for people: the counts, and the shortest trace if there is one."""
     removed = f" without {', '.join(without)}" if without else ""
+    named = " up to names" if verdict.reduced else ""
     click.echo(f"model {model}, bounds {bounds}{removed}")
     click.echo(
-        f"{verdict.states:,} states, {verdict.transitions:,} transitions, "
+        f"{verdict.states:,} states{named}, {verdict.transitions:,} transitions, "
         f"depth {verdict.depth}, {verdict.seconds:.1f} s"
     )
     for id in without:

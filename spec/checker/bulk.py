@@ -200,6 +200,10 @@ class Engine(Protocol):
 
     name: str
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the table of states takes."""
+
     def __init__(self, tables: Tables, states: States) -> None: ...
 
     def rebuild(self) -> None:
@@ -226,6 +230,11 @@ class BulkEngine:
         self.tables = tables
         self.states = states
         self.rebuild()
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the table of states takes."""
+        return sum(hashes.nbytes + n.nbytes for hashes, n in self.visited.runs)
 
     def rebuild(self) -> None:
         """Start over from the stored states, after their layout changed."""

@@ -300,6 +300,11 @@ class CompiledEngine:
         self.misses = np.zeros((1 << 14, 3), np.int64)
         self.rebuild()
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the table of states takes."""
+        return self.table.nbytes
+
     def rebuild(self) -> None:
         """Start over from the stored states, after their layout changed."""
         self.assignments = Assignments(self.tables, self.states.layout)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from spec.checker.program import (
     Progress,
     Verdict,
     Violation,
+    still_to_come,
 )
 from spec.checker.retrace import Retracer
 from spec.checker.tabulation import Command, ThreadTable
@@ -178,6 +180,8 @@ class Exploration:
             len(self.base) - 2,
             time.monotonic() - self.began,
             self.knowledge.evaluations,
+            self.states.memory + self.engine.memory,
+            still_to_come([end - begin for begin, end in pairwise(self.base)]),
         )
 
     # -- levels -----------------------------------------------------------------------

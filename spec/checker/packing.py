@@ -117,6 +117,11 @@ class States:
         """The rows of all states."""
         return self._rows[: self.size]
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the rows take."""
+        return self._rows.nbytes
+
     def reserve(self, count: int) -> Words:
         """All rows with room for `count` more behind them."""
         wanted, now = self.size + count, len(self._rows)

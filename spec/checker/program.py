@@ -136,7 +136,19 @@ DEFAULT = Options()
 
 @dataclass(frozen=True)
 class Progress:
-    """What a long exploration has done so far."""
+    """What a long exploration has done so far.
+
+    Attributes:
+        states, transitions: so far.
+        frontier: states of the last level, from which it goes on.
+        depth: of the last level.
+        seconds: since the beginning.
+        evaluations: functions of the program that were run in Python.
+        memory: bytes that the states and the table of them take.
+        expected: states that are still to come, as far as can be told: `None` while
+            the frontier grows.
+        done, parts: programs that are explored to the end, of all that are to be.
+    """
 
     states: int
     transitions: int
@@ -144,18 +156,51 @@ class Progress:
     depth: int
     seconds: float
     evaluations: int
+    memory: int = 0
+    expected: int | None = None
+    done: int = 0
+    parts: int = 1
 
     @property
     def rate(self) -> float:
         """States per second."""
         return self.states / self.seconds if self.seconds else 0.0
 
+    @property
+    def remaining(self) -> float | None:
+        """Seconds to the end, if the rate stays; `None` if it cannot be told."""
+        if self.expected is None or not self.rate or self.done + 1 < self.parts:
+            return None
+        return self.expected / self.rate
+
     def line(self) -> str:
         """The same in words, for a terminal."""
+        part = f"{self.done + 1}/{self.parts}: " if self.parts > 1 else ""
+        left = self.remaining
         return (
-            f"{self.states:,} states, {self.rate:,.0f}/s, frontier "
-            f"{self.frontier:,}, depth {self.depth}, {self.seconds:.1f} s"
+            f"{part}{self.states:,} states, {self.rate:,.0f}/s, frontier "
+            f"{self.frontier:,}, depth {self.depth}, {self.memory / 1e6:,.0f} MB, "
+            f"{self.seconds:.1f} s"
+            + (f", about {left:.0f} s to go" if left is not None else "")
         )
+
+
+def still_to_come(levels: Sequence[int]) -> int | None:
+    """States that levels to come will have, if the last ones go on to shrink alike.
+
+    Args:
+        levels: how many states each level has.
+
+    >>> still_to_come([1, 8, 20, 40, 20, 10, 5])
+    5
+    >>> still_to_come([1, 8, 20, 40]) is None
+    True
+    """
+    *_, before, _, _, last = (0, 0, 0, 0, *levels)
+    if last >= before:
+        return None
+    ratio: float = (last / before) ** (1 / 3)
+    return round(last * ratio / (1 - ratio))
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,18 @@ class _Sums:
                 depth=max(p.depth for p in all_of_them),
                 seconds=time.monotonic() - self.began,
                 evaluations=sum(p.evaluations for p in all_of_them),
+                memory=sum(p.memory for p in running),
+                expected=_sum([p.expected for p in running]),
+                done=len(self.done),
+                parts=self.programs,
             )
         )
+
+
+def _sum(counts: list[int | None]) -> int | None:
+    """The sum of what is known of all; else it is not known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _here(programs: Sequence[Make], sums: _Sums, options: Options) -> Iterator[Verdict]:
