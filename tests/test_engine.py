@@ -156,6 +156,64 @@ def test_the_engine_may_change_between_levels(monkeypatch):
     assert found(exploration.run()) == found(by("numpy", made))
 
 
+# -- memory and disk -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("symmetry", [False, True])
+def test_states_on_disk_count_as_in_memory(engine, symmetry):
+    """With a budget that nothing fits into, each level goes to disk."""
+    made = program(RECLAIM[2], find_model("sketch"))
+    exploration = Exploration(
+        made, options=Options(engine=engine, memory=1, symmetry=symmetry)
+    )
+    assert found(exploration.run()) == found(by(engine, made, symmetry=symmetry))
+    assert exploration.levels.first == exploration.levels.last
+
+
+@pytest.mark.parametrize("memory", [0, 1])
+def test_a_trace_leads_through_levels_on_disk(memory, tmp_path):
+    made = program(SMALL, find_model("mapcount"))
+    kept = by("numpy", made, memory=memory, folder=tmp_path)
+    assert kept.violations == by("numpy", made).violations
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("memory", [0, 1])
+def test_an_interrupted_run_goes_on_from_its_last_level(engine, memory, tmp_path):
+    made = program(RECLAIM[2], find_model("upstream"))
+    options = Options(engine=engine, memory=memory, folder=tmp_path)
+
+    def stop(progress):
+        if progress.depth == 20:
+            raise KeyboardInterrupt
+
+    first = Exploration(made, stop, options=options).run()
+    assert first.interrupted
+    depths = []
+    second = Exploration(made, lambda p: depths.append(p.depth), 0, options).run()
+    assert depths[0] == 21
+    assert found(second) == found(by(engine, made))
+    third = explore(made, depths.clear, options=options)
+    assert found(third) == found(second)
+
+
+def test_a_level_that_was_cut_short_is_done_again(tmp_path):
+    made = program(RECLAIM[2], find_model("upstream"))
+    options = Options(engine="numpy", folder=tmp_path)
+    exploration = Exploration(made, options=options)
+    learn, count = exploration._learn, iter(range(60))
+
+    def interrupted(misses):
+        if next(count, None) is None:
+            raise KeyboardInterrupt
+        learn(misses)
+
+    exploration._learn = interrupted
+    assert exploration.run().interrupted
+    assert found(explore(made, options=options)) == found(by("numpy", made))
+
+
 # -- several at once -------------------------------------------------------------------
 
 

@@ -26,6 +26,8 @@ EMPTY = -1
 FIRST_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 SECOND_MULTIPLIER = np.uint64(0xC2B2AE3D27D4EB4F)
 SHIFT = np.uint64(32)
+AT_ONCE = 1 << 17
+"""States that are gone over before an interrupt is noticed."""
 MOST = 4096
 """The most steps that one state may have, and the most questions."""
 
@@ -321,7 +323,7 @@ class CompiledEngine:
         table, redo = self.tables, np.empty(len(todo), np.int64)
         while len(todo):
             done, redone, missed = _check(
-                todo,
+                todo[:AT_ONCE],
                 self.states.rows,
                 table.state_tree.used,
                 table.tree_slot.used,
@@ -348,7 +350,7 @@ class CompiledEngine:
                 self._enter_all()
             said = np.zeros(len(self.tables.judgements), np.bool_)
             done, size, transitions, redone, missed, deadlock = _expand(
-                todo,
+                todo[:AT_ONCE],
                 rows,
                 self.states.size,
                 self.table,

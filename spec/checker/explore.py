@@ -10,6 +10,7 @@ states that it concerns once more. The set of visited states is exact.
 
 from __future__ import annotations
 
+import pickle
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +24,8 @@ import numpy as np
 from spec.checker.bulk import BulkEngine, Engine, Flags, Found, Miss, Numbers
 from spec.checker.judgement import predicates
 from spec.checker.learned import Knowledge
-from spec.checker.packing import Codes, States
+from spec.checker.levels import LEARNED, PROGRESS, VERDICT, Levels, write
+from spec.checker.packing import Codes, Layout, States
 from spec.checker.program import (
     DEFAULT,
     Options,
@@ -72,7 +74,9 @@ class Exploration:
         self.beyond = beyond
         self.options = options
         symmetry = options.symmetry and bool(program.interchangeable) and not beyond
-        self.knowledge = Knowledge(program, _file(program, options), symmetry)
+        self.folder = _folder(program, options)
+        file = _file(program, options) if self.folder is None else self.folder / LEARNED
+        self.knowledge = Knowledge(program, file, symmetry)
         self.tables = self.knowledge.tables
         self.predicates = predicates(program)
 
@@ -101,11 +105,19 @@ class Exploration:
         A violation among states of which each stands for several is shown by an
         exploration of them all, so that its trace can be replayed.
         """
+        if self.folder is not None and (self.folder / VERDICT).exists():
+            finished: Verdict = pickle.loads((self.folder / VERDICT).read_bytes())
+            return finished
         try:
-            return self._run()
+            verdict = self._run()
         except _FoundUpToNames:
             options = replace(self.options, symmetry=False)
             return Exploration(self.program, self.report, 0, options).run()
+        finally:
+            self.levels.remove()
+        if self.folder is not None and not verdict.interrupted:
+            write(self.folder / VERDICT, verdict)
+        return verdict
 
     def _run(self) -> Verdict:
         self._begin()
@@ -116,11 +128,10 @@ class Exploration:
                 if self._enough():
                     break
                 self._expand_level()
-                complete = self.states.size == self.base[-1]
+                complete = self.states.size + self.levels.offset == self.base[-1]
                 if complete or self._enough():
                     break
-                self.base.append(self.states.size)
-                self._change_engine()
+                self._close_level()
                 self.report(self._progress())
         except KeyboardInterrupt:
             interrupted = True
@@ -129,7 +140,7 @@ class Exploration:
         return Verdict(
             states=self.base[-1],
             transitions=self.transitions,
-            depth=len(self.base) - 2,
+            depth=self.levels.last,
             complete=complete,
             violations=tuple(self.first.values()),
             watched=self.watched,
@@ -142,17 +153,58 @@ class Exploration:
 
     def _begin(self) -> None:
         self.began = time.monotonic()
-        layout = self.tables.layout(SPARE)
+        layout = self._layout()
         self.tables.forest.lay_out(layout)
         self.states = States(layout)
         rows = [layout.row(codes) for codes in self.tables.initial]
         self.states.append(np.unique(np.array(rows, np.uint64), axis=0))
-        self.base = [0, self.states.size]
-        self.engine: Engine = self._engine()(self.tables, self.states)
+        self.levels = Levels(self.states, self.options.memory, self.folder)
         self.transitions = 0
         self.first: dict[str, Violation] = {}
         self.watched: dict[str, int] = {}
         self.witnesses: dict[str, int] = {}
+        self._go_on()
+        self.engine: Engine = self._engine()(self.tables, self.states)
+
+    def _go_on(self) -> None:
+        """Take up what an interrupted exploration has left in the folder."""
+        if self.folder is None or not (self.folder / PROGRESS).exists():
+            return
+        noted = pickle.loads((self.folder / PROGRESS).read_bytes())
+        self.transitions = noted["transitions"]
+        self.watched, self.witnesses = noted["watched"], noted["witnesses"]
+        self.first = noted["first"]
+        self.counts = noted["counts"]
+        layout = Layout(self.tables.keys, self.counts, SPARE)
+        self.states.layout = layout
+        self.levels.load(noted)
+        if not layout.fits(self.tables.counts):
+            layout = self._layout()
+            self.levels.repack(layout)
+        self.tables.forest.lay_out(layout)
+
+    def _save(self) -> None:
+        """Note all that is needed to go on from the last level."""
+        if self.folder is not None:
+            self.knowledge.keep()
+            self.levels.save(
+                {
+                    "counts": self.counts,
+                    "transitions": self.transitions,
+                    "watched": self.watched,
+                    "witnesses": self.witnesses,
+                    "first": self.first,
+                }
+            )
+
+    @property
+    def base(self) -> list[int]:
+        """How many states there are before each level, and in all levels."""
+        return self.levels.base
+
+    def _layout(self) -> Layout:
+        self.counts = list(self.tables.counts)
+        return self.tables.layout(SPARE)
 
     def _engine(self) -> type[Engine]:
         """The engine that goes on from here: small spaces are not worth compiling."""
@@ -164,9 +216,17 @@ class Exploration:
 
         return CompiledEngine
 
-    def _change_engine(self) -> None:
-        if not isinstance(self.engine, self._engine()):
+    def _close_level(self) -> None:
+        """Make the new states the last level, and leave others to the disk."""
+        self.levels.close()
+        self._save()
+        if self.levels.spill(self._memory()) or not isinstance(
+            self.engine, self._engine()
+        ):
             self.engine = self._engine()(self.tables, self.states)
+
+    def _memory(self) -> int:
+        return self.states.memory + self.engine.memory
 
     def _enough(self) -> bool:
         """Whether a violation ends the exploration here."""
@@ -177,10 +237,10 @@ class Exploration:
             self.base[-1],
             self.transitions,
             self.base[-1] - self.base[-2],
-            len(self.base) - 2,
+            self.levels.last,
             time.monotonic() - self.began,
             self.knowledge.evaluations,
-            self.states.memory + self.engine.memory,
+            self._memory(),
             still_to_come([end - begin for begin, end in pairwise(self.base)]),
         )
 
@@ -190,7 +250,7 @@ class Exploration:
         """Evaluate the properties of states on the last level."""
         found = self._found()
         self._until_all_is_known(found, lambda todo: self.engine.check(todo, found))
-        level = len(self.base) - 2
+        level = self.levels.last
         for number, p in enumerate(self.program.states):
             if found.bad[number] and p.id not in self.first:
                 trace = self._retracer().to_bad_state(level, number)
@@ -203,7 +263,9 @@ class Exploration:
             found, lambda todo: self.engine.expand(todo, self._noted(), found)
         )
         self.transitions += found.transitions
-        level = len(self.base) - 2
+        if self.levels.first and self.levels.forget_known():
+            self.engine.rebuild()
+        level = self.levels.last
         for number in sorted(found.judgements):
             judgement = self.tables.judgements[number]
             for name in judgement.witnesses:
@@ -232,13 +294,13 @@ class Exploration:
     def _retracer(self) -> Retracer:
         if self.tables.naming is not None:
             raise _FoundUpToNames
-        return Retracer(self.knowledge.tabulation, self.states, self.base)
+        return Retracer(self.knowledge.tabulation, self.levels)
 
     def _until_all_is_known(
         self, found: Found, work: Callable[[Numbers], None]
     ) -> None:
         """Let an engine work on the last level; learn what it does not know; again."""
-        todo = np.arange(self.base[-2], self.base[-1])
+        todo = self.levels.frontier()
         while len(todo):
             work(todo)
             todo = np.concatenate(found.redo) if found.redo else todo[:0]
@@ -254,10 +316,18 @@ class Exploration:
             tabulation.learn(tree, self.states.layout, row)
         tabulation.count()
         if not self.states.layout.fits(self.tables.counts):
-            layout = self.tables.layout(SPARE)
+            layout = self._layout()
             self.tables.forest.lay_out(layout)
-            self.states.repack(layout)
+            self.levels.repack(layout)
             self.engine.rebuild()
+
+
+def _folder(program: Program, options: Options) -> Path | None:
+    """Where the levels of the exploration are kept."""
+    if options.folder is None:
+        return None
+    kind = "-symmetry" if options.symmetry else ""
+    return options.folder / f"{program.name or 'program'}{kind}"
 
 
 def _file(program: Program, options: Options) -> Path | None:

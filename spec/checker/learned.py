@@ -29,6 +29,7 @@ class Knowledge:
     ) -> None:
         self.program = program
         self.file = file
+        self._kept = 0
         self._tabulation: Tabulation | None = None
         kept = _read(file)
         if kept is None:
@@ -54,9 +55,9 @@ class Knowledge:
 
     def keep(self) -> None:
         """Write to the file what it does not have; a file that can't be is left."""
-        if self.file is None or self.evaluations == 0:
+        if self.file is None or self.evaluations == self._kept:
             return
-        self.tabulation.evaluations = 0
+        self._kept = self.evaluations
         part = self.file.with_suffix(f".{os.getpid()}.part")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)

@@ -135,6 +135,10 @@ class States:
         self.reserve(len(rows))[self.size : self.size + len(rows)] = rows
         self.size += len(rows)
 
+    def replace(self, rows: Words) -> None:
+        """Store these states only."""
+        self._rows, self.size = rows, len(rows)
+
     def repack(self, layout: Layout) -> None:
         """Change to another layout."""
         self._rows = layout.repack(self.rows, self.layout)

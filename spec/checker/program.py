@@ -119,6 +119,10 @@ class Options:
 
     Attributes:
         engine: ``numpy`` or ``numba``; by default what is faster and installed.
+        memory: bytes that the states in memory may take, and the table of them; what is
+            more goes to disk. 0 for any number.
+        folder: where to keep the states, level by level. An exploration that finds
+            levels there goes on from the last one.
         learned: a folder in which to keep what was learned of programs with names.
         workers: how many programs to explore at the same time.
         symmetry: store one state for all that differ by the names of interchangeable
@@ -126,6 +130,8 @@ class Options:
     """
 
     engine: str = ""
+    memory: int = 0
+    folder: Path | None = None
     learned: Path | None = None
     workers: int = 1
     symmetry: bool = False

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from spec.checker.bulk import CHUNK, Miss, Moves, Numbers, Walker
-from spec.checker.packing import States, Words
+from spec.checker.levels import Levels
+from spec.checker.packing import Words
 from spec.checker.program import Trace, TraceStep
 from spec.checker.tabulation import Tabulation
 
 Pick = tuple[int, int]
-"""Position of a state, and number of a command that it takes."""
+"""Position of a state in its level, and number of a command that it takes."""
 
 
 class Retracer:
@@ -27,15 +28,14 @@ class Retracer:
 
     Args:
         tabulation: all that is to be known of the states' steps.
-        states: the store.
-        base: the position at which each level begins, and where the last one ends.
+        levels: their states.
     """
 
-    def __init__(self, tabulation: Tabulation, states: States, base: list[int]) -> None:
+    def __init__(self, tabulation: Tabulation, levels: Levels) -> None:
         self.tabulation = tabulation
-        self.states = states
-        self.base = base
-        self.walker = Walker(tabulation.tables, states.layout)
+        self.levels = levels
+        self.layout = levels.states.layout
+        self.walker = Walker(tabulation.tables, self.layout)
 
     def to_bad_state(self, level: int, number: int) -> Trace:
         """The trace to a state of the level that breaks a property of states."""
@@ -81,7 +81,7 @@ class Retracer:
         """The trace to one state of the level."""
         path: list[int] = []
         while level > 0:
-            target = self.states.rows[position]
+            target = np.array(self.levels.rows(level)[position])
 
             def leads_there(moves: Moves, target: Words = target) -> Numbers:
                 return np.flatnonzero((moves.after() == target).all(axis=1))
@@ -89,7 +89,7 @@ class Retracer:
             level -= 1
             position, command = self._least_move(level, leads_there)
             path.append(command)
-        initial = self._state(position)
+        initial = self._initial(position)
         trace = Trace(initial, ())
         for command in reversed(path):
             step = self._step(command, trace)
@@ -99,14 +99,14 @@ class Retracer:
     # -- the first of several ---------------------------------------------------------
 
     def _chunks(self, level: int) -> Iterator[tuple[int, Words]]:
-        for at in range(self.base[level], self.base[level + 1], CHUNK):
-            end = min(at + CHUNK, self.base[level + 1])
-            yield at, self.states.rows[at:end]
+        rows = self.levels.rows(level)
+        for at in range(0, len(rows), CHUNK):
+            yield at, np.array(rows[at : at + CHUNK])
 
     def _least(self, level: int, wanted: Callable[[Words], Numbers]) -> int:
         """The position of the first of the level's states that are wanted."""
         found = [at + int(i) for at, rows in self._chunks(level) for i in wanted(rows)]
-        return min(found, key=self._state_text)
+        return min(found, key=lambda position: self._state_text(level, position))
 
     def _least_move(self, level: int, wanted: Callable[[Moves], Numbers]) -> Pick:
         """The first of the steps from the level's states that are wanted."""
@@ -116,22 +116,22 @@ class Retracer:
             which = wanted(moves)
             parents = (moves.parents[which] + at).tolist()
             found += zip(parents, moves.commands[which].tolist(), strict=True)
-        return min(found, key=self._move_text)
+        return min(found, key=lambda pick: self._move_text(level, pick))
 
-    def _state_text(self, position: int) -> str:
-        row = self.states.rows[position].tolist()
-        table, layout = self.tabulation, self.states.layout
-        return repr([table.value(layout, row, key) for key in table.tables.keys])
+    def _state_text(self, level: int, position: int) -> str:
+        row = self.levels.rows(level)[position].tolist()
+        table = self.tabulation
+        return repr([table.value(self.layout, row, key) for key in table.tables.keys])
 
-    def _state(self, position: int) -> dict[str, Any]:
-        row = self.states.rows[position].tolist()
-        table, layout = self.tabulation, self.states.layout
-        names = table.program.initial[0]
-        return {key: table.value(layout, row, key) for key in names}
-
-    def _move_text(self, pick: Pick) -> tuple[str, int, str]:
+    def _move_text(self, level: int, pick: Pick) -> tuple[str, int, str]:
         command = self.tabulation.commands[pick[1]]
-        return self._state_text(pick[0]), command.thread, repr(command.outcome.choices)
+        state = self._state_text(level, pick[0])
+        return state, command.thread, repr(command.outcome.choices)
+
+    def _initial(self, position: int) -> dict[str, Any]:
+        row = self.levels.rows(0)[position].tolist()
+        names = self.tabulation.program.initial[0]
+        return {key: self.tabulation.value(self.layout, row, key) for key in names}
 
     def _step(
         self, number: int, before: Trace, broken: tuple[str, ...] = ()

@@ -142,7 +142,8 @@ class Tabulation:
     def __getstate__(self) -> dict[str, Any]:
         """What was learned, without the functions and the tables."""
         own = {"program", "steppers", "predicates", "cells", "values", "tables"}
-        return {name: value for name, value in vars(self).items() if name not in own}
+        kept = {name: value for name, value in vars(self).items() if name not in own}
+        return kept | {"evaluations": 0}
 
     def _start(self) -> None:
         self._judgement(Judgement())
