@@ -97,6 +97,13 @@ def or_exit_2[T](call: Callable[[], T]) -> T:
     show_default=True,
     help="symmetry: states that differ by names only are stored once.",
 )
+@click.option("--memory", metavar="SIZE", help="States beyond 500M, 8G, go to disk.")
+@click.option(
+    "--resume",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Keep all levels in FOLDER, and go on from those that are there.",
+)
 @click.option("--afresh", is_flag=True, help="Do not use what was learned before.")
 @as_json
 def check_command(
@@ -105,14 +112,19 @@ def check_command(
     without: tuple[str, ...],
     engine: str | None,
     reduce: str,
+    memory: str | None,
+    resume: Path | None,
     afresh: bool,
     as_json: bool,
 ) -> None:
     """Explore every interleaving and judge rules and guarantees."""
+    workers = os.cpu_count() or 1
     options = Options(
         engine=engine or "",
+        memory=or_exit_2(lambda: size(memory)) // workers,
+        folder=resume,
         learned=None if afresh else LEARNED,
-        workers=os.cpu_count() or 1,
+        workers=workers,
         symmetry=reduce == "symmetry",
     )
 
@@ -131,6 +143,30 @@ def check_command(
     else:
         print_verdict(verdict, model, bounds, without)
     sys.exit(0 if verdict.holds else 1)
+
+
+UNITS = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def size(text: str | None) -> int:
+    """Bytes, from a number with a unit; 0 for none.
+
+    >>> size("1.5G")
+    1500000000
+    """
+    if text is None:
+        return 0
+    number, unit = text[:-1], text[-1:].upper()
+    try:
+        bytes_ = int(float(number) * UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
+        bytes_ = 0
+    if bytes_ <= 0:
+        raise SpecificationError(
+            f"{text!r} is no size of memory; give a number and one of "
+            f"{', '.join(UNITS)}, for instance 8G"
+        )
+    return bytes_
 
 
 def removable(id: str) -> Rule:
