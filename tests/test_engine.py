@@ -289,3 +289,11 @@ def test_random_programs_are_explored_alike(threads, limit):
         # the reference search ends at the first, the others with its level
         depth = min(v.depth for v in slow.violations)
         assert depth == min(v.depth for v in bulk.violations)
+
+
+def test_the_compiled_engine_is_made_ready():
+    """As make does when it installs: what is compiled is found by the next process."""
+    from spec.checker import compiled, warm
+
+    warm.main()
+    assert all(f.signatures for f in (compiled._check, compiled._expand))

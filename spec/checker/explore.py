@@ -266,19 +266,24 @@ class Exploration:
         if self.levels.first and self.levels.forget_known():
             self.engine.rebuild()
         level = self.levels.last
-        for number in sorted(found.judgements):
-            judgement = self.tables.judgements[number]
+        judgements = [self.tables.judgements[n] for n in found.judgements]
+        for judgement in judgements:
             for name in judgement.witnesses:
                 self.witnesses.setdefault(name, level + 1)
             for id in judgement.watched:
                 self.watched.setdefault(id, level + 1)
-            for id in judgement.broken:
-                if id not in self.first:
-                    trace, why = self._retracer().to_step(level, number, id)
-                    self.first[id] = Violation(id, why, trace)
+        broken = {id for judgement in judgements for id in judgement.broken}
+        for id in sorted(broken - self.first.keys(), key=self._rank):
+            trace, why = self._retracer().to_step(level, id)
+            self.first[id] = Violation(id, why, trace)
         if found.deadlock and DEADLOCK not in self.first:
             trace = self._retracer().to_deadlock(level)
             self.first[DEADLOCK] = Violation(DEADLOCK, "", trace)
+
+    def _rank(self, id: str) -> tuple[int, str]:
+        """Where a property of steps stands in the program; then what steps raise."""
+        ids = [p.id for p in self.program.steps]
+        return (ids.index(id) if id in ids else len(ids)), id
 
     def _found(self) -> Found:
         return Found(bad=np.zeros(len(self.program.states), bool))

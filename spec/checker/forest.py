@@ -16,6 +16,8 @@ import numpy as np
 
 from spec.checker.packing import Layout
 
+# numba keeps these numbers in what it has compiled: whoever changes one has to touch
+# compiled.py as well.
 UNKNOWN = -1
 """In a slot: nothing was learned for this value yet."""
 PENDING = -2

@@ -56,19 +56,20 @@ class Retracer:
 
         return self.to_state(level, self._least(level, stuck))
 
-    def to_step(self, level: int, judgement: int, id: str) -> tuple[Trace, str]:
+    def to_step(self, level: int, id: str) -> tuple[Trace, str]:
         """The trace to a state of the level and a step from it, and what that said.
 
         Args:
             level: of the state.
-            judgement: number of the judgement on the step.
-            id: what it says is broken.
+            id: what the step breaks.
         """
         noted = np.zeros(len(self.tabulation.predicates), bool)
+        judgements = self.tabulation.tables.judgements
+        breaking = [n for n, found in enumerate(judgements) if id in found.broken]
 
         def breaks(moves: Moves) -> Numbers:
             which, judged = self.walker.judge(moves, noted, _nothing())
-            chosen: Numbers = which[judged == judgement]
+            chosen: Numbers = np.unique(which[np.isin(judged, breaking)])
             return chosen
 
         state, command = self._least_move(level, breaks)
