@@ -110,7 +110,8 @@ $(READY): $(VENV)/pyvenv.cfg requirements/dev.txt pyproject.toml
 		config get global.index-url 2>/dev/null || true)}}}; \
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	export UV_PYTHON_DOWNLOADS=never; \
-	$(UV) pip install -q --python $(BIN)/python --require-hashes \
+	$(UV) pip install -q --compile-bytecode --python $(BIN)/python --require-hashes \
 		-r requirements/dev.txt && \
-	$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e . && \
+	$(BIN)/python -m spec.checker.warm
 	@touch $@

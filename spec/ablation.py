@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from spec.bounds import BOUNDS, SHOWN_BY, program
-from spec.checker.explore import Progress, explore
-from spec.checker.program import Verdict, Violation
+from spec.checker.program import Progress, Verdict, Violation
 from spec.clients import Section
 from spec.releases import find_model
 from spec.rules import BIT_MODELS, Rule, find
@@ -119,6 +118,8 @@ def _verdicts(
     report: Callable[[Progress], None],
 ) -> Iterator[tuple[str, Verdict]]:
     """The verdict on each section, with the name of its bounds, most telling first."""
+    from spec.checker.explore import explore
+
     for bounds, section in telling_sections(rule):
         yield bounds, explore(program(section, find_model(model), without), report)
 

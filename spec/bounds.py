@@ -14,9 +14,18 @@ from typing import Any
 
 from spec import ordering, tlb
 from spec.cells import Cells, one_of
-from spec.checker.explore import Progress, explore
-from spec.checker.program import Program, StateProperty, StepProperty, Verdict
+from spec.checker.program import (
+    DEFAULT,
+    Options,
+    Program,
+    Progress,
+    StateProperty,
+    StepProperty,
+    Verdict,
+)
+from spec.checker.sections import explore_all
 from spec.clients import Section, client, initial_states, kind, section
+from spec.codename import code_name
 from spec.decisions import Model
 from spec.guarantees import OBSERVABLE, count_rises_under_the_lock
 from spec.memory import Machine, Names
@@ -104,7 +113,27 @@ def program(
             **{f"{r.id} taken": judge.step(r.taken) for r in rules if r.taken},
             **{f"{r.id} declined": judge.step(r.declined) for r in rules if r.declined},
         },
+        interchangeable=interchangeable(section),
+        name=code_name("section", repr(section), model.name, *sorted(without)),
     )
+
+
+WALKERS = {"reclaim", "swapoff", "ksm", "unmerge", "migrate", "split", "collapse"}
+"""Operations that go over processes in order, with steps of others in between."""
+
+
+def interchangeable(section: Section) -> list[tuple[str, ...]]:
+    """The processes, and the pages, if all that a section does treats them alike.
+
+    A large folio is an aligned row of pages, so there pages are not alike.
+    """
+    words = " ".join([*section.starts, *(w for menu in section.menus for w in menu)])
+    large = any(word in words for word in ("hugepage", "pmd", "collapse", "split"))
+    alike = len({frozenset(names) for names in section.processes}) == 1
+    every = set(section.names.mms) == set(section.processes[0])
+    processes = alike and every and not WALKERS & set(words.replace(";", " ").split())
+    groups = [section.names.mms] if processes else []
+    return groups if large else [*groups, section.names.pages]
 
 
 class _Judge:
@@ -120,7 +149,7 @@ class _Judge:
         """`rule` as a predicate over cells."""
 
         def holds(cells: Cells) -> bool:
-            self.before.cells = cells
+            self.before.show(cells)
             return rule.holds(self.machine)
 
         return holds
@@ -132,7 +161,8 @@ class _Judge:
 
         def holds(before: Cells, after: Cells, written: set[str]) -> bool:
             if self.the_step.written is not written:
-                self.before.cells, self.after.cells = before, after
+                self.before.show(before)
+                self.after.show(after)
                 self.the_step.assign(written)
             return predicate(self.the_step)
 
@@ -142,16 +172,13 @@ class _Judge:
 class _Window:
     """Cells that stand for others, so that a machine need not be made anew."""
 
-    cells: Cells
+    read: Callable[[str], Any]
+    write: Callable[[str, Hashable], None]
+    choose: Callable[[str, Any], Any]
 
-    def read(self, key: str) -> Any:
-        return self.cells.read(key)
-
-    def write(self, key: str, value: Hashable) -> None:
-        self.cells.write(key, value)
-
-    def choose(self, question: str, options: Any) -> Any:
-        return self.cells.choose(question, options)
+    def show(self, cells: Cells) -> None:
+        """Stand for these."""
+        self.read, self.write, self.choose = cells.read, cells.write, cells.choose
 
 
 SMALL = (
@@ -465,6 +492,7 @@ def check(
     model: str,
     without: Iterable[str] = (),
     report: Callable[[Progress], None] = lambda progress: None,
+    options: Options = DEFAULT,
 ) -> Verdict:
     """Explore all sections of a bound; ends with the section that has a violation.
 
@@ -475,15 +503,13 @@ def check(
         bounds, model: names of them.
         without: ids of rules that the operations do not obey.
         report: called after each level.
+        options: how to explore.
 
     Raises:
         SpecificationError: a name or an id is unknown.
     """
     ablated = frozenset(without)
     the_model = find_model(model)
-    total = Verdict(0, 0, 0, complete=True)
-    for part in find_bounds(bounds).sections:
-        total = total.and_then(explore(program(part, the_model, ablated), report))
-        if not total.holds:
-            break
-    return total
+    sections = find_bounds(bounds).sections
+    programs = [partial(program, part, the_model, ablated) for part in sections]
+    return explore_all(programs, report, options)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Protocol, TypeVar, overload
 
 Value = Hashable
@@ -66,6 +67,15 @@ class Cells(Protocol):
 
     def choose(self, question: str, options: Sequence[Value]) -> Any:
         """One of `options`; the checker tries them all."""
+
+
+def alternatives[V](cells: Cells, options: Iterable[V]) -> tuple[V, ...]:
+    """Of several that differ by name only, the first, if there is one.
+
+    A checker that stores one state for all that differ by names only gets them all.
+    """
+    wanted = getattr(cells, "alternatives", None)
+    return tuple(islice(options, 1)) if wanted is None else wanted(options)
 
 
 class PlainCells:
@@ -189,7 +199,7 @@ class FieldPerAddress[F](Field[F]):
         return [f"{record}.{self.name}[{address}]" for address in addresses]
 
     def __get__(self, record: Record | None, owner: type) -> Any:
-        return self if record is None else CellsByAddress[F](record, self.name)
+        return self if record is None else CellsByAddress(record, self.name)
 
 
 class CellsByAddress[F]:

@@ -2,37 +2,55 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from spec.ablation import Ablation, ablate, checkable
 from spec.bounds import BOUNDS, check, find_bounds
 from spec.cells import SpecificationError
-from spec.checker.explore import Progress
-from spec.checker.program import Verdict, Violation
-from spec.cost import costs
+from spec.checker.program import Options, Progress, Verdict, Violation
+from spec.codename import forget_others
 from spec.guarantees import OBSERVABLE
-from spec.kernel.commands import kernel
-from spec.litmus.commands import ModelName, Release, litmus, run
-from spec.lkmm import litmus_tests
 from spec.models import MODELS, governs
-from spec.publish.citations import cite as citation
-from spec.publish.costs import as_dict as cost_dict
-from spec.publish.costs import text as cost_text
+from spec.options import ModelName, Release
 from spec.publish.traces import as_dict, violation_text
-from spec.publish.verdicts import Store
+from spec.publish.verdicts import FOLDER, Store
 from spec.releases import find_model
 from spec.rules import Rule, find, load
-from spec.workloads import PAGES, WORKLOADS, find_workload
+
+LEARNED = FOLDER.with_name("learned")
+ELSEWHERE = {
+    "run": "spec.litmus.commands",
+    "litmus": "spec.litmus.commands",
+    "kernel": "spec.kernel.commands",
+}
+"""Commands that are imported when they are called, so that others start at once."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The commands of this module, and those that stand elsewhere."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return [*super().list_commands(ctx), *ELSEWHERE]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, if there is one."""
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(ELSEWHERE[cmd_name])
+        found: click.Command = getattr(module, cmd_name)
+        return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="anon-exclusive")
 def main() -> None:
     """The exclusive anonymous page, as a specification that can be run.
@@ -48,17 +66,12 @@ class Ticker:
     """A line on standard error that says how far an exploration is."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True)
+        self.is_seen = sys.stderr.isatty()
 
     def __call__(self, progress: Progress) -> None:
         """Rewrite the line, if somebody can see it."""
-        if self.console.is_terminal:
-            self.console.print(
-                f"{progress.states:,} states, {progress.rate:,.0f}/s, frontier "
-                f"{progress.frontier:,}, depth {progress.depth}, "
-                f"{progress.seconds:.1f} s   ",
-                end="\r",
-            )
+        if self.is_seen:
+            click.echo(f"\r{progress.line():99}", nl=False, err=True)
 
 
 def or_exit_2[T](call: Callable[[], T]) -> T:
@@ -79,25 +92,89 @@ def or_exit_2[T](call: Callable[[], T]) -> T:
 )
 @click.option("--bounds", default="small", show_default=True, help=", ".join(BOUNDS))
 @click.option("--without", multiple=True, metavar="RULE", help="Do not obey RULE.")
+@click.option(
+    "--engine",
+    type=click.Choice(["numpy", "numba"]),
+    help="By default what is faster and installed.",
+)
+@click.option(
+    "--reduce",
+    type=click.Choice(["none", "symmetry"]),
+    default="none",
+    show_default=True,
+    help="symmetry: states that differ by names only are stored once.",
+)
+@click.option("--memory", metavar="SIZE", help="States beyond 500M, 8G, go to disk.")
+@click.option(
+    "--resume",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Keep all levels in FOLDER, and go on from those that are there.",
+)
+@click.option("--afresh", is_flag=True, help="Do not use what was learned before.")
 @as_json
 def check_command(
-    model: str, kernel: str | None, bounds: str, without: tuple[str, ...], as_json: bool
+    model: str,
+    kernel: str | None,
+    bounds: str,
+    without: tuple[str, ...],
+    engine: str | None,
+    reduce: str,
+    memory: str | None,
+    resume: Path | None,
+    afresh: bool,
+    as_json: bool,
 ) -> None:
     """Explore every interleaving and judge rules and guarantees."""
     model = kernel or model
+    workers = os.cpu_count() or 1
+    options = Options(
+        engine=engine or "",
+        memory=or_exit_2(lambda: size(memory)) // workers,
+        folder=resume,
+        learned=None if afresh else LEARNED,
+        workers=workers,
+        symmetry=reduce == "symmetry",
+    )
 
     def explore() -> Verdict:
         find_bounds(bounds)
         for id in without:
             promised(removable(id), model)
-        return check(bounds, model, [id.upper() for id in without], Ticker())
+        removed = [id.upper() for id in without]
+        return check(bounds, model, removed, Ticker(), options)
 
+    forget_others(LEARNED)
     verdict = or_exit_2(explore)
     if as_json:
         click.echo(json.dumps(verdict_dict(verdict, model, bounds, without), indent=2))
     else:
         print_verdict(verdict, model, bounds, without)
     sys.exit(0 if verdict.holds else 1)
+
+
+UNITS = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def size(text: str | None) -> int:
+    """Bytes, from a number with a unit; 0 for none.
+
+    >>> size("1.5G")
+    1500000000
+    """
+    if text is None:
+        return 0
+    number, unit = text[:-1], text[-1:].upper()
+    try:
+        bytes_ = int(float(number) * UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
+        bytes_ = 0
+    if bytes_ <= 0:
+        raise SpecificationError(
+            f"{text!r} is no size of memory; give a number and one of "
+            f"{', '.join(UNITS)}, for instance 8G"
+        )
+    return bytes_
 
 
 def removable(id: str) -> Rule:
@@ -137,6 +214,7 @@ def verdict_dict(
         "holds": verdict.holds,
         "complete": verdict.complete,
         "interrupted": verdict.interrupted,
+        "reduced": verdict.reduced,
         "states": verdict.states,
         "transitions": verdict.transitions,
         "depth": verdict.depth,
@@ -180,9 +258,10 @@ def print_verdict(
 ) -> None:
     """A verdict for people: the counts, and the shortest trace if there is one."""
     removed = f" without {', '.join(without)}" if without else ""
+    named = " up to names" if verdict.reduced else ""
     click.echo(f"model {model}, bounds {bounds}{removed}")
     click.echo(
-        f"{verdict.states:,} states, {verdict.transitions:,} transitions, "
+        f"{verdict.states:,} states{named}, {verdict.transitions:,} transitions, "
         f"depth {verdict.depth}, {verdict.seconds:.1f} s"
     )
     for id in without:
@@ -264,6 +343,11 @@ def cost_command(
 
     "a..b" is the least and the most, as permissions are used or not.
     """
+    from spec.cost import costs
+    from spec.publish.costs import as_dict as cost_dict
+    from spec.publish.costs import text as cost_text
+    from spec.workloads import PAGES, WORKLOADS, find_workload
+
     chosen = or_exit_2(lambda: [find_workload(name) for name in workloads or WORKLOADS])
     judged = or_exit_2(lambda: [find_model(name) for name in models or MODELS])
     found = {
@@ -306,6 +390,8 @@ def rules_command(as_json: bool) -> None:
 @as_json
 def cite_command(ids: tuple[str, ...], as_json: bool) -> None:
     """Print rules as text for an e-mail."""
+    from spec.publish.citations import cite as citation
+
     rules = or_exit_2(lambda: [find(id) for id in ids])
     texts = {rule.id: citation(rule, Store()) for rule in rules}
     click.echo(json.dumps(texts, indent=2) if as_json else "\n\n".join(texts.values()))
@@ -325,6 +411,8 @@ def export_command(language: str, folder: Path) -> None:
 
     Run them in tools/memory-model of a kernel tree: herd7 -conf linux-kernel.cfg FILE.
     """
+    from spec.lkmm import litmus_tests
+
     tests = litmus_tests()
     or_exit_2(lambda: write_all(folder, tests))
     for file in tests:
@@ -342,8 +430,3 @@ def write_all(folder: Path, texts: dict[str, str]) -> None:
             f"cannot write to {str(folder)!r} ({error.strerror}); "
             f"give a folder that you may write to"
         ) from None
-
-
-main.add_command(run)
-main.add_command(litmus)
-main.add_command(kernel)

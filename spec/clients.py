@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from spec import fault, fork, gup_fast, protect
-from spec.cells import Cells, PlainCells
+from spec.cells import Cells, PlainCells, alternatives
 from spec.checker.program import rest
 from spec.checker.steps import Blocked
 from spec.counts import put_page, run, try_get_page, vm_normal_page
@@ -186,9 +187,26 @@ def choices(
                 yield from ((word, mm, own) for mm in live)
         elif word == "fork":
             unborn = [n for n, mm in machine.mms.items() if mm.state == "unborn"]
-            yield from ((word, mm, unborn[0]) for mm in live if unborn)
+            children = alternatives(machine.cells, unborn)
+            yield from ((word, mm, child) for mm in live for child in children)
         else:
             yield from ((word, mm) for mm in live)
+
+
+class Offer:
+    """What one client chooses from: always the same, so no part of where it stands."""
+
+    def __init__(self, section: Section, cpu: str) -> None:
+        which = section.names.cpus.index(cpu)
+        self.menu, self.processes = section.menus[which], section.processes[which]
+
+
+@lru_cache(maxsize=8)
+def handle(
+    names: Names, model: Model, cells: Cells, cpu: str, without: frozenset[str]
+) -> Machine:
+    """The machine of a client, which is begun anew for each of its steps."""
+    return Machine(names, model, cells, cpu, without)
 
 
 def client(
@@ -200,12 +218,11 @@ def client(
     changes nothing that another CPU could see. An operation whose first lock is
     busy does not begin yet.
     """
-    machine = Machine(section.names, model, cells, cpu, without)
-    which = section.names.cpus.index(cpu)
-    menu, processes = section.menus[which], section.processes[which]
+    machine = handle(section.names, model, cells, cpu, without)  # type: ignore[arg-type]
+    offer = Offer(section, cpu)
     while True:
         yield rest
-        options = tuple(choices(machine, menu, processes))
+        options = tuple(choices(machine, offer.menu, offer.processes))
         steps = begin(machine, cells.choose("next", options))
         del options
         for wait in steps:

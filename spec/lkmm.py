@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from spec.checker.explore import explore
 from spec.memory import Steps
 from spec.ordering import OPERATIONS, SHAPES
 from spec.releases import find_model
@@ -130,6 +129,8 @@ def written(word: str, number: int, without: frozenset[str]) -> Writer:
 
 def result(shape: Shape, without: frozenset[str]) -> str:
     """``Never`` or ``Sometimes``: whether both sides succeed on store buffers."""
+    from spec.checker.explore import explore
+
     verdict = explore(shape.program(find_model("sketch"), without))
     reached = any(found.property == GUARANTEE for found in verdict.violations)
     return "Sometimes" if reached else "Never"

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from spec.cells import Cells, PlainCells, Record
 from spec.checker.program import Program, StateProperty, StepProperty, Thread
+from spec.codename import code_name
 from spec.decisions import Model
 from spec.memory import Names
 from spec.rules import Rule, load
@@ -99,6 +100,7 @@ class Shape:
                 for r in rules
                 if r.over == "step"
             ],
+            name=code_name(self.world, repr(self.menus), model.name, *sorted(without)),
         )
 
     def _state(self, rule: Rule) -> Callable[[Cells], bool]:

@@ -28,6 +28,29 @@ def test_check_as_json():
     assert set(found["guarantees"].values()) == {"holds"}
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--reduce", "symmetry"],
+        ["--engine", "numpy"],
+        ["--memory", "1M"],
+        ["--afresh"],
+    ],
+)
+def test_however_it_is_explored_the_verdict_is_the_same(words):
+    result = call("check", *words)
+    assert result.exit_code == 0
+    assert "All guarantees hold" in result.output
+
+
+def test_check_goes_on_from_a_folder(tmp_path):
+    first, again = (call("check", "--resume", str(tmp_path)) for _ in range(2))
+    assert first.exit_code == again.exit_code == 0
+    assert [line.rpartition(", ")[0] for line in first.output.splitlines()] == [
+        line.rpartition(", ")[0] for line in again.output.splitlines()
+    ]
+
+
 def test_check_shows_the_trace_of_a_model_that_leaks():
     result = call("check", "--model", "mapcount")
     assert result.exit_code == 1
@@ -64,6 +87,7 @@ def test_an_ablated_check_claims_no_more_than_it_checked():
             "no rule of the model",
         ),
         (["cite", "AE-GPU-1"], "the nearest is AE-GUP-1"),
+        (["check", "--memory", "much"], "no size of memory"),
         (["ablate", "FORK-2"], "the nearest is AE-FORK-2"),
         (["ablate", "AE-INV-1"], "no rule that operations obey"),
     ],

@@ -2,75 +2,53 @@
 
 What a step reads is few cells. A run of it on one state holds for every state that
 agrees on those cells, so it is stored as a *guarded command*: cells and values that
-must be found, cells and values that are then assigned. Exploration applies guarded
-commands to whole levels of packed states with NumPy. Properties of states are
-tabulated in the same way. Duplicate detection compares whole states; hashes only
-order them.
+must be found, cells and values that are then assigned. The same is done with
+properties. Exploration then goes level by level: an engine applies what is known to
+all states of the level, what was not known is learned, and the engine goes over the
+states that it concerns once more. The set of visited states is exact.
 """
 
 from __future__ import annotations
 
+import pickle
+import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from spec.checker.judgement import Judges, View
-from spec.checker.packing import Codes, Layout, Words
+from spec.checker.bulk import BulkEngine, Engine, Flags, Found, Miss, Numbers
+from spec.checker.judgement import predicates
+from spec.checker.learned import Knowledge
+from spec.checker.levels import LEARNED, PROGRESS, VERDICT, Levels, write
+from spec.checker.packing import Codes, Layout, States
 from spec.checker.program import (
+    DEFAULT,
+    Options,
     Program,
-    StateProperty,
-    Trace,
-    TraceStep,
+    Progress,
     Verdict,
     Violation,
+    still_to_come,
 )
-from spec.checker.steps import DONE, History, Location, Outcome, Stepper, StepRun
-from spec.checker.tables import Collision, Source, Table, hash_rows
+from spec.checker.retrace import Retracer
+from spec.checker.tabulation import Command, ThreadTable
+
+__all__ = ["Exploration", "Progress", "explore"]
+
+SPARE = 1
+"""Further bits for cells with many values, so that layouts seldom change."""
+DEADLOCK = "deadlock"
+COMPILED_FROM = 30_000
+"""States from which on the compiled engine is worth the time to load it."""
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What a long exploration has done so far."""
-
-    states: int
-    transitions: int
-    frontier: int
-    depth: int
-    seconds: float
-    evaluations: int
-
-    @property
-    def rate(self) -> float:
-        """States per second."""
-        return self.states / self.seconds if self.seconds else 0.0
-
-
-ALL_ONES = (1 << 64) - 1
-
-
-@dataclass
-class _Thread:
-    """One thread: where it can stand, and the table of each such place."""
-
-    key: str
-    stepper: Stepper
-    histories: list[tuple[History, bool]] = field(default_factory=list)
-    tables: dict[tuple[int, tuple[Any, ...]], Table] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Command:
-    """The assignment part of a guarded command, and what to report of it."""
-
-    thread: int
-    reads: dict[str, Any]
-    outcome: Outcome
-    location: int
-    form: int
+class _FoundUpToNames(Exception):
+    """Something is violated in a state that stands for several."""
 
 
 class Exploration:
@@ -81,6 +59,7 @@ class Exploration:
         report: called after each level.
         beyond: go on past a violation until this many states are stored, to find the
             shortest violation of each other property as well.
+        options: how to do it.
     """
 
     def __init__(
@@ -88,390 +67,291 @@ class Exploration:
         program: Program,
         report: Callable[[Progress], None] = lambda progress: None,
         beyond: int = 0,
+        options: Options = DEFAULT,
     ) -> None:
         self.program = program
         self.report = report
         self.beyond = beyond
-        self.seed = 1
-        self.codes = {key: Codes() for key in program.initial[0]}
-        self.threads: list[_Thread] = []
-        for name, thread in program.threads.items():
-            made = _Thread(f"@{name}", Stepper(thread))
-            self.codes[made.key] = Codes()
-            self._place(made, DONE, (), True)
-            start = made.stepper.start()
-            self._place(made, start.location, start.history, start.resting)
-            self.threads.append(made)
-        self.commands: list[_Command] = []
-        self.questions: list[tuple[Any, ...]] = []
-        self.evaluations = 0
-        self.judges = Judges(program)
-        self.properties = [(p, Table(self._property(p))) for p in program.states]
-        self._forget()
+        self.options = options
+        symmetry = options.symmetry and bool(program.interchangeable) and not beyond
+        self.folder = _folder(program, options)
+        file = _file(program, options) if self.folder is None else self.folder / LEARNED
+        self.knowledge = Knowledge(program, file, symmetry)
+        self.tables = self.knowledge.tables
+        self.predicates = predicates(program)
 
-    # -- from Python steps to numbers -------------------------------------------------
+    @property
+    def commands(self) -> list[Command]:
+        """The guarded commands that were learned."""
+        return self.knowledge.tabulation.commands
 
-    def _place(
-        self, thread: _Thread, location: Location, history: History, resting: bool
-    ) -> int:
-        number = self.codes[thread.key].number(location)
-        if number == len(thread.histories):
-            thread.histories.append((history, resting))
-        return number
+    @property
+    def codes(self) -> dict[str, Codes]:
+        """For each cell and thread the values that it takes."""
+        return self.knowledge.tabulation.codes
 
-    def _property(
-        self, p: StateProperty
-    ) -> Callable[[Source], tuple[dict[str, Any], int]]:
-        def evaluate(source: Source) -> tuple[dict[str, Any], int]:
-            self.evaluations += 1
-            reads: dict[str, Any] = {}
-            holds = p.holds(View(source, reads))
-            return reads, int(holds)
+    @property
+    def threads(self) -> list[ThreadTable]:
+        """Where each thread can stand."""
+        return self.knowledge.tabulation.threads
 
-        return evaluate
-
-    def _table(self, t: int, location: int, script: tuple[Any, ...]) -> Table:
-        """The steps from a location, once the questions in `script` are answered."""
-        thread = self.threads[t]
-        if (location, script) not in thread.tables:
-            history, _ = thread.histories[location]
-
-            def evaluate(source: Source) -> tuple[dict[str, Any], int]:
-                self.evaluations += 1
-                run = thread.stepper.step(history, source, script)
-                return run.reads, self._learn(t, run)
-
-            thread.tables[location, script] = Table(evaluate)
-        return thread.tables[location, script]
-
-    def _learn(self, t: int, run: StepRun) -> int:
-        """A number for what a new footprint leads to.
-
-        A command has its own number; a question has a negative one; 'blocked' is
-        the question without options.
-        """
-        if run.outcome is None:
-            self.questions.append(run.options)
-            return -len(self.questions)
-        outcome = run.outcome
-        place = self._place(
-            self.threads[t], outcome.location, outcome.history, outcome.resting
-        )
-        for key, value in outcome.writes.items():
-            self.codes[key].number(value)
-        form = self.judges.form(frozenset(outcome.writes))
-        self.commands.append(_Command(t, run.reads, outcome, place, form))
-        return len(self.commands) - 1
-
-    # -- levels -----------------------------------------------------------------------
+    def functions(self, command: Command) -> tuple[str, ...]:
+        """The functions that a command's step passed through, outermost first."""
+        return self.knowledge.tabulation.functions(command)
 
     def run(self) -> Verdict:
-        """Explore to the end, to the first violation, or until interrupted."""
-        while True:
-            try:
-                return self._run()
-            except Collision:
-                self.seed += 2
-                self._forget()
+        """Explore to the end, to the first violation, or until interrupted.
 
-    def _forget(self) -> None:
-        self.keeps: list[list[int]] = []
-        self.sets: list[list[int]] = []
-        self.judges.forget()
-        for _, table in self.properties:
-            table.forget()
-        for thread in self.threads:
-            for table in thread.tables.values():
-                table.forget()
+        A violation among states of which each stands for several is shown by an
+        exploration of them all, so that its trace can be replayed.
+        """
+        if self.folder is not None and (self.folder / VERDICT).exists():
+            finished: Verdict = pickle.loads((self.folder / VERDICT).read_bytes())
+            return finished
+        try:
+            verdict = self._run()
+        except _FoundUpToNames:
+            options = replace(self.options, symmetry=False)
+            return Exploration(self.program, self.report, 0, options).run()
+        finally:
+            self.levels.remove()
+        if self.folder is not None and not verdict.interrupted:
+            write(self.folder / VERDICT, verdict)
+        return verdict
 
     def _run(self) -> Verdict:
-        began = time.monotonic()
-        for state in self.program.initial:
-            for key, value in state.items():
-                self.codes[key].number(value)
-        self.layout = Layout(list(self.codes), self.codes, spare=3)
-        rows = [
-            self.layout.row_bits(
-                {k: self.codes[k].number(v) for k, v in state.items()}
-                | {t.key: 1 for t in self.threads}
-            )
-            for state in self.program.initial
-        ]
-        frontier = np.unique(np.array(rows, np.uint64), axis=0)
-        self.levels: list[Words] = []
-        self.links: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
-        none = np.full(len(frontier), -1, np.int64)
-        self.links.append((none, none))
-        self.visited = np.zeros(0, np.uint64)
-        self.index = np.zeros(0, np.int64)
-        self.base = [0]
-        self.transitions = 0
-        self.reached: dict[str, int] = {}
-        self.watched: dict[str, int] = {}
-        self.first: dict[str, Violation] = {}
-        interrupted = False
-        complete = False
+        self._begin()
+        interrupted = complete = False
         try:
-            while True:
-                self._remember(frontier)
-                self._check_states(frontier)
+            while not complete:
+                self._check_level()
                 if self._enough():
                     break
-                frontier, parents, commands = self._expand(frontier)
-                complete = not len(frontier)
+                self._expand_level()
+                complete = self.states.size + self.levels.offset == self.base[-1]
                 if complete or self._enough():
                     break
-                self.links.append((parents, commands))
-                self.report(self._progress(len(frontier), began))
+                self._close_level()
+                self.report(self._progress())
         except KeyboardInterrupt:
             interrupted = True
+        evaluations = self.knowledge.evaluations
+        self.knowledge.keep()
         return Verdict(
             states=self.base[-1],
             transitions=self.transitions,
-            depth=len(self.levels) - 1,
-            complete=complete and not interrupted,
+            depth=self.levels.last,
+            complete=complete,
             violations=tuple(self.first.values()),
             watched=self.watched,
-            witnesses=self.reached,
-            evaluations=self.evaluations + self.judges.evaluations,
-            seconds=time.monotonic() - began,
+            witnesses=self.witnesses,
+            evaluations=evaluations,
+            seconds=time.monotonic() - self.began,
             interrupted=interrupted,
+            reduced=self.tables.naming is not None,
         )
+
+    def _begin(self) -> None:
+        self.began = time.monotonic()
+        layout = self._layout()
+        self.tables.forest.lay_out(layout)
+        self.states = States(layout)
+        rows = [layout.row(codes) for codes in self.tables.initial]
+        self.states.append(np.unique(np.array(rows, np.uint64), axis=0))
+        self.levels = Levels(self.states, self.options.memory, self.folder)
+        self.transitions = 0
+        self.first: dict[str, Violation] = {}
+        self.watched: dict[str, int] = {}
+        self.witnesses: dict[str, int] = {}
+        self._go_on()
+        self.engine: Engine = self._engine()(self.tables, self.states)
+
+    def _go_on(self) -> None:
+        """Take up what an interrupted exploration has left in the folder."""
+        if self.folder is None or not (self.folder / PROGRESS).exists():
+            return
+        noted = pickle.loads((self.folder / PROGRESS).read_bytes())
+        self.transitions = noted["transitions"]
+        self.watched, self.witnesses = noted["watched"], noted["witnesses"]
+        self.first = noted["first"]
+        self.counts = noted["counts"]
+        layout = Layout(self.tables.keys, self.counts, SPARE)
+        self.states.layout = layout
+        self.levels.load(noted)
+        if not layout.fits(self.tables.counts):
+            layout = self._layout()
+            self.levels.repack(layout)
+        self.tables.forest.lay_out(layout)
+
+    def _save(self) -> None:
+        """Note all that is needed to go on from the last level."""
+        if self.folder is not None:
+            self.knowledge.keep()
+            self.levels.save(
+                {
+                    "counts": self.counts,
+                    "transitions": self.transitions,
+                    "watched": self.watched,
+                    "witnesses": self.witnesses,
+                    "first": self.first,
+                }
+            )
+
+    @property
+    def base(self) -> list[int]:
+        """How many states there are before each level, and in all levels."""
+        return self.levels.base
+
+    def _layout(self) -> Layout:
+        self.counts = list(self.tables.counts)
+        return self.tables.layout(SPARE)
+
+    def _engine(self) -> type[Engine]:
+        """The engine that goes on from here: small spaces are not worth compiling."""
+        small = self.base[-1] < COMPILED_FROM and "numba" not in sys.modules
+        wanted = self.options.engine or ("numpy" if small else "numba")
+        if wanted == "numpy" or find_spec("numba") is None:
+            return BulkEngine
+        from spec.checker.compiled import CompiledEngine
+
+        return CompiledEngine
+
+    def _close_level(self) -> None:
+        """Make the new states the last level, and leave others to the disk."""
+        self.levels.close()
+        self._save()
+        if self.levels.spill(self._memory()) or not isinstance(
+            self.engine, self._engine()
+        ):
+            self.engine = self._engine()(self.tables, self.states)
+
+    def _memory(self) -> int:
+        return self.states.memory + self.engine.memory
 
     def _enough(self) -> bool:
         """Whether a violation ends the exploration here."""
         return bool(self.first) and self.base[-1] >= self.beyond
 
-    def _progress(self, frontier: int, began: float) -> Progress:
+    def _progress(self) -> Progress:
         return Progress(
             self.base[-1],
             self.transitions,
-            frontier,
-            len(self.levels),
-            time.monotonic() - began,
-            self.evaluations + self.judges.evaluations,
+            self.base[-1] - self.base[-2],
+            self.levels.last,
+            time.monotonic() - self.began,
+            self.knowledge.evaluations,
+            self._memory(),
+            still_to_come([end - begin for begin, end in pairwise(self.base)]),
         )
 
-    def _remember(self, frontier: Words) -> None:
-        hashes = hash_rows(frontier, self.seed)
-        order = np.argsort(hashes)
-        where = np.searchsorted(self.visited, hashes[order])
-        self.visited = np.insert(self.visited, where, hashes[order])
-        self.index = np.insert(self.index, where, order + self.base[-1])
-        self.levels.append(frontier)
-        self.base.append(self.base[-1] + len(frontier))
+    # -- levels -----------------------------------------------------------------------
 
-    def _check_states(self, frontier: Words) -> None:
-        for p, table in self.properties:
-            if p.id in self.first:
-                continue
-            holds = table(frontier, self.layout, self.seed)
-            bad = np.flatnonzero(holds == 0)
-            if len(bad):
-                trace = self._trace(len(self.levels) - 1, int(bad[0]))
+    def _check_level(self) -> None:
+        """Evaluate the properties of states on the last level."""
+        found = self._found()
+        self._until_all_is_known(found, lambda todo: self.engine.check(todo, found))
+        level = self.levels.last
+        for number, p in enumerate(self.program.states):
+            if found.bad[number] and p.id not in self.first:
+                trace = self._retracer().to_bad_state(level, number)
                 self.first[p.id] = Violation(p.id, "", trace)
 
-    def _expand(
-        self, frontier: Words
-    ) -> tuple[Words, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """All successors of a level that are new; notes violations on the way."""
-        parents, commands, stuck = self._moves(frontier)
-        self._regrow_if_needed()
-        frontier = self.levels[-1]
-        self.transitions += len(parents)
-        masks, bits, forms = self._assignments()
-        before = frontier[parents]
-        rows = (before & masks[commands]) | bits[commands]
-        judged = self.judges(before, rows, forms[commands], self.layout, self.seed)
-        self._report(parents, commands, judged)
-        if len(stuck) and "deadlock" not in self.first:
-            trace = self._trace(len(self.levels) - 1, int(stuck[0]))
-            self.first["deadlock"] = Violation("deadlock", "", trace)
-        fresh = self._new(rows)
-        return rows[fresh], parents[fresh], commands[fresh]
-
-    def _moves(
-        self, frontier: Words
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Pairs of state and command, and the states that are deadlocks."""
-        parents: list[npt.NDArray[np.int64]] = []
-        commands: list[npt.NDArray[np.int64]] = []
-        moved = np.zeros(len(frontier), bool)
-        active = np.zeros(len(frontier), bool)
-        for t, thread in enumerate(self.threads):
-            where = self.layout.column(frontier, thread.key)
-            order = np.argsort(where, kind="stable")
-            starts = np.searchsorted(where[order], np.arange(len(thread.histories) + 1))
-            for location in range(1, len(starts) - 1):
-                at = order[starts[location] : starts[location + 1]]
-                if not len(at):
-                    continue
-                if not thread.histories[location][1]:
-                    active[at] = True
-                for these, numbers in self._apply(frontier, at, t, location, ()):
-                    moved[these] = True
-                    parents.append(these)
-                    commands.append(numbers)
-        empty = [np.zeros(0, np.int64)]
-        return (
-            np.concatenate(parents or empty),
-            np.concatenate(commands or empty),
-            np.flatnonzero(active & ~moved),
+    def _expand_level(self) -> None:
+        """Take all steps from the last level."""
+        found = self._found()
+        self._until_all_is_known(
+            found, lambda todo: self.engine.expand(todo, self._noted(), found)
         )
-
-    def _apply(
-        self,
-        frontier: Words,
-        at: npt.NDArray[np.int64],
-        t: int,
-        location: int,
-        script: tuple[Any, ...],
-    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-        """States and the commands that one thread's next step is in them."""
-        table = self._table(t, location, script)
-        results = table(frontier[at], self.layout, self.seed)
-        done = results >= 0
-        if done.any():
-            yield at[done], results[done]
-        by_option: dict[Any, list[npt.NDArray[np.int64]]] = {}
-        for number in np.unique(results[~done]).tolist():
-            for option in self.questions[-1 - number]:
-                by_option.setdefault(option, []).append(at[results == number])
-        for option, parts in by_option.items():
-            where = np.concatenate(parts)
-            yield from self._apply(frontier, where, t, location, (*script, option))
-
-    def _report(
-        self,
-        parents: npt.NDArray[np.int64],
-        commands: npt.NDArray[np.int64],
-        judged: npt.NDArray[np.int64],
-    ) -> None:
-        """What the steps to the next level break, and what they witness."""
-        for number, at in _first(judged):
-            judgement = self.judges.found[number]
+        self.transitions += found.transitions
+        if self.levels.first and self.levels.forget_known():
+            self.engine.rebuild()
+        level = self.levels.last
+        judgements = [self.tables.judgements[n] for n in found.judgements]
+        for judgement in judgements:
             for name in judgement.witnesses:
-                self.reached.setdefault(name, len(self.levels))
+                self.witnesses.setdefault(name, level + 1)
             for id in judgement.watched:
-                self.watched.setdefault(id, len(self.levels))
-            self._violate(parents[at], commands[at], judgement.broken)
-        for number, at in _first(commands):
-            raised = self.commands[number].outcome.raised
-            self._violate(parents[at], number, raised)
+                self.watched.setdefault(id, level + 1)
+        broken = {id for judgement in judgements for id in judgement.broken}
+        for id in sorted(broken - self.first.keys(), key=self._rank):
+            trace, why = self._retracer().to_step(level, id)
+            self.first[id] = Violation(id, why, trace)
+        if found.deadlock and DEADLOCK not in self.first:
+            trace = self._retracer().to_deadlock(level)
+            self.first[DEADLOCK] = Violation(DEADLOCK, "", trace)
 
-    def _violate(self, parent: int, command: int, broken: tuple[str, ...]) -> None:
-        """Note what a step breaks, with the trace to a state of the last level and it.
+    def _rank(self, id: str) -> tuple[int, str]:
+        """Where a property of steps stands in the program; then what steps raise."""
+        ids = [p.id for p in self.program.steps]
+        return (ids.index(id) if id in ids else len(ids)), id
 
-        Only the first violation of each property is kept.
-        """
-        if all(id in self.first for id in broken):
-            return
-        before = self._trace(len(self.levels) - 1, int(parent))
-        last = self._trace_step(int(command), before, broken)
-        trace = Trace(before.initial, (*before.steps, last))
-        why = self.commands[command].outcome.why
-        for id in broken:
-            self.first.setdefault(id, Violation(id, why, trace))
+    def _found(self) -> Found:
+        return Found(bad=np.zeros(len(self.program.states), bool))
 
-    def _regrow_if_needed(self) -> None:
-        if all(self.layout.fits(key) for key in self.codes):
-            return
-        old, self.layout = self.layout, Layout(list(self.codes), self.codes, spare=3)
-        self.levels = [self.layout.repack(rows, old) for rows in self.levels]
-        hashes = np.concatenate([hash_rows(rows, self.seed) for rows in self.levels])
-        self.index = np.argsort(hashes)
-        self.visited = hashes[self.index]
-        self._forget()
-
-    def _assignments(self) -> tuple[Words, Words, npt.NDArray[np.int64]]:
-        """What to keep and set in a row, and the form, for every command by now."""
-        known = len(self.keeps)
-        for command in self.commands[known:]:
-            values = {
-                key: self.codes[key].number(value)
-                for key, value in command.outcome.writes.items()
-            } | {self.threads[command.thread].key: command.location}
-            self.keeps.append([~m & ALL_ONES for m in self.layout.row_mask(values)])
-            self.sets.append(self.layout.row_bits(values))
-        if known < len(self.keeps):
-            self.keep_rows = np.array(self.keeps, np.uint64)
-            self.set_rows = np.array(self.sets, np.uint64)
-            self.forms = np.array([c.form for c in self.commands], np.int64)
-        return self.keep_rows, self.set_rows, self.forms
-
-    def _new(self, rows: Words) -> npt.NDArray[np.int64]:
-        """Positions of the rows that are neither visited nor repeated."""
-        hashes = hash_rows(rows, self.seed)
-        unique, first, inverse = np.unique(
-            hashes, return_index=True, return_inverse=True
-        )
-        if not np.array_equal(rows[first][inverse], rows):
-            raise Collision
-        at = np.minimum(np.searchsorted(self.visited, unique), len(self.visited) - 1)
-        known = self.visited[at] == unique
-        if not np.array_equal(self._rows(self.index[at[known]]), rows[first[known]]):
-            raise Collision
-        return np.sort(first[~known])
-
-    def _rows(self, numbers: npt.NDArray[np.int64]) -> Words:
-        level = np.searchsorted(self.base, numbers, side="right") - 1
-        found = np.zeros((len(numbers), self.layout.words), np.uint64)
-        for n in np.unique(level):
-            these = level == n
-            found[these] = self.levels[n][numbers[these] - self.base[n]]
-        return found
-
-    # -- traces -----------------------------------------------------------------------
-
-    def _trace(self, level: int, position: int) -> Trace:
-        path = []
-        while True:
-            parents, commands = self.links[level]
-            if level == 0:
-                break
-            path.append(int(commands[position]))
-            position = int(parents[position])
-            level -= 1
-        row = self.levels[0][position].tolist()
-        initial = {key: self.layout.value(row, key) for key in self.program.initial[0]}
-        trace = Trace(initial, ())
-        for number in reversed(path):
-            step = self._trace_step(number, trace)
-            trace = Trace(initial, (*trace.steps, step))
-        return trace
-
-    def _trace_step(
-        self, number: int, before: Trace, broken: tuple[str, ...] = ()
-    ) -> TraceStep:
-        command = self.commands[number]
-        *_, state = before.states()
-        return TraceStep(
-            thread=list(self.program.threads)[command.thread],
-            functions=command.outcome.functions,
-            reads=tuple(command.reads.items()),
-            writes=tuple(
-                (key, state[key], value)
-                for key, value in command.outcome.writes.items()
-            ),
-            choices=command.outcome.choices,
-            broken=broken,
+    def _noted(self) -> Flags:
+        """For each predicate, whether the first step of which it tells is known."""
+        known = {*self.first, *self.watched, *self.witnesses}
+        said = (predicate.says for predicate in self.predicates)
+        return np.array(
+            [known.issuperset(j.broken + j.watched + j.witnesses) for j in said], bool
         )
 
+    def _retracer(self) -> Retracer:
+        if self.tables.naming is not None:
+            raise _FoundUpToNames
+        return Retracer(self.knowledge.tabulation, self.levels)
 
-def _first(numbers: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Each number that occurs, and where it does first."""
-    found, at = np.unique(numbers, return_index=True)
-    return zip(found.tolist(), at.tolist(), strict=True)
+    def _until_all_is_known(
+        self, found: Found, work: Callable[[Numbers], None]
+    ) -> None:
+        """Let an engine work on the last level; learn what it does not know; again."""
+        todo = self.levels.frontier()
+        while len(todo):
+            work(todo)
+            todo = np.concatenate(found.redo) if found.redo else todo[:0]
+            self._learn(found.misses)
+            found.redo.clear()
+            found.misses.clear()
+
+    def _learn(self, misses: list[Miss]) -> None:
+        if not misses:
+            return
+        tabulation = self.knowledge.tabulation
+        for tree, row in misses:
+            tabulation.learn(tree, self.states.layout, row)
+        tabulation.count()
+        if not self.states.layout.fits(self.tables.counts):
+            layout = self._layout()
+            self.tables.forest.lay_out(layout)
+            self.levels.repack(layout)
+            self.engine.rebuild()
+
+
+def _folder(program: Program, options: Options) -> Path | None:
+    """Where the levels of the exploration are kept."""
+    if options.folder is None:
+        return None
+    kind = "-symmetry" if options.symmetry else ""
+    return options.folder / f"{program.name or 'program'}{kind}"
+
+
+def _file(program: Program, options: Options) -> Path | None:
+    """Where what is learned of the program is kept."""
+    if options.learned is None or not program.name:
+        return None
+    kind = "-symmetry" if options.symmetry else ""
+    return options.learned / f"{program.name}{kind}.pickle"
 
 
 def explore(
     program: Program,
     report: Callable[[Progress], None] = lambda progress: None,
     beyond: int = 0,
+    options: Options = DEFAULT,
 ) -> Verdict:
     """Visit every reachable state of `program` and judge its properties.
 
     Ends with the level that has a violation, or, if `beyond` is given, when that many
     states are stored.
     """
-    return Exploration(program, report, beyond).run()
+    return Exploration(program, report, beyond, options).run()

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from spec.cells import Cells
-from spec.checker.packing import Layout, Words
 from spec.checker.program import Program
-from spec.checker.tables import Source, Table
-
-Holds = Callable[[Cells, Cells, set[str]], bool]
+from spec.checker.steps import Source
 
 
 @dataclass(frozen=True)
@@ -31,6 +24,39 @@ class Judgement:
     watched: tuple[str, ...] = ()
     witnesses: tuple[str, ...] = ()
 
+    def __add__(self, other: Judgement) -> Judgement:
+        """What both say."""
+        return Judgement(
+            self.broken + other.broken,
+            self.watched + other.watched,
+            self.witnesses + other.witnesses,
+        )
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """A question about steps: where `holds` gives `noted`, `says` is to be said."""
+
+    holds: Callable[[Any, Any, set[str]], bool]
+    noted: bool
+    says: Judgement
+
+
+def predicates(program: Program) -> list[Predicate]:
+    """All that `program` asks of steps."""
+    return [
+        *(
+            Predicate(p.holds, False, Judgement(broken=(p.id,)))
+            if p.enforced
+            else Predicate(p.holds, False, Judgement(watched=(p.id,)))
+            for p in program.steps
+        ),
+        *(
+            Predicate(holds, True, Judgement(witnesses=(name,)))
+            for name, holds in program.witnesses.items()
+        ),
+    ]
+
 
 class View:
     """Read-only cells that note what is read."""
@@ -41,9 +67,11 @@ class View:
 
     def read(self, key: str) -> Any:
         """The value of the cell, noted."""
-        if key not in self.reads:
-            self.reads[key] = self.source(key)
-        return self.reads[key]
+        try:
+            return self.reads[key]
+        except KeyError:
+            value = self.reads[key] = self.source(key)
+            return value
 
     def write(self, key: str, value: Hashable) -> None:
         """Properties must not write."""
@@ -54,7 +82,7 @@ class View:
         raise TypeError(f"a property chooses {question}")
 
 
-class _After(View):
+class ViewAfter(View):
     """The cells after a step: those that it assigned are read under primed names."""
 
     def __init__(
@@ -65,12 +93,17 @@ class _After(View):
 
     def read(self, key: str) -> Any:
         """The value of the cell after the step, noted."""
-        return super().read(primed(key) if key in self.written else key)
+        return super().read(f"{key}'" if key in self.written else key)
 
 
 def primed(key: str) -> str:
     """The name under which a cell is read as it is after a step."""
     return f"{key}'"
+
+
+def plain(key: str) -> str:
+    """The name of the cell that a primed name, or its own, stands for."""
+    return key.removesuffix("'")
 
 
 def judge(
@@ -84,145 +117,13 @@ def judge(
         writes: the cells that it assigned, and their new values.
     """
     values = before | {primed(key): value for key, value in writes.items()}
-    return _judge(program, values.__getitem__, {}, set(writes))
-
-
-def _judge(
-    program: Program, source: Source, reads: dict[str, Any], written: set[str]
-) -> Judgement:
-    before, after = View(source, reads), _After(source, reads, written)
-    failed = [p for p in program.steps if not p.holds(before, after, written)]
-    return Judgement(
-        broken=tuple(p.id for p in failed if p.enforced),
-        watched=tuple(p.id for p in failed if not p.enforced),
-        witnesses=tuple(
-            name
-            for name, holds in program.witnesses.items()
-            if holds(before, after, written)
-        ),
+    reads: dict[str, Any] = {}
+    written = set(writes)
+    was = View(values.__getitem__, reads)
+    becomes = ViewAfter(values.__getitem__, reads, written)
+    judgements = (
+        predicate.says
+        for predicate in predicates(program)
+        if predicate.holds(was, becomes, written) == predicate.noted
     )
-
-
-class PairLayout:
-    """The layout of rows that hold a state before a step and the one after it."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-
-    def row_mask(self, keys: Sequence[str]) -> list[int]:
-        """One mask a word, with the bits of the given cells set."""
-        after = [key[:-1] for key in keys if key.endswith("'")]
-        before = [key for key in keys if not key.endswith("'")]
-        return [*self.layout.row_mask(before), *self.layout.row_mask(after)]
-
-    def value(self, row: Sequence[int], key: str) -> Any:
-        """The value of one cell, or of a primed one, in one row."""
-        if key.endswith("'"):
-            return self.layout.value(row[self.layout.words :], key[:-1])
-        return self.layout.value(row, key)
-
-
-class _Form:
-    """The steps that assign the same cells.
-
-    Most properties say nothing of most steps: which cells were assigned decides.
-    Those are asked once; the rest is tabulated by what it reads.
-    """
-
-    def __init__(self, judges: Judges, written: frozenset[str]) -> None:
-        self.judges = judges
-        self.written = written
-        self.open: Program | None = None
-        self.table = Table(self._evaluate)
-
-    def _evaluate(self, source: Source) -> tuple[dict[str, Any], int]:
-        judges = self.judges
-        judges.evaluations += 1
-        if self.open is None:
-            self.open, settled = _parted(judges.program, self._looks(source))
-            self.settled = _judge(settled, source, {}, set(self.written))
-        reads: dict[str, Any] = {}
-        found = _judge(self.open, source, reads, set(self.written))
-        return reads, judges.number(
-            Judgement(
-                found.broken + self.settled.broken,
-                found.watched + self.settled.watched,
-                found.witnesses + self.settled.witnesses,
-            )
-        )
-
-    def _looks(self, source: Source) -> Callable[[Holds], bool]:
-        """Whether a predicate reads any cell of a step of this form."""
-
-        def looks(holds: Holds) -> bool:
-            reads: dict[str, Any] = {}
-            # a set of its own: a predicate may keep what it computed for one
-            written = set(self.written)
-            holds(View(source, reads), _After(source, reads, written), written)
-            return bool(reads)
-
-        return looks
-
-
-def _parted(program: Program, wanted: Callable[[Holds], bool]) -> list[Program]:
-    """The same program twice: with the predicates that are wanted, and the others."""
-    steps = [(p, wanted(p.holds)) for p in program.steps]
-    witnesses = [(n, h, wanted(h)) for n, h in program.witnesses.items()]
-    return [
-        replace(
-            program,
-            steps=[p for p, is_wanted in steps if is_wanted == answer],
-            witnesses={n: h for n, h, is_wanted in witnesses if is_wanted == answer},
-        )
-        for answer in (True, False)
-    ]
-
-
-class Judges:
-    """Judges steps in bulk; each predicate runs once per footprint."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.found: list[Judgement] = []
-        self.numbers: dict[Judgement, int] = {}
-        self.forms: dict[frozenset[str], int] = {}
-        self.by_form: list[_Form] = []
-        self.evaluations = 0
-
-    def number(self, judgement: Judgement) -> int:
-        """A number for the judgement, a new one if it has none."""
-        if judgement not in self.numbers:
-            self.numbers[judgement] = len(self.found)
-            self.found.append(judgement)
-        return self.numbers[judgement]
-
-    def form(self, written: frozenset[str]) -> int:
-        """A number for the set of cells that a step assigns."""
-        if written not in self.forms:
-            self.forms[written] = len(self.by_form)
-            self.by_form.append(_Form(self, written))
-        return self.forms[written]
-
-    def forget(self) -> None:
-        """Drop what depends on the layout."""
-        for form in self.by_form:
-            form.table.forget()
-
-    def __call__(
-        self,
-        before: Words,
-        after: Words,
-        forms: npt.NDArray[np.int64],
-        layout: Layout,
-        seed: int,
-    ) -> npt.NDArray[np.int64]:
-        """The numbers of the judgements on steps, given as rows before and after."""
-        rows = np.hstack([before, after])
-        numbers = np.zeros(len(rows), np.int64)
-        order = np.argsort(forms, kind="stable")
-        starts = np.searchsorted(forms[order], np.arange(len(self.by_form) + 1))
-        for i, form in enumerate(self.by_form):
-            at = order[starts[i] : starts[i + 1]]
-            if len(at):
-                numbers[at] = form.table(rows[at], PairLayout(layout), seed)
-        return numbers
+    return sum(judgements, Judgement())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 Words = npt.NDArray[np.uint64]
+DOUBLED = 1 << 20
+"""As long as there are fewer states, their store grows to twice its size."""
 
 
 @dataclass
@@ -26,90 +28,118 @@ class Codes:
             self.values.append(value)
         return self.numbers[value]
 
-    @property
-    def bits(self) -> int:
-        """Bits that the numbers given out so far need; none for a constant."""
-        return (len(self.values) - 1).bit_length()
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a cell lies in a row."""
-
-    word: int
-    shift: int
-    bits: int
-
-    @property
-    def mask(self) -> int:
-        """The cell's bits, in place."""
-        return ((1 << self.bits) - 1) << self.shift
-
 
 class Layout:
     """Assigns bits to cells; cells never straddle two words.
 
     Args:
         keys: names of cells, thread locations among them.
-        codes: the values of each, in the same order.
-        spare: further bits for cells whose values are not all known.
+        counts: how many code numbers each has.
+        spare: further bits for cells with many values, not all of which are known.
+
+    Attributes:
+        words: of each row.
+        bits: of each cell.
+        fields: for each cell its word, shift and mask; then the same again for rows
+            that hold two states, of which the second is meant.
+        word, shift, mask: the same as arrays.
     """
 
-    def __init__(
-        self, keys: Sequence[str], codes: dict[str, Codes], spare: int
-    ) -> None:
-        self.codes = codes
-        self.places: dict[str, Place] = {}
+    def __init__(self, keys: Sequence[str], counts: Sequence[int], spare: int) -> None:
+        self.keys = {key: i for i, key in enumerate(keys)}
+        widths = [(count - 1).bit_length() for count in counts]
+        self.bits = [bits + (spare if bits > 4 else 0) for bits in widths]
+        places = [(0, 0)] * len(keys)
         used: list[int] = []
-        widths = {key: codes[key].bits for key in keys}
-        for key in sorted(keys, key=lambda k: -widths[k]):
-            bits = widths[key] + (spare if widths[key] > 4 else 0)
+        for cell in sorted(range(len(keys)), key=lambda cell: -self.bits[cell]):
+            bits = self.bits[cell]
             word = next((w for w, n in enumerate(used) if n + bits <= 64), len(used))
             if word == len(used):
                 used.append(0)
-            self.places[key] = Place(word, used[word], bits)
+            places[cell] = word, used[word]
             used[word] += bits
         self.words = max(len(used), 1)
+        self.fields = [
+            (word + primed, shift if bits else 0, (1 << bits) - 1)
+            for primed in (0, self.words)
+            for (word, shift), bits in zip(places, self.bits, strict=True)
+        ]
+        columns = np.ascontiguousarray(np.array(self.fields, np.uint64).T)
+        self.word, self.shift, self.mask = columns[0].astype(np.int64), *columns[1:]
 
-    def fits(self, key: str) -> bool:
-        """Whether all values of the cell known by now have room."""
-        return self.codes[key].bits <= self.places[key].bits
+    def fits(self, counts: Sequence[int]) -> bool:
+        """Whether so many code numbers have room in each cell."""
+        return all(n - 1 >> b == 0 for n, b in zip(counts, self.bits, strict=True))
 
-    def row_mask(self, keys: Iterable[str]) -> list[int]:
-        """One mask a word, with the bits of the given cells set."""
-        masks = [0] * self.words
-        for key in keys:
-            place = self.places[key]
-            masks[place.word] |= place.mask
-        return masks
-
-    def row_bits(self, values: dict[str, int]) -> list[int]:
-        """One number a word, with the given cells' code numbers in place."""
+    def row(self, codes: Sequence[int]) -> list[int]:
+        """A row that holds these code numbers, one for each cell."""
         words = [0] * self.words
-        for key, number in values.items():
-            place = self.places[key]
-            words[place.word] |= number << place.shift
+        for (word, shift, _), code in zip(self.fields, codes, strict=False):
+            words[word] |= code << shift
         return words
 
-    def column(self, rows: Words, key: str) -> npt.NDArray[np.int64]:
-        """The code numbers of one cell in all rows."""
-        place = self.places[key]
-        if place.bits == 0:
-            return np.zeros(len(rows), np.int64)
-        mask = np.uint64((1 << place.bits) - 1)
-        return ((rows[:, place.word] >> np.uint64(place.shift)) & mask).astype(np.int64)
+    def codes(self, row: Sequence[int]) -> list[int]:
+        """The code numbers of all cells in one row (given as Python integers)."""
+        fields = self.fields[: len(self.bits)]
+        return [(row[word] >> shift) & mask for word, shift, mask in fields]
 
-    def value(self, row: Sequence[int], key: str) -> Any:
-        """The value of one cell in one row (given as Python integers)."""
-        place = self.places[key]
-        number = (row[place.word] >> place.shift) & ((1 << place.bits) - 1)
-        return self.codes[key].values[number]
+    def column(self, rows: Words, cell: int) -> npt.NDArray[np.int64]:
+        """The code numbers of one cell in all rows."""
+        words: Words = rows[:, self.word[cell]]
+        codes = (words >> self.shift[cell]) & self.mask[cell]
+        return np.asarray(codes, np.int64)
 
     def repack(self, rows: Words, old: Layout) -> Words:
         """The same states, that `old` packed, in this layout."""
         packed = np.zeros((len(rows), self.words), np.uint64)
-        for key, place in self.places.items():
-            if place.bits:
-                column = old.column(rows, key).astype(np.uint64)
-                packed[:, place.word] |= column << np.uint64(place.shift)
+        for cell, bits in enumerate(self.bits):
+            if bits:
+                column = old.column(rows, cell).astype(np.uint64)
+                packed[:, self.word[cell]] |= column << self.shift[cell]
         return packed
+
+
+class States:
+    """All states met so far, as rows in order of discovery.
+
+    Attributes:
+        layout: of the rows.
+        size: how many there are.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.size = 0
+        self._rows = np.zeros((1 << 14, layout.words), np.uint64)
+
+    @property
+    def rows(self) -> Words:
+        """The rows of all states."""
+        return self._rows[: self.size]
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the rows take."""
+        return self._rows.nbytes
+
+    def reserve(self, count: int) -> Words:
+        """All rows with room for `count` more behind them."""
+        wanted, now = self.size + count, len(self._rows)
+        if wanted > now:
+            grown = max(wanted, now + (now if now < DOUBLED else now // 4))
+            self._rows.resize((grown, self.layout.words), refcheck=False)
+        return self._rows
+
+    def append(self, rows: Words) -> None:
+        """Add states at the end."""
+        self.reserve(len(rows))[self.size : self.size + len(rows)] = rows
+        self.size += len(rows)
+
+    def replace(self, rows: Words) -> None:
+        """Store these states only."""
+        self._rows, self.size = rows, len(rows)
+
+    def repack(self, layout: Layout) -> None:
+        """Change to another layout."""
+        self._rows = layout.repack(self.rows, self.layout)
+        self.layout = layout

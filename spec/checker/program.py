@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from spec.cells import Cells
@@ -49,6 +50,10 @@ class Program:
         states: what must hold in each state.
         steps: what must hold of each step.
         witnesses: by name, predicates of which some step should make each true.
+        interchangeable: groups of records that threads and properties treat alike. A
+            thread that has to take one of several says so with `alternatives`.
+        name: by which to keep what was learned. Whoever gives one takes care that a
+            program with other code has another name.
     """
 
     initial: Sequence[dict[str, Hashable]]
@@ -58,6 +63,8 @@ class Program:
     witnesses: Mapping[str, Callable[[Cells, Cells, set[str]], bool]] = field(
         default_factory=dict
     )
+    interchangeable: Sequence[Sequence[str]] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,11 +114,108 @@ class Violation:
 
 
 @dataclass(frozen=True)
+class Options:
+    """How to explore. Nothing here changes what is found.
+
+    Attributes:
+        engine: ``numpy`` or ``numba``; by default what is faster and installed.
+        memory: bytes that the states in memory may take, and the table of them; what is
+            more goes to disk. 0 for any number.
+        folder: where to keep the states, level by level. An exploration that finds
+            levels there goes on from the last one.
+        learned: a folder in which to keep what was learned of programs with names.
+        workers: how many programs to explore at the same time.
+        symmetry: store one state for all that differ by the names of interchangeable
+            records only. Counts are smaller then; verdicts are the same.
+    """
+
+    engine: str = ""
+    memory: int = 0
+    folder: Path | None = None
+    learned: Path | None = None
+    workers: int = 1
+    symmetry: bool = False
+
+
+DEFAULT = Options()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a long exploration has done so far.
+
+    Attributes:
+        states, transitions: so far.
+        frontier: states of the last level, from which it goes on.
+        depth: of the last level.
+        seconds: since the beginning.
+        evaluations: functions of the program that were run in Python.
+        memory: bytes that the states and the table of them take.
+        expected: states that are still to come, as far as can be told: `None` while
+            the frontier grows.
+        done, parts: programs that are explored to the end, of all that are to be.
+    """
+
+    states: int
+    transitions: int
+    frontier: int
+    depth: int
+    seconds: float
+    evaluations: int
+    memory: int = 0
+    expected: int | None = None
+    done: int = 0
+    parts: int = 1
+
+    @property
+    def rate(self) -> float:
+        """States per second."""
+        return self.states / self.seconds if self.seconds else 0.0
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds to the end, if the rate stays; `None` if it cannot be told."""
+        if self.expected is None or not self.rate or self.done + 1 < self.parts:
+            return None
+        return self.expected / self.rate
+
+    def line(self) -> str:
+        """The same in words, for a terminal."""
+        part = f"{self.done + 1}/{self.parts}: " if self.parts > 1 else ""
+        left = self.remaining
+        return (
+            f"{part}{self.states:,} states, {self.rate:,.0f}/s, frontier "
+            f"{self.frontier:,}, depth {self.depth}, {self.memory / 1e6:,.0f} MB, "
+            f"{self.seconds:.1f} s"
+            + (f", about {left:.0f} s to go" if left is not None else "")
+        )
+
+
+def still_to_come(levels: Sequence[int]) -> int | None:
+    """States that levels to come will have, if the last ones go on to shrink alike.
+
+    Args:
+        levels: how many states each level has.
+
+    >>> still_to_come([1, 8, 20, 40, 20, 10, 5])
+    5
+    >>> still_to_come([1, 8, 20, 40]) is None
+    True
+    """
+    *_, before, _, _, last = (0, 0, 0, 0, *levels)
+    if last >= before:
+        return None
+    ratio: float = (last / before) ** (1 / 3)
+    return round(last * ratio / (1 - ratio))
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What an exploration found.
 
     `complete` is false if it ended at a violation or was interrupted; then the
-    counts are those of the states seen so far.
+    counts are those of the states seen so far. `reduced` says that states which differ
+    by names only were counted once.
     """
 
     states: int
@@ -124,6 +228,7 @@ class Verdict:
     evaluations: int = 0
     seconds: float = 0.0
     interrupted: bool = False
+    reduced: bool = False
 
     @property
     def holds(self) -> bool:
@@ -143,6 +248,7 @@ class Verdict:
             evaluations=self.evaluations + other.evaluations,
             seconds=self.seconds + other.seconds,
             interrupted=self.interrupted or other.interrupted,
+            reduced=self.reduced or other.reduced,
         )
 
 

@@ -11,19 +11,28 @@ same expression computed before a yield cannot be seen: no operation relies on a
 from __future__ import annotations
 
 import dis
-from collections.abc import Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import CodeType, GeneratorType
-from typing import Any
+from typing import Any, NamedTuple
 
 from spec.cells import Broken, Record
 from spec.checker.program import Thread, rest
-from spec.checker.tables import Source
 
-Reads = tuple[Any, ...]
-History = tuple[Reads, ...]
+Source = Callable[[str], Any]
+"""Reads one cell of a state."""
 Location = Hashable
+
+
+class Past(NamedTuple):
+    """A step that was taken: what it read, and the answers to what it asked."""
+
+    reads: tuple[tuple[str, Any], ...]
+    answers: tuple[Any, ...]
+
+
+History = tuple[Past, ...]
 DONE: Location = ("done",)
 
 
@@ -77,63 +86,69 @@ class StepRun:
 
 
 class _Store:
-    """The cells that a thread sees: first its history, then the real state."""
+    """The cells that a thread sees in one step, a past one or the next one."""
 
-    def __init__(self) -> None:
-        self.replay: Iterator[Any] = iter(())
-        self.live = False
+    def arm(self, source: Source, reads: dict[str, Any], script: Sequence[Any]) -> None:
+        """Begin a step.
 
-    def arm(
-        self,
-        history: History,
-        source: Source,
-        reads: dict[str, Any],
-        script: Sequence[Any],
-    ) -> None:
-        self.replay = (value for step in history for value in step)
-        self.live = False
+        Args:
+            source: reads a cell of the state.
+            reads: what was read already; what is read is added.
+            script: the answers to the questions that the step asks.
+        """
         self.source = source
         self.reads = reads
         self.written: dict[str, Any] = {}
-        self.log: list[Any] = []
         self.script = script
         self.choices: list[tuple[str, Any]] = []
 
     def read(self, key: str) -> Any:
-        if not self.live:
-            return next(self.replay)
         if key in self.written:
-            value = self.written[key]
-        else:
-            if key not in self.reads:
-                self.reads[key] = self.source(key)
-            value = self.reads[key]
-        self.log.append(value)
-        return value
+            return self.written[key]
+        if key not in self.reads:
+            self.reads[key] = self.source(key)
+        return self.reads[key]
 
     def write(self, key: str, value: Hashable) -> None:
-        if self.live:
-            self.written[key] = value
+        self.written[key] = value
 
     def choose(self, question: str, options: Sequence[Any]) -> Any:
-        if not self.live:
-            return next(self.replay)
         if not options:
             raise Blocked
         if len(self.choices) == len(self.script):
             raise _Branch(tuple(options))
         answer = self.script[len(self.choices)]
         self.choices.append((question, answer))
-        self.log.append(answer)
         return answer
+
+    def past(self) -> Past:
+        """What is needed to take the same step again."""
+        answers = tuple(answer for _, answer in self.choices)
+        return Past(tuple(self.reads.items()), answers)
+
+
+class _AllAlternatives(_Store):
+    """The same for a thread to which names make no difference."""
+
+    def alternatives(self, options: Iterable[Any]) -> tuple[Any, ...]:
+        return tuple(options)
 
 
 class Stepper:
-    """Takes single steps of one thread."""
+    """Takes single steps of one thread.
 
-    def __init__(self, thread: Thread) -> None:
+    Args:
+        thread: whose steps.
+        names: whether outcomes tell the functions that they passed through.
+        alternatives: whether to try all of several things that differ by name only.
+    """
+
+    def __init__(
+        self, thread: Thread, names: bool = True, alternatives: bool = False
+    ) -> None:
         self.thread = thread
-        self.store = _Store()
+        self.names = names
+        self.store = _AllAlternatives() if alternatives else _Store()
 
     def start(self) -> Outcome:
         """Where the thread stands before its first step."""
@@ -181,14 +196,14 @@ class Stepper:
         script: Sequence[Any],
     ) -> Outcome | None:
         store = self.store
-        store.arm(history, source, reads, script)
         generator = self.thread(store)
         wait = next(generator)
-        for _ in history:
+        for past in history:
+            store.arm(source, dict(past.reads), past.answers)
             if wait is not None:
                 wait()
             wait = next(generator)
-        store.live = True
+        store.arm(source, reads, script)
         location: Location = DONE
         resting = True
         functions: tuple[str, ...] = ()
@@ -197,9 +212,10 @@ class Stepper:
         try:
             if wait is not None and not wait():
                 return None
-            functions = _functions(generator)
+            functions = _functions(generator) if self.names else ()
             wait = next(generator)
-            functions = _merge(functions, _functions(generator))
+            if self.names:
+                functions = _merge(functions, _functions(generator))
             location = _location(generator)
             resting = wait is rest
         except StopIteration:
@@ -212,7 +228,7 @@ class Stepper:
             writes=dict(store.written),
             choices=tuple(store.choices),
             location=location,
-            history=(*history, tuple(store.log)) if location != DONE else (),
+            history=(*history, store.past()) if location != DONE else (),
             resting=resting,
             functions=functions,
             raised=raised,

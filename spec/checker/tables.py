@@ -1,143 +1,97 @@
-"""Functions of a state, tabulated by what they read and looked up in bulk."""
+"""What engines need of a program: decision trees and commands, as arrays of numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-from spec.checker.packing import Words
+from spec.checker.columns import Column, Lists
+from spec.checker.forest import Forest
+from spec.checker.judgement import Judgement
+from spec.checker.packing import Layout, Words
+from spec.checker.symmetry import Naming
 
-MULTIPLIERS = np.array(
-    [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93,
-     0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3],
-    np.uint64,
-)  # fmt: skip
-
-
-Source = Callable[[str], Any]
-"""Reads one cell of a state."""
+ALL_ONES = (1 << 64) - 1
 
 
-class Rows(Protocol):
-    """How cells lie in rows."""
+@dataclass
+class Tables:
+    """All that is known of a program by now, in numbers.
 
-    def row_mask(self, keys: Sequence[str]) -> list[int]:
-        """One mask a word, with the bits of the given cells set."""
-
-    def value(self, row: Sequence[int], key: str) -> Any:
-        """The value of one cell in one row."""
-
-
-class Collision(Exception):
-    """Two different rows have one hash; start over with another seed."""
-
-
-def hash_rows(rows: Words, seed: int) -> Words:
-    """A number for each row; different rows seldom have the same."""
-    mixed = np.full(len(rows), seed, np.uint64)
-    for word in range(rows.shape[1]):
-        mixed ^= rows[:, word]
-        mixed *= MULTIPLIERS[word % len(MULTIPLIERS)]
-        mixed ^= mixed >> np.uint64(29)
-    mixed *= MULTIPLIERS[0]
-    return mixed ^ (mixed >> np.uint64(32))
-
-
-class _Trie:
-    """Decides from the cells that were read, in the order in which they were."""
-
-    def __init__(self) -> None:
-        self.root: dict[str, Any] = {}
-
-    def find(self, source: Source) -> int | None:
-        node = self.root
-        while node:
-            if "leaf" in node:
-                leaf: int = node["leaf"]
-                return leaf
-            child = node["values"].get(source(node["cell"]))
-            if child is None:
-                return None
-            node = child
-        return None
-
-    def add(self, reads: dict[str, Any], leaf: int) -> None:
-        node = self.root
-        for cell, value in reads.items():
-            node.setdefault("cell", cell)
-            node = node.setdefault("values", {}).setdefault(value, {})
-        node["leaf"] = leaf
-
-
-class Table:
-    """A function of a state, tabulated by footprint and looked up in bulk.
-
-    `evaluate` runs the function on one state and returns what it read and a number
-    that stands for the result.
+    Attributes:
+        keys: the cells, then the threads, by name.
+        threads: the places among `keys` of the threads' locations.
+        initial: for each initial state, the code numbers of all keys.
+        counts: for each key, how many code numbers were given out.
+        forest: the decision trees; `tree_slot` is the slot of each.
+        state_tree: for each property of states, its tree.
+        step_tree, resting: for each thread and location, the tree of the steps from
+            it, and whether the thread may stay there.
+        option_trees: for each question, the trees of its options.
+        form: for each command, the number of the set of cells that it assigns.
+        raises: for each command, the judgement that the step itself raised.
+        found: for each command, the cells that it read.
+        written, codes: for each command, the cells that it assigns, the location of
+            its thread among them, and the code numbers that it gives them.
+        judge_trees: for each form, the trees of the predicates that look at its steps.
+        judge_predicate: for each such tree the predicate, if it is of only one, or -1.
+        judgements: what the leaves of these trees stand for.
+        naming: how states are renamed, if that is wanted.
     """
 
-    def __init__(
-        self, evaluate: Callable[[Source], tuple[dict[str, Any], int]]
-    ) -> None:
-        self.evaluate = evaluate
-        self.trie = _Trie()
-        self.support: set[str] = set()
-        self.forget()
+    keys: list[str]
+    threads: list[int]
+    initial: list[list[int]] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    forest: Forest = field(default_factory=Forest)
+    tree_slot: Column = field(default_factory=lambda: Column(np.int32))
+    state_tree: Column = field(default_factory=lambda: Column(np.int32))
+    step_tree: list[Column] = field(default_factory=list)
+    resting: list[Column] = field(default_factory=list)
+    option_trees: Lists = field(default_factory=Lists)
+    form: Column = field(default_factory=lambda: Column(np.int32))
+    raises: Column = field(default_factory=lambda: Column(np.int32))
+    found: Lists = field(default_factory=Lists)
+    written: Lists = field(default_factory=Lists)
+    codes: Column = field(default_factory=lambda: Column(np.int32))
+    judge_trees: Lists = field(default_factory=Lists)
+    judge_predicate: Column = field(default_factory=lambda: Column(np.int32))
+    judgements: list[Judgement] = field(default_factory=list)
+    naming: Naming | None = None
 
-    def forget(self) -> None:
-        """Drop what depends on the layout or the support; the trie stays."""
-        self.mask: Words | None = None
-        self.hashes = np.zeros(0, np.uint64)
-        self.keys = np.zeros((0, 0), np.uint64)
-        self.results = np.zeros(0, np.int64)
+    def __post_init__(self) -> None:
+        self.step_tree = [Column(np.int32) for _ in self.threads]
+        self.resting = [Column(np.bool_) for _ in self.threads]
 
-    def __call__(self, rows: Words, layout: Rows, seed: int) -> npt.NDArray[np.int64]:
-        """The result for each row; evaluates what is not known yet."""
-        while True:
-            if self.mask is None:
-                self.mask = np.array(layout.row_mask(sorted(self.support)), np.uint64)
-            masked = rows & self.mask
-            hashes = hash_rows(masked, seed)
-            at = self._positions(hashes)
-            known = np.zeros(len(rows), bool)
-            if len(self.hashes):
-                known = self.hashes[at] == hashes
-                if not np.array_equal(self.keys[at[known]], masked[known]):
-                    raise Collision
-            if known.all():
-                return self.results[at]
-            self._learn(rows[~known], masked[~known], hashes[~known], layout)
-
-    def _positions(self, hashes: Words) -> npt.NDArray[np.int64]:
-        at = np.searchsorted(self.hashes, hashes)
-        return np.minimum(at, max(len(self.hashes) - 1, 0))
-
-    def _learn(self, rows: Words, masked: Words, hashes: Words, layout: Rows) -> None:
-        new, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-        if not np.array_equal(masked[first][inverse], masked):
-            raise Collision
-        results = np.zeros(len(new), np.int64)
-        size = len(self.support)
-        for i, row in enumerate(rows[first].tolist()):
-            source = _reader(row, layout)
-            result = self.trie.find(source)
-            if result is None:
-                reads, result = self.evaluate(source)
-                self.trie.add(reads, result)
-                self.support.update(reads)
-            results[i] = result
-        if len(self.support) > size:
-            self.forget()
-            return
-        where = np.searchsorted(self.hashes, new)
-        self.hashes = np.insert(self.hashes, where, new)
-        old = self.keys.reshape(-1, rows.shape[1])
-        self.keys = np.insert(old, where, masked[first], axis=0)
-        self.results = np.insert(self.results, where, results)
+    def layout(self, spare: int = 0) -> Layout:
+        """How states are packed that have the values known by now."""
+        return Layout(self.keys, self.counts, spare)
 
 
-def _reader(row: Sequence[int], layout: Rows) -> Source:
-    return lambda key: layout.value(row, key)
+class Assignments:
+    """What each command keeps and sets in a row of one layout."""
+
+    def __init__(self, tables: Tables, layout: Layout) -> None:
+        self.tables = tables
+        self.layout = layout
+        self.kept = np.zeros((0, layout.words), np.uint64)
+        self.set = np.zeros((0, layout.words), np.uint64)
+
+    def refresh(self) -> tuple[Words, Words]:
+        """The masks of what is kept, and the bits that are set, for all commands."""
+        written, known = self.tables.written, len(self.kept)
+        count = written.first.size - 1
+        if known < count:
+            items, which = written.ranges(np.arange(known, count))
+            cells = written.items.used[items]
+            codes = self.tables.codes.used[items].astype(np.uint64)
+            shift, mask = self.layout.shift[cells], self.layout.mask[cells]
+            at = which, self.layout.word[cells]
+            cleared = np.zeros((count - known, self.layout.words), np.uint64)
+            bits = np.zeros_like(cleared)
+            np.bitwise_or.at(cleared, at, mask << shift)
+            np.bitwise_or.at(bits, at, codes << shift)
+            self.kept = np.concatenate([self.kept, ~cleared])
+            self.set = np.concatenate([self.set, bits])
+        return self.kept, self.set

@@ -15,11 +15,11 @@ from spec.cells import SpecificationError
 from spec.kernel.compare import AGREES, DIFFERS, NOT_EXPRESSIBLE, Comparison, compare
 from spec.kernel.observe import Kernel, KernelError, Run, place, this_machine
 from spec.kernel.programs import NotExpressible
-from spec.litmus.commands import ModelName, WrongUse
 from spec.litmus.files import catalogue, find
 from spec.litmus.parser import LitmusError
 from spec.litmus.program import Test
 from spec.models import MODELS
+from spec.options import ModelName, WrongUse
 from spec.releases import find_model
 
 WIDTH = 72

@@ -1,0 +1,122 @@
+"""Decision trees over cells, in one flat array that engines walk.
+
+A tree decides by the cells that a Python function read, in the order in which it read
+them. An inner node names a cell; the cell's code number picks the child. A node and its
+children stand side by side, so that one look into memory finds them all.
+
+A tree is given by its *slot*: the place in the array where its root is found. So it may
+be empty at first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spec.checker.packing import Layout
+
+# numba keeps these numbers in what it has compiled: whoever changes one has to touch
+# compiled.py as well.
+Ints = npt.NDArray[np.int32]
+UNKNOWN = -1
+"""In a slot: nothing was learned for this value yet."""
+PENDING = -2
+"""In a slot: an engine has asked for this value already."""
+LEAF = -3
+"""In a slot: the leaf 0; the leaf `n` is `LEAF - n`. Inner nodes are not negative."""
+CELL, PLACE, MASK, WIDTH, CHILDREN = range(5)
+"""A node: its cell, where that lies in a row (64 times the word, and the shift), how
+many children there are, and their slots. There is one slot more, in which engines note
+that they met a larger code number."""
+
+
+class Forest:
+    """All trees of one exploration.
+
+    Attributes:
+        code: the array.
+        size: how much of it is used.
+    """
+
+    def __init__(self) -> None:
+        self._keep(np.full(1024, UNKNOWN, np.int32))
+        self.size = 0
+        self.nodes: list[int] = []
+
+    def _keep(self, code: Ints) -> None:
+        self.code = code
+        # single numbers are read and written faster through a view
+        self.view = memoryview(code)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was learned; what was only asked is to be asked again."""
+        code = self.code[: self.size]
+        return {
+            "code": np.where(code == PENDING, UNKNOWN, code),
+            "size": self.size,
+            "nodes": np.array(self.nodes, np.int32),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._keep(state["code"])
+        self.size = state["size"]
+        self.nodes = state["nodes"].tolist()
+
+    def lay_out(self, layout: Layout) -> None:
+        """Let all nodes look at rows of this layout."""
+        self.places = (64 * layout.word + layout.shift.astype(np.int64)).tolist()
+        self.masks = layout.mask.astype(np.int64).tolist()
+        at = np.array(self.nodes, np.int64)
+        cell = self.code[at + CELL]
+        self.code[at + PLACE] = np.array(self.places, np.int32)[cell]
+        self.code[at + MASK] = np.array(self.masks, np.int32)[cell]
+
+    def plant(self) -> int:
+        """A slot for a new tree."""
+        return self._room(1)
+
+    def learn(self, slot: int, path: list[tuple[int, int]], leaf: int) -> None:
+        """Let the tree at `slot` lead to `leaf` where the cells have these codes.
+
+        Args:
+            slot: of the tree.
+            path: cells and code numbers in the order in which they were read.
+            leaf: the result, 0 or more.
+        """
+        for cell, number in path:
+            node = self.view[slot]
+            if node < 0:
+                node = self._node(cell, number + 1)
+                self.view[slot] = node
+            elif number >= self.view[node + WIDTH]:
+                node = self._widened(node, number + 1)
+                self.view[slot] = node
+            slot = node + CHILDREN + number
+        self.view[slot] = LEAF - leaf
+
+    def _room(self, count: int) -> int:
+        first, self.size = self.size, self.size + count
+        if self.size > len(self.code):
+            more = np.full(max(len(self.code), count, 1024), UNKNOWN, np.int32)
+            self._keep(np.concatenate([self.code, more]))
+        return first
+
+    def _node(self, cell: int, width: int) -> int:
+        node = self._room(CHILDREN + width + 1)
+        view = self.view
+        view[node + CELL] = cell
+        view[node + PLACE] = self.places[cell]
+        view[node + MASK] = self.masks[cell]
+        view[node + WIDTH] = width
+        self.nodes.append(node)
+        return node
+
+    def _widened(self, old: int, width: int) -> int:
+        """A wider node with the same children, to be put in place of `old`."""
+        had = self.view[old + WIDTH]
+        node = self._node(self.view[old + CELL], max(width, 2 * had))
+        first, last = node + CHILDREN, old + CHILDREN
+        self.code[first : first + had] = self.code[last : last + had]
+        return node

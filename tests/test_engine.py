@@ -1,0 +1,299 @@
+"""The fast engine: what it gives to others, and that its variants agree."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spec.bounds import (
+    BOUNDS,
+    HUGE,
+    KSM,
+    MIGRATION,
+    MOVE,
+    RECLAIM,
+    check,
+    find_model,
+    program,
+)
+from spec.checker.commands import CommandSet, guarded_commands
+from spec.checker.explore import Exploration, explore
+from spec.checker.program import (
+    Options,
+    Program,
+    StateProperty,
+    StepProperty,
+    Verdict,
+)
+from spec.checker.search import search
+from spec.checker.sections import explore_all
+
+SMALL = BOUNDS["small"].sections[1]
+
+
+def explored(made: Program, found: CommandSet) -> tuple[int, int]:
+    """States and transitions that the guarded commands alone lead to."""
+    start = tuple(found.start.items())
+    frontier = deque((tuple(state.items()), start) for state in made.initial)
+    seen, transitions = set(frontier), 0
+    while frontier:
+        cells, places = map(dict, frontier.popleft())
+        for command in found.commands:
+            if places[command.thread] == command.source and all(
+                cells[key] == value for key, value in command.reads.items()
+            ):
+                transitions += 1
+                after = cells | command.writes
+                moved = places | {command.thread: command.target}
+                node = (tuple(after.items()), tuple(moved.items()))
+                if node not in seen:
+                    seen.add(node)
+                    frontier.append(node)
+    return len(seen), transitions
+
+
+@pytest.mark.parametrize("model", ["sketch", "upstream"])
+def test_guarded_commands_alone_give_the_same_counts(model):
+    made = program(SMALL, find_model(model))
+    exploration = Exploration(made)
+    verdict = exploration.run()
+    found = guarded_commands(exploration)
+    assert explored(made, found) == (verdict.states, verdict.transitions)
+
+
+# -- engines ---------------------------------------------------------------------------
+
+ENGINES = ("numpy", "numba")
+
+
+def found(verdict: Verdict) -> tuple:
+    """All that engines have to agree on."""
+    return (
+        (verdict.states, verdict.transitions, verdict.depth, verdict.complete),
+        verdict.violations,
+        verdict.watched,
+        verdict.witnesses,
+    )
+
+
+def by(engine: str, made: Program, **more) -> Verdict:
+    return explore(made, options=Options(engine=engine, **more))
+
+
+@pytest.mark.parametrize(
+    "section", [RECLAIM[0], MIGRATION[6], KSM[4], MOVE[2], HUGE[2]]
+)
+def test_engines_agree_to_the_last_count(section):
+    made = program(section, find_model("upstream"))
+    assert found(by("numpy", made)) == found(by("numba", made))
+
+
+@pytest.mark.parametrize("model", ["sketch", "always", "upstream"])
+def test_engines_agree_on_small(model):
+    verdicts = [
+        check("small", model, options=Options(engine=engine)) for engine in ENGINES
+    ]
+    assert found(verdicts[0]) == found(verdicts[1])
+
+
+@pytest.mark.parametrize(
+    ("model", "without"),
+    [
+        ("sketch", "AE-FORK-2"),
+        ("sketch", "AE-FORK-5"),
+        ("sketch", "AE-CLR-3"),
+        ("upstream", "AE-FAST-4"),
+        ("mapcount", None),
+    ],
+)
+def test_engines_agree_on_what_breaks(model, without):
+    """The same traces, too: of several shortest ones all show the same."""
+    made = program(SMALL, find_model(model), frozenset({without} - {None}))
+    slow = search(made)
+    for engine in ENGINES:
+        verdict = by(engine, made)
+        assert {(v.property, v.depth) for v in slow.violations} <= {
+            (v.property, v.depth) for v in verdict.violations
+        }
+    assert found(by("numpy", made)) == found(by("numba", made))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_was_learned_is_used_and_changes_nothing(engine, tmp_path):
+    made = program(SMALL, find_model("sketch"))
+    first = by(engine, made, learned=tmp_path)
+    again = by(engine, made, learned=tmp_path)
+    assert first.evaluations > 0
+    assert again.evaluations == 0
+    assert found(first) == found(again)
+
+
+def test_what_was_learned_shows_violations_again(tmp_path):
+    made = program(SMALL, find_model("mapcount"), frozenset())
+    first, again = (by("numpy", made, learned=tmp_path) for _ in range(2))
+    assert first.violations == again.violations
+    assert first.violations
+
+
+def test_an_unreadable_file_of_what_was_learned_is_written_anew(tmp_path):
+    made = program(SMALL, find_model("sketch"))
+    file = tmp_path / f"{made.name}.pickle"
+    file.write_bytes(b"\x80\x04 no pickle")
+    assert by("numpy", made, learned=tmp_path).holds
+    assert by("numpy", made, learned=tmp_path).evaluations == 0
+
+
+def test_the_engine_may_change_between_levels(monkeypatch):
+    from spec.checker import explore as engine
+
+    monkeypatch.setattr(engine, "COMPILED_FROM", 100)
+    monkeypatch.delitem(engine.sys.modules, "numba", raising=False)
+    made = program(SMALL, find_model("sketch"))
+    exploration = Exploration(made)
+    assert found(exploration.run()) == found(by("numpy", made))
+
+
+# -- memory and disk -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("symmetry", [False, True])
+def test_states_on_disk_count_as_in_memory(engine, symmetry):
+    """With a budget that nothing fits into, each level goes to disk."""
+    made = program(RECLAIM[2], find_model("sketch"))
+    exploration = Exploration(
+        made, options=Options(engine=engine, memory=1, symmetry=symmetry)
+    )
+    assert found(exploration.run()) == found(by(engine, made, symmetry=symmetry))
+    assert exploration.levels.first == exploration.levels.last
+
+
+@pytest.mark.parametrize("memory", [0, 1])
+def test_a_trace_leads_through_levels_on_disk(memory, tmp_path):
+    made = program(SMALL, find_model("mapcount"))
+    kept = by("numpy", made, memory=memory, folder=tmp_path)
+    assert kept.violations == by("numpy", made).violations
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("memory", [0, 1])
+def test_an_interrupted_run_goes_on_from_its_last_level(engine, memory, tmp_path):
+    made = program(RECLAIM[2], find_model("upstream"))
+    options = Options(engine=engine, memory=memory, folder=tmp_path)
+
+    def stop(progress):
+        if progress.depth == 20:
+            raise KeyboardInterrupt
+
+    first = Exploration(made, stop, options=options).run()
+    assert first.interrupted
+    depths = []
+    second = Exploration(made, lambda p: depths.append(p.depth), 0, options).run()
+    assert depths[0] == 21
+    assert found(second) == found(by(engine, made))
+    third = explore(made, depths.clear, options=options)
+    assert found(third) == found(second)
+
+
+def test_a_level_that_was_cut_short_is_done_again(tmp_path):
+    made = program(RECLAIM[2], find_model("upstream"))
+    options = Options(engine="numpy", folder=tmp_path)
+    exploration = Exploration(made, options=options)
+    learn, count = exploration._learn, iter(range(60))
+
+    def interrupted(misses):
+        if next(count, None) is None:
+            raise KeyboardInterrupt
+        learn(misses)
+
+    exploration._learn = interrupted
+    assert exploration.run().interrupted
+    assert found(explore(made, options=options)) == found(by("numpy", made))
+
+
+# -- several at once -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["sketch", "mapcount"])
+def test_processes_give_the_same_verdict(model):
+    alone, together = (
+        check("small", model, options=Options(workers=workers)) for workers in (1, 2)
+    )
+    assert found(alone) == found(together)
+
+
+def test_a_problem_in_a_process_is_raised():
+    def broken():
+        raise ValueError("no such program")
+
+    with pytest.raises(ValueError, match="no such program"):
+        explore_all([broken, broken], options=Options(workers=2))
+
+
+# -- random programs -------------------------------------------------------------------
+
+
+def thread_of(steps):
+    """A thread that takes these steps: cell, least value, what is added to what."""
+
+    def thread(cells):
+        yield
+        for _step, (guard, least, target, added, maybe) in enumerate(steps):
+            yield lambda guard=guard, least=least: cells.read(guard) >= least
+            if maybe and not cells.choose("take", (True, False)):
+                continue
+            cells.write(target, (cells.read(target) + added) % 4)
+            yield
+
+    return thread
+
+
+cells_of_random_programs = st.sampled_from("abc")
+a_step = st.tuples(
+    cells_of_random_programs,
+    st.integers(0, 1),
+    cells_of_random_programs,
+    st.integers(1, 3),
+    st.booleans(),
+)
+a_thread = st.lists(a_step, min_size=1, max_size=3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(a_thread, min_size=1, max_size=3), st.integers(1, 9))
+def test_random_programs_are_explored_alike(threads, limit):
+    made = Program(
+        [{"a": 0, "b": 1, "c": 0}],
+        {f"t{i}": thread_of(steps) for i, steps in enumerate(threads)},
+        states=[StateProperty("sum", lambda c: c.read("a") + c.read("b") < limit)],
+        steps=[
+            StepProperty(
+                "c falls only with b",
+                lambda before, after, written: (
+                    after.read("c") >= before.read("c") or before.read("b") > 0
+                ),
+                enforced=limit % 2 == 0,
+            )
+        ],
+        witnesses={"a is three": lambda before, after, w: after.read("a") == 3},
+    )
+    slow, bulk, machine = search(made), by("numpy", made), by("numba", made)
+    assert found(bulk) == found(machine)
+    assert slow.holds == bulk.holds
+    if slow.holds:
+        assert found(slow) == found(bulk)
+    else:
+        # the reference search ends at the first, the others with its level
+        depth = min(v.depth for v in slow.violations)
+        assert depth == min(v.depth for v in bulk.violations)
+
+
+def test_the_compiled_engine_is_made_ready():
+    """As make does when it installs: what is compiled is found by the next process."""
+    from spec.checker import compiled, warm
+
+    warm.main()
+    assert all(f.signatures for f in (compiled._check, compiled._expand))
