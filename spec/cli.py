@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,12 @@ from spec.kernel.commands import kernel
 from spec.litmus.commands import litmus, run
 from spec.lkmm import litmus_tests
 from spec.models import governs
+from spec.publish import records
+from spec.publish.ablations import guarantees, verdict
 from spec.publish.citations import cite as citation
 from spec.publish.traces import as_dict, violation_text
 from spec.publish.verdicts import Store
+from spec.removals import Pair, Row, candidates, duties, pair, row
 from spec.rules import Rule, find, load
 
 
@@ -188,21 +191,159 @@ def print_verdict(
 
 @main.command("ablate")
 @click.argument("rules", nargs=-1, metavar="[RULE]...")
+@click.option(
+    "--beyond",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Go on past a violation until N states of a section are stored.",
+)
+@click.option("--pairs", is_flag=True, help="Remove two rules at a time.")
+@click.option("--record", is_flag=True, help="Keep what --beyond finds in the sources.")
 @as_json
-def ablate_command(rules: tuple[str, ...], as_json: bool) -> None:
-    """Remove rules one at a time and say what breaks (by default all)."""
+def ablate_command(
+    rules: tuple[str, ...],
+    beyond: int | None,
+    pairs: bool,
+    record: bool,
+    as_json: bool,
+) -> None:
+    """Remove rules one at a time and say what breaks (by default all).
+
+    With --beyond each section that asks for a rule is explored anew, for all
+    guarantees. --pairs lists pairs of rules that fail only together, as recorded; with
+    --beyond it looks for them among RULEs that were recorded alone.
+    """
     known = or_exit_2(lambda: [removable(id).id for id in rules])
+    if record and beyond is None:
+        or_exit_2(lambda: refuse("--record needs --beyond N"))
+    if pairs:
+        print_pairs(pairs_of(known, beyond, record), as_json)
+    elif beyond is not None:
+        wanted = [r for r in duties() if not known or r.id in known]
+        print_rows(rows_of(wanted, beyond, record), as_json)
+    else:
+        print_ablations(known, as_json)
+
+
+def refuse(why: str) -> None:
+    """Raise SpecificationError."""
+    raise SpecificationError(why)
+
+
+def print_ablations(known: list[str], as_json: bool) -> None:
+    """Remove rules up to the first broken guarantee; more is said as recorded."""
     wanted = known or [r.id for r in load().values() if checkable(r)]
     results = []
-    kept = Store()
+    kept, rows = Store(), records.rows()
     for id in wanted:
         result = kept.ablated(id) or ablate(id, Ticker())
         results.append(result)
         if not as_json:
             click.echo(ablation_line(result))
     if as_json:
-        click.echo(json.dumps([ablation_dict(r) for r in results], indent=2))
+        found = [ablation_dict(r) | guarantees_dict(rows.get(r.rule)) for r in results]
+        click.echo(json.dumps(found, indent=2))
     sys.exit(0 if all(r.as_documented for r in results) else 1)
+
+
+def guarantees_dict(kept: records.Recorded[Row] | None) -> dict[str, Any]:
+    """What was recorded of each guarantee, for machines."""
+    if kept is None:
+        return {"guarantees": {}, "recorded": None}
+    return {"guarantees": cells(kept.found), "recorded": kept.made}
+
+
+def cells(row: Row) -> dict[str, int | str]:
+    """The depth at which each guarantee breaks, or how far it is known to hold."""
+    return {
+        id: row.breaks[id].depth if id in row.breaks else verdict(row, id)
+        for id in guarantees([row])
+    }
+
+
+def rows_of(wanted: list[Rule], beyond: int, record: bool) -> Iterator[Row]:
+    """Remove rules one at a time and judge all guarantees."""
+    for rule in wanted:
+        found = row(rule, beyond, Ticker())
+        if record:
+            records.write(records.ROWS, [records.row_entry(found, beyond)])
+        yield found
+
+
+def print_rows(rows: Iterator[Row], as_json: bool) -> None:
+    """One line for each rule, or JSON; exit status 1 if some removal breaks nothing."""
+    done = []
+    for each in rows:
+        done.append(each)
+        if not as_json:
+            click.echo(row_line(each))
+    if as_json:
+        click.echo(json.dumps([row_dict(each) for each in done], indent=2))
+    sys.exit(0 if all(each.breaks for each in done) else 1)
+
+
+def row_line(row: Row) -> str:
+    """One line for a terminal."""
+    said = [
+        f"{id} {f'in {cell} steps' if isinstance(cell, int) else cell}"
+        for id, cell in cells(row).items()
+    ]
+    return f"{row.rule:10} {', '.join(said)} ({row.model}, {row.states:,} states)"
+
+
+def row_dict(row: Row) -> dict[str, Any]:
+    """The same for machines."""
+    return {
+        "rule": row.rule,
+        "model": row.model,
+        "sections": len(row.searched),
+        "states": row.states,
+        "complete": row.complete,
+        "took_effect": row.effect.depth if row.effect else None,
+        "guarantees": cells(row),
+    }
+
+
+def pairs_of(known: list[str], beyond: int | None, record: bool) -> Iterator[Pair]:
+    """Recorded pairs, or a search for pairs among rules that were recorded alone."""
+    if beyond is None:
+        recorded = [each.found for each in records.pairs()]
+        yield from (p for p in recorded if not known or set(known) & set(p.rules))
+        return
+    rows = [each.found for each in records.rows().values()]
+    wanted = [each for each in rows if not known or each.rule in known]
+    for one, other, where in candidates(wanted):
+        found = pair(one, other, where, beyond, Ticker())
+        if record:
+            records.write(records.PAIRS, [records.pair_entry(found, beyond)])
+        yield found
+
+
+def print_pairs(pairs: Iterator[Pair], as_json: bool) -> None:
+    """The pairs that fail only together, and how many were searched."""
+    done = []
+    for each in pairs:
+        done.append(each)
+        if each.breaks and not as_json:
+            click.echo(pair_line(each))
+    failing = [each for each in done if each.breaks]
+    if as_json:
+        found = [pair_dict(each) for each in failing]
+        click.echo(json.dumps({"searched": len(done), "pairs": found}, indent=2))
+    else:
+        click.echo(f"{len(failing)} of {len(done)} pairs fail only together.")
+
+
+def pair_line(pair: Pair) -> str:
+    """One line for a terminal."""
+    broken = [f"{id} in {run.depth} steps" for id, run in pair.breaks.items()]
+    return f"{' and '.join(pair.rules)}: {', '.join(broken)} ({pair.model})"
+
+
+def pair_dict(pair: Pair) -> dict[str, Any]:
+    """The same for machines."""
+    depths = {id: run.depth for id, run in pair.breaks.items()}
+    return {"rules": list(pair.rules), "model": pair.model, "guarantees": depths}
 
 
 def ablation_line(result: Ablation) -> str:

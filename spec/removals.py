@@ -15,14 +15,14 @@ from functools import cache
 from itertools import combinations
 
 from spec.ablation import checkable, sound_models, telling_sections
-from spec.bounds import find_bounds, find_model, program
+from spec.bounds import SHOWN_BY, find_bounds, find_model, program
 from spec.cells import Cells, SpecificationError
 from spec.checker.explore import Progress, explore
 from spec.checker.program import Program, Thread, Trace, TraceStep, Violation
 from spec.checker.replay import Diverged, Move, Player, moves, replay
 from spec.clients import Section
 from spec.memory import Steps
-from spec.rules import Rule, find, load
+from spec.rules import Rule, load
 from spec.shapes import Shape
 
 DEADLOCK = "deadlock"
@@ -159,9 +159,26 @@ class _Asked(frozenset[str]):
         return False
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A section explored with all rules.
+
+    Attributes:
+        states: how many it has.
+        runs: for each run of an operation, in any state, the rules that it asks for.
+    """
+
+    states: int
+    runs: frozenset[frozenset[str]]
+
+    def asks_for(self, *ids: str) -> bool:
+        """Whether one run asks for all these rules."""
+        return any(run.issuperset(ids) for run in self.runs)
+
+
 @cache
-def asked(place: Place, model: str) -> frozenset[frozenset[str]]:
-    """For each run of an operation, in any state, the rules that it asks for.
+def whole(place: Place, model: str) -> Whole:
+    """Explore a section with all rules, and note which of them it asks for.
 
     An operation asks for a rule where it obeys it; the removal of a rule that no run
     asks for changes nothing.
@@ -169,7 +186,7 @@ def asked(place: Place, model: str) -> frozenset[frozenset[str]]:
     removed = _Asked({""})
     removed.noted = set()
     runs: set[frozenset[str]] = set()
-    whole = program(place.section, find_model(model), removed)
+    made = program(place.section, find_model(model), removed)
 
     def noting(thread: Thread) -> Thread:
         def noted(cells: Cells) -> Steps:
@@ -179,14 +196,22 @@ def asked(place: Place, model: str) -> frozenset[frozenset[str]]:
 
         return noted
 
-    threads = {name: noting(thread) for name, thread in whole.threads.items()}
-    explore(replace(whole, threads=threads, states=[], steps=[], witnesses={}))
-    return frozenset({*runs, frozenset(removed.noted)})
+    threads = {name: noting(thread) for name, thread in made.threads.items()}
+    found = explore(replace(made, threads=threads, states=[], steps=[], witnesses={}))
+    return Whole(found.states, frozenset({*runs, frozenset(removed.noted)}))
 
 
-def changes(place: Place, model: str, id: str) -> bool:
-    """Whether the removal of a rule can change what happens in a section."""
-    return any(id in run for run in asked(place, model))
+def searched(rule: Rule, model: str, beyond: int) -> Iterator[Place]:
+    """The sections in which the removal of a rule is searched.
+
+    They ask for the rule, and are about its topic or have at most `beyond` states.
+    """
+    about = SHOWN_BY.get(rule.topic, ())
+    for place in places(rule):
+        known = whole(place, model)
+        small = place.section in about or known.states <= beyond
+        if small and known.asks_for(rule.id):
+            yield place
 
 
 # -- one rule --------------------------------------------------------------------------
@@ -199,7 +224,7 @@ class Row:
     Attributes:
         rule: the id.
         model: whose operations were run.
-        searched: the explorations; other sections do not ask for the rule.
+        searched: the explorations.
         breaks: the shortest run to each guarantee that breaks.
         effect: the shortest run to a step that breaks the removed rule.
     """
@@ -250,7 +275,7 @@ def judged(row: Row) -> frozenset[str]:
 
 
 def row(rule: Rule, beyond: int, report: Report = silent) -> Row:
-    """Remove one rule in every section that asks for it.
+    """Remove one rule in the sections that `searched` names.
 
     The rule's models that keep all guarantees are tried in turn, until one breaks.
     """
@@ -264,14 +289,13 @@ def row(rule: Rule, beyond: int, report: Report = silent) -> Row:
 
 
 def _row(rule: Rule, model: str, beyond: int, report: Report) -> Row:
-    searched: list[Search] = []
+    explored: list[Search] = []
     best: dict[str, Run] = {}
-    for place in places(rule):
-        if changes(place, model, rule.id):
-            done, found = search(place, model, [rule.id], beyond, report)
-            searched.append(done)
-            best = shortest(best, found)
-    return Row(rule.id, model, tuple(searched), best, _effect(rule, model, searched))
+    for place in searched(rule, model, beyond):
+        done, found = search(place, model, [rule.id], beyond, report)
+        explored.append(done)
+        best = shortest(best, found)
+    return Row(rule.id, model, tuple(explored), best, _effect(rule, model, explored))
 
 
 def shortest(one: Mapping[str, Run], other: Mapping[str, Run]) -> dict[str, Run]:
@@ -283,9 +307,9 @@ def shortest(one: Mapping[str, Run], other: Mapping[str, Run]) -> dict[str, Run]
     return merged
 
 
-def _effect(rule: Rule, model: str, searched: list[Search]) -> Run | None:
+def _effect(rule: Rule, model: str, explored: list[Search]) -> Run | None:
     """The shortest run to a step that breaks the removed rule."""
-    seen = [each for each in searched if rule.id in each.took_effect]
+    seen = [each for each in explored if rule.id in each.took_effect]
     if not seen:
         return None
     place = min(seen, key=lambda each: each.took_effect[rule.id]).place
@@ -330,20 +354,19 @@ def candidates(rows: Iterable[Row]) -> Iterator[tuple[Row, Row, list[Place]]]:
     Only sections in which both rules were removed alone are named.
     """
     for one, other in combinations(rows, 2):
-        wanted = {one.rule, other.rule}
         if one.model == other.model:
             common = [
                 place
-                for place in _telling(find(one.rule), find(other.rule))
-                if any(wanted <= run for run in asked(place, one.model))
+                for place in _telling(one, other)
+                if whole(place, one.model).asks_for(one.rule, other.rule)
             ]
             if common:
                 yield one, other, common[:SECTIONS_OF_A_PAIR]
 
 
-def _telling(one: Rule, other: Rule) -> list[Place]:
-    """The sections for both rules, those first that are telling for both."""
-    mine, theirs = places(one), places(other)
+def _telling(one: Row, other: Row) -> list[Place]:
+    """The sections in which both were removed, those first that are telling."""
+    mine, theirs = ([each.place for each in row.searched] for row in (one, other))
     common = [place for place in mine if place in theirs]
     return sorted(common, key=lambda place: mine.index(place) + theirs.index(place))
 
@@ -357,18 +380,18 @@ def pair(
 ) -> Pair:
     """Remove two rules together in some sections."""
     ids = (one.rule, other.rule)
-    searched: list[Search] = []
+    explored: list[Search] = []
     best: dict[str, Run] = {}
     for place in where:
         done, found = search(place, one.model, ids, beyond, report)
-        searched.append(done)
+        explored.append(done)
         alone = {
             property: run
             for property, run in found.items()
             if all(row.holds_at(property, place, run.depth) for row in (one, other))
         }
         best = shortest(best, alone)
-    return Pair(ids, one.model, tuple(searched), best)
+    return Pair(ids, one.model, tuple(explored), best)
 
 
 # -- where a rule stops what would break it --------------------------------------------

@@ -41,7 +41,7 @@ def ablation_page(site: Site) -> str:
         "step that does what the removed rule forbids, and leads to the "
         "[near miss](near-misses.md).",
         "",
-        "*Holds*: every section of the bounds that asks for the rule was explored to "
+        "*Holds*: every section that was searched was explored to "
         "its end. *> n*: an exploration in which another guarantee had broken ended "
         "early; every trace of up to n steps was explored. An empty cell is a "
         "guarantee that is not judged where the rule applies.",
