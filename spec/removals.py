@@ -21,6 +21,7 @@ from spec.checker.explore import Progress, explore
 from spec.checker.program import Program, Thread, Trace, TraceStep, Violation
 from spec.checker.replay import Diverged, Move, Player, moves, replay
 from spec.clients import Section
+from spec.decisions import sketch
 from spec.memory import Steps
 from spec.rules import Rule, load
 from spec.shapes import Shape
@@ -277,9 +278,10 @@ def judged(row: Row) -> frozenset[str]:
 def row(rule: Rule, beyond: int, report: Report = silent) -> Row:
     """Remove one rule in the sections that `searched` names.
 
-    The rule's models that keep all guarantees are tried in turn, until one breaks.
+    The rule's models that keep all guarantees are tried in turn, the normative one
+    first, until one breaks.
     """
-    first, *others = sound_models(rule)
+    first, *others = sorted(sound_models(rule), key=lambda name: name != sketch.name)
     found = _row(rule, first, beyond, report)
     for model in others:
         if found.breaks:

@@ -14,6 +14,7 @@ from spec.removals import (
     SECTIONS_OF_A_PAIR,
     NearMiss,
     Pair,
+    Place,
     Row,
     Run,
     judged,
@@ -41,10 +42,14 @@ def ablation_page(site: Site) -> str:
         "step that does what the removed rule forbids, and leads to the "
         "[near miss](near-misses.md).",
         "",
-        "*Holds*: every section that was searched was explored to "
-        "its end. *> n*: an exploration in which another guarantee had broken ended "
-        "early; every trace of up to n steps was explored. An empty cell is a "
-        "guarantee that is not judged where the rule applies.",
+        "*Holds*: every section that was searched was explored to its end. *> n*: an "
+        "exploration in which another guarantee had broken ended early; every trace of "
+        "up to n steps was explored. An empty cell is a guarantee that is not judged "
+        "where the rule applies. Searched are the [sections](bounds.md) in which an "
+        "operation asks for the rule, of `huge` for rules on large folios, of "
+        "`ordering` for those on memory ordering, else of `small` and `standard`: all "
+        "that are about the rule's topic, and others that are not larger than the "
+        "budget. The section on each rule names them.",
         "",
         *_provenance(rows, "ablate RULE --beyond N --record"),
         "",
@@ -230,8 +235,28 @@ def _removal(site: Site, rule: Rule) -> Iterator[str]:
             breaks, shown.property, shown.depth
         ):
             yield from ("", cards.trace_pre(shown))
+    if kept is not None:
+        yield from ("", _extent(kept.found))
     for property, run in breaks.items():
         yield from ("", _trace(run, model, [rule.id], property))
+
+
+def _extent(row: Row) -> str:
+    """Where all guarantees were judged, and which explorations ended early."""
+    early = [each.place for each in row.searched if not each.complete]
+    ended = f" Not to the end: {_places(early)}." if early else ""
+    return (
+        f"All guarantees were judged on `{row.model}`, in {number(row.states)} states "
+        f"of {_places(each.place for each in row.searched)}.{ended}"
+    )
+
+
+def _places(places: Iterable[Place]) -> str:
+    """Sections by bounds: ``small 1, 2; standard 3``."""
+    by_bounds: dict[str, list[str]] = {}
+    for place in sorted(places):
+        by_bounds.setdefault(place.bounds, []).append(str(place.number))
+    return "; ".join(f"{name} {', '.join(found)}" for name, found in by_bounds.items())
 
 
 def _recorded_as_short(breaks: Mapping[str, Run], property: str, depth: int) -> bool:
@@ -242,8 +267,9 @@ def _trace(run: Run, model: str, removed: Iterable[str], property: str) -> str:
     """A recorded trace, replayed, to unfold; search leaves it out."""
     ids = list(removed)
     found = play(run, model, ids, property)
+    names = " and ".join(f"<code>{id}</code>" for id in ids)
     summary = (
-        f"Without {' and '.join(ids)}: {property} breaks in {run.depth} steps "
+        f"Without {names}: <code>{property}</code> after {run.depth} steps "
         f"({model}, {run.place})"
     )
     return (
@@ -301,6 +327,11 @@ def _first_step(found: NearMiss, way: Trace) -> str:
     return ""
 
 
+def _common_steps(count: int) -> str:
+    said = {0: "At once", 1: "After one step that is the same,"}
+    return said.get(count, f"After {count} steps that are the same,")
+
+
 def _near_section(site: Site, found: NearMiss) -> list[str]:
     text = html.escape(contrasts.contrast_text(found))
     picture = contrasts.draw_contrast(found).svg()
@@ -311,9 +342,8 @@ def _near_section(site: Site, found: NearMiss) -> list[str]:
         "",
         f"{site.registry[found.rule].sentence} ({site.link(found.rule, NEAR_MISSES)})",
         "",
-        f"The first {same} steps are the same; step {same + 1} differs; without the "
-        f"rule, step {same + len(found.breaking.steps)} breaks it "
-        f"({found.model}, {found.place}).",
+        f"{_common_steps(same)} step {same + 1} differs. Without the rule, step "
+        f"{same + len(found.breaking.steps)} breaks it ({found.model}, {found.place}).",
         "",
         '<details class="ae-without" data-search-exclude><summary>Both ways on from '
         f'there</summary><pre class="ae-trace">{text}</pre>'
