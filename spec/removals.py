@@ -108,16 +108,33 @@ def without(place: Place, model: str, removed: Iterable[str]) -> Program:
     return replace(whole, steps=steps, witnesses={})
 
 
+class _Limit:
+    """A report that ends an exploration in which nothing breaks when it is large."""
+
+    def __init__(self, report: Report, most: int) -> None:
+        self.report, self.most = report, most
+        self.reached = False
+
+    def __call__(self, progress: Progress) -> None:
+        """Hand on, unless there are too many states: then interrupt."""
+        self.report(progress)
+        if progress.states > self.most:
+            self.reached = True
+            raise KeyboardInterrupt
+
+
 def search(
     place: Place, model: str, removed: Iterable[str], beyond: int, report: Report
 ) -> tuple[Search, dict[str, Run]]:
     """Explore a section without some rules, past a violation until `beyond` states.
 
-    Gives what was explored, and the shortest way to break each guarantee.
+    It is left, if nothing breaks, when it has become twice as large as it is with all
+    rules. Gives what was explored, and the shortest way to break each guarantee.
     """
     made = without(place, model, removed)
-    verdict = explore(made, report, beyond)
-    if verdict.interrupted:
+    limit = _Limit(report, 2 * max(beyond, whole(place, model).states))
+    verdict = explore(made, limit, beyond)
+    if verdict.interrupted and not limit.reached:
         raise KeyboardInterrupt
     found = {v.property: run_of(place, made, v.trace) for v in verdict.violations}
     done = Search(
@@ -162,7 +179,7 @@ class _Asked(frozenset[str]):
 
 @dataclass(frozen=True)
 class Whole:
-    """A section explored with all rules.
+    """What a section is with all rules.
 
     Attributes:
         states: how many it has.

@@ -43,13 +43,12 @@ def ablation_page(site: Site) -> str:
         "[near miss](near-misses.md).",
         "",
         "*Holds*: every section that was searched was explored to its end. *> n*: an "
-        "exploration in which another guarantee had broken ended early; every trace of "
-        "up to n steps was explored. An empty cell is a guarantee that is not judged "
-        "where the rule applies. Searched are the [sections](bounds.md) in which an "
-        "operation asks for the rule, of `huge` for rules on large folios, of "
-        "`ordering` for those on memory ordering, else of `small` and `standard`: all "
-        "that are about the rule's topic, and others that are not larger than the "
-        "budget. The section on each rule names them.",
+        "exploration ended early; every trace of up to n steps was explored. An empty "
+        "cell is a guarantee that is not judged where the rule applies. Searched are "
+        "the [sections](bounds.md) in which an operation asks for the rule, of `huge` "
+        "for rules on large folios, of `ordering` for those on memory ordering, else "
+        "of `small` and `standard`: all that are about the rule's topic, and others "
+        "that are not larger than the budget. The section on each rule names them.",
         "",
         *_provenance(rows, "ablate RULE --beyond N --record"),
         "",
@@ -84,7 +83,8 @@ def _provenance(
     return [
         f"Recorded {' to '.join([days[0], *days[-1:][: len(days) - 1]])}: explorations "
         f"in which something broke went on until {_range(beyond)} states were stored, "
-        "the others to their end. Each trace on this page is replayed on the present "
+        "the others to their end, or until they were twice as large as they are with "
+        "all rules. Each trace on this page is replayed on the present "
         f"operations when the page is built. {since}"
     ]
 
