@@ -143,6 +143,24 @@ def search(
     return done, found
 
 
+def searches(
+    where: Iterable[Place],
+    model: str,
+    removed: Iterable[str],
+    beyond: int,
+    report: Report,
+) -> Iterator[tuple[Search, dict[str, Run]]]:
+    """Explore sections; those are left out in which pages are lost until none is free.
+
+    What else would break there is not known.
+    """
+    for place in where:
+        try:
+            yield search(place, model, removed, beyond, report)
+        except MemoryError:
+            continue
+
+
 def run_of(place: Place, made: Program, trace: Trace) -> Run:
     """A trace as what has to be kept of it."""
     return Run(place, list(made.initial).index(trace.initial), moves(trace))
@@ -310,8 +328,8 @@ def row(rule: Rule, beyond: int, report: Report = silent) -> Row:
 def _row(rule: Rule, model: str, beyond: int, report: Report) -> Row:
     explored: list[Search] = []
     best: dict[str, Run] = {}
-    for place in searched(rule, model, beyond):
-        done, found = search(place, model, [rule.id], beyond, report)
+    where = searched(rule, model, beyond)
+    for done, found in searches(where, model, [rule.id], beyond, report):
         explored.append(done)
         best = shortest(best, found)
     return Row(rule.id, model, tuple(explored), best, _effect(rule, model, explored))
@@ -401,13 +419,14 @@ def pair(
     ids = (one.rule, other.rule)
     explored: list[Search] = []
     best: dict[str, Run] = {}
-    for place in where:
-        done, found = search(place, one.model, ids, beyond, report)
+    for done, found in searches(where, one.model, ids, beyond, report):
         explored.append(done)
         alone = {
             property: run
             for property, run in found.items()
-            if all(row.holds_at(property, place, run.depth) for row in (one, other))
+            if all(
+                row.holds_at(property, done.place, run.depth) for row in (one, other)
+            )
         }
         best = shortest(best, alone)
     return Pair(ids, one.model, tuple(explored), best)
