@@ -219,10 +219,18 @@ def ablate_command(
     if pairs:
         print_pairs(pairs_of(known, beyond, record), as_json)
     elif beyond is not None:
-        wanted = [r for r in duties() if not known or r.id in known]
+        wanted = or_exit_2(lambda: [duty(id) for id in known]) or duties()
         print_rows(rows_of(wanted, beyond, record), as_json)
     else:
         print_ablations(known, as_json)
+
+
+def duty(id: str) -> Rule:
+    """The rule; raises if it is a permission, which is not removed."""
+    rule = find(id)
+    if rule.modal == "MAY":
+        raise SpecificationError(f"{id} is a permission; permissions are not removed")
+    return rule
 
 
 def refuse(why: str) -> None:

@@ -23,6 +23,7 @@ from spec.removals import (
     play,
     search,
     silent,
+    whole,
 )
 
 ROWS = {id: each.found for id, each in records.rows().items()}
@@ -107,6 +108,22 @@ def test_a_section_that_was_explored_gives_the_same_again(id, done):
     assert again == done
     for property, run in found.items():
         assert row.breaks[property].depth <= run.depth
+
+
+def test_a_section_is_searched_only_if_an_operation_asks_for_the_rule():
+    known = whole(Place("small", 2), "sketch")
+    assert known.asks_for("AE-FORK-5")
+    assert known.asks_for("AE-FORK-5", "AE-FORK-6")
+    assert not known.asks_for("AE-FORK-5", "AE-GUP-1")
+    assert not known.asks_for("AE-MIGR-1")
+
+
+def test_an_interrupt_ends_a_search():
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(Place("small", 2), "sketch", ["AE-FORK-5"], 9, interrupt)
 
 
 def test_a_record_that_does_not_fit_is_refused():
@@ -219,7 +236,15 @@ def test_pairs_that_were_recorded_are_listed():
     assert len(found["pairs"]) == sum(bool(pair.breaks) for pair in PAIRS)
 
 
-def test_nothing_is_recorded_without_a_budget():
-    result = call("--record")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--record"], "--record needs --beyond N"),
+        (["AE-COW-3", "--beyond", "9"], "permissions are not removed"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_exit_2(words, says):
+    result = call(*words)
     assert result.exit_code == 2
-    assert result.stderr == "Error: --record needs --beyond N\n"
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
