@@ -237,17 +237,21 @@ def whole(place: Place, model: str) -> Whole:
     return Whole(found.states, frozenset({*runs, frozenset(removed.noted)}))
 
 
-def searched(rule: Rule, model: str, beyond: int) -> Iterator[Place]:
-    """The sections in which the removal of a rule is searched.
+def searched(rule: Rule, model: str, beyond: int) -> tuple[list[Place], list[Place]]:
+    """The sections that ask for a rule.
 
-    They ask for the rule, and are about its topic or have at most `beyond` states.
+    First those that are about its topic or have at most `beyond` states, then the
+    larger ones.
     """
     about = SHOWN_BY.get(rule.topic, ())
+    near: list[Place] = []
+    larger: list[Place] = []
     for place in places(rule):
         known = whole(place, model)
-        small = place.section in about or known.states <= beyond
-        if small and known.asks_for(rule.id):
-            yield place
+        if known.asks_for(rule.id):
+            small = place.section in about or known.states <= beyond
+            (near if small else larger).append(place)
+    return near, larger
 
 
 # -- one rule --------------------------------------------------------------------------
@@ -311,7 +315,7 @@ def judged(row: Row) -> frozenset[str]:
 
 
 def row(rule: Rule, beyond: int, report: Report = silent) -> Row:
-    """Remove one rule in the sections that `searched` names.
+    """Remove one rule in the sections near it, and in larger ones until one breaks.
 
     The rule's models that keep all guarantees are tried in turn, the normative one
     first, until one breaks.
@@ -328,10 +332,13 @@ def row(rule: Rule, beyond: int, report: Report = silent) -> Row:
 def _row(rule: Rule, model: str, beyond: int, report: Report) -> Row:
     explored: list[Search] = []
     best: dict[str, Run] = {}
-    where = searched(rule, model, beyond)
-    for done, found in searches(where, model, [rule.id], beyond, report):
-        explored.append(done)
-        best = shortest(best, found)
+    near, larger = searched(rule, model, beyond)
+    for where in (near, *([place] for place in larger)):
+        for done, found in searches(where, model, [rule.id], beyond, report):
+            explored.append(done)
+            best = shortest(best, found)
+        if best:
+            break
     return Row(rule.id, model, tuple(explored), best, _effect(rule, model, explored))
 
 

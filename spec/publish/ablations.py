@@ -48,7 +48,8 @@ def ablation_page(site: Site) -> str:
         "the [sections](bounds.md) in which an operation asks for the rule, of `huge` "
         "for rules on large folios, of `ordering` for those on memory ordering, else "
         "of `small` and `standard`: all that are about the rule's topic, and others "
-        "that are not larger than the budget. The section on each rule names them.",
+        "that are not larger than the budget; larger ones as long as nothing breaks. "
+        "The section on each rule names them.",
         "",
         *_provenance(rows, "ablate RULE --beyond N --record"),
         "",
