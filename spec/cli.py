@@ -264,7 +264,7 @@ def guarantees_dict(kept: records.Recorded[Row] | None) -> dict[str, Any]:
 def cells(row: Row) -> dict[str, int | str]:
     """The depth at which each guarantee breaks, or how far it is known to hold."""
     return {
-        id: row.breaks[id].depth if id in row.breaks else verdict(row, id)
+        id: row.breaks[id].depth if id in row.breaks else verdict(row)
         for id in guarantees([row])
     }
 

@@ -290,11 +290,6 @@ class Row:
         """The depth down to which every guarantee that does not break was judged."""
         return min(s.depth for s in self.searched if not s.complete)
 
-    def holds_at(self, property: str, place: Place, depth: int) -> bool:
-        """Whether `property` breaks nowhere, and at `place` for sure not so early."""
-        here = [each for each in self.searched if each.place == place]
-        return property not in self.breaks and all(s.covers(depth) for s in here)
-
 
 def duties() -> list[Rule]:
     """The rules that are removed: MUST and MUST NOT."""
@@ -379,13 +374,16 @@ class Pair:
         rules: the ids.
         model: whose operations were run.
         searched: the explorations.
-        breaks: the shortest run to each guarantee that neither removal alone breaks.
+        breaks: the shortest run to each guarantee that breaks in some section where
+            neither removal alone breaks it.
+        alone: for each rule, what was explored of those sections without it alone.
     """
 
     rules: tuple[str, str]
     model: str
     searched: tuple[Search, ...]
     breaks: Mapping[str, Run]
+    alone: Mapping[str, tuple[Search, ...]]
 
 
 SECTIONS_OF_A_PAIR = 3
@@ -425,18 +423,35 @@ def pair(
     """Remove two rules together in some sections."""
     ids = (one.rule, other.rule)
     explored: list[Search] = []
+    alone: dict[str, tuple[Search, ...]] = dict.fromkeys(ids, ())
     best: dict[str, Run] = {}
     for done, found in searches(where, one.model, ids, beyond, report):
         explored.append(done)
-        alone = {
-            property: run
-            for property, run in found.items()
-            if all(
-                row.holds_at(property, done.place, run.depth) for row in (one, other)
-            )
-        }
-        best = shortest(best, alone)
-    return Pair(ids, one.model, tuple(explored), best)
+        joint = {g: r for g, r in found.items() if needs_both(r, one.model, ids, g)}
+        for id in ids if joint else ():
+            place = [done.place]
+            for known, single in searches(place, one.model, [id], beyond, report):
+                alone[id] = (*alone[id], known)
+                joint = {
+                    g: run
+                    for g, run in joint.items()
+                    if g not in single and known.covers(run.depth)
+                }
+        best = shortest(best, joint)
+    return Pair(ids, one.model, tuple(explored), best, alone)
+
+
+def needs_both(run: Run, model: str, ids: Iterable[str], property: str) -> bool:
+    """Whether a run breaks nothing if only one of the rules is removed."""
+    return not any(_plays(run, model, id, property) for id in ids)
+
+
+def _plays(run: Run, model: str, id: str, property: str) -> bool:
+    try:
+        play(run, model, [id], property)
+    except SpecificationError:
+        return False
+    return True
 
 
 # -- where a rule stops what would break it --------------------------------------------

@@ -20,6 +20,7 @@ from spec.removals import (
     duties,
     judging,
     near_miss,
+    needs_both,
     play,
     search,
     silent,
@@ -157,11 +158,26 @@ def test_a_pair_breaks_together_what_neither_rule_alone_breaks(joint):
     pair, property = joint
     run = pair.breaks[property]
     play(run, pair.model, pair.rules, property)
+    assert needs_both(run, pair.model, pair.rules, property)
     for id in pair.rules:
         assert ROWS[id].model == pair.model
-        assert ROWS[id].holds_at(property, run.place, run.depth)
-        with pytest.raises(SpecificationError):
-            play(run, pair.model, [id], property)
+        done = next(each for each in pair.alone[id] if each.place == run.place)
+        assert done.covers(run.depth)
+
+
+SMALLEST = sorted(JOINT, key=lambda joint: joint[0].breaks[joint[1]].depth)[:2]
+
+
+@pytest.mark.parametrize("joint", SMALLEST, ids=joint_name)
+def test_one_rule_of_a_pair_alone_does_not_break_it(joint):
+    pair, property = joint
+    run = pair.breaks[property]
+    for id in pair.rules:
+        done = next(each for each in pair.alone[id] if each.place == run.place)
+        beyond = done.states if not done.complete else 1
+        again, found = search(run.place, pair.model, [id], beyond, silent)
+        assert again.covers(run.depth)
+        assert property not in found
 
 
 def test_a_pair_is_searched_where_each_rule_was_removed_alone():

@@ -127,11 +127,11 @@ def _matrix(site: Site, rows: list[Row]) -> str:
 def _cell(row: Row, id: str, known: frozenset[str]) -> str:
     if id in row.breaks:
         return f"[{row.breaks[id].depth}](#{_anchor([row.rule], id)})"
-    return verdict(row, id) if id in known else ""
+    return verdict(row) if id in known else ""
 
 
-def verdict(row: Row, id: str) -> str:
-    """What is known of a guarantee that was not seen to break."""
+def verdict(row: Row) -> str:
+    """What is known of the guarantees that were not seen to break."""
     return "holds" if row.complete else f"> {row.depth}"
 
 
@@ -163,29 +163,29 @@ def _pairs(site: Site) -> Iterator[str]:
         "A guarantee may survive the removal of each of two rules and not that of "
         f"both. Searched were {number(len(pairs))} pairs: those of one model that one "
         "run of an operation asks for. Each pair was removed in up to "
-        f"{SECTIONS_OF_A_PAIR} of the sections where that happens, those first that "
-        "are about the rules' topics, and only where each rule was removed alone as "
-        f"well. {number(sum(not s.complete for s in done))} of {number(len(done))} "
+        f"{SECTIONS_OF_A_PAIR} of the sections where that happens and where each rule "
+        "was removed alone as well, those first that are about the rules' topics. "
+        f"{number(sum(not s.complete for s in done))} of {number(len(done))} "
         "explorations ended before their end, because something had broken. Listed "
-        f"are {number(len({pair.rules for pair, _ in together}))} pairs with a "
-        "guarantee that neither removal alone was seen to break, in any section; in "
-        "the section of the trace it is known not to break in so few steps. No more "
-        "is claimed for pairs that are not listed, nor for pairs whose rules no run "
-        "has in common."
+        f"are {number(len({pair.rules for pair, _ in together}))} pairs: in the "
+        "section of the trace neither removal alone breaks the guarantee, as far as "
+        "*alone* says. The trace needs both removals: with one alone the same schedule "
+        "breaks nothing. In another section one rule may be needed by itself, as the "
+        "matrix shows. No more is claimed for pairs that are not listed, nor for pairs "
+        "whose rules no run has in common."
     )
     yield from ("", *_provenance(kept, "ablate --pairs --beyond N --record"), "")
     if not together:
         return
-    rows = {id: each.found for id, each in site.rows.items()}
     yield table(
-        ("Rules", "Model", "Breaks", "Steps", "Alone"),
+        ("Rules", "Breaks", "Steps", "Alone", "Section"),
         [
             (
                 " and ".join(site.link(id, ABLATION) for id in pair.rules),
-                code(pair.model),
                 property,
                 f"[{pair.breaks[property].depth}](#{_anchor(pair.rules, property)})",
-                ", ".join(verdict(rows[id], property) for id in pair.rules),
+                ", ".join(_alone_there(pair, id, property) for id in pair.rules),
+                f"{code(pair.model)}, {pair.breaks[property].place}",
             )
             for pair, property in together
         ],
@@ -194,6 +194,13 @@ def _pairs(site: Site) -> Iterator[str]:
     for pair, property in together:
         run = pair.breaks[property]
         yield from (_trace(run, pair.model, pair.rules, property), "")
+
+
+def _alone_there(pair: Pair, id: str, property: str) -> str:
+    """What the removal of one rule of a pair does where both together break it."""
+    place = pair.breaks[property].place
+    done = next(each for each in pair.alone[id] if each.place == place)
+    return "holds" if done.complete else f"> {done.depth}"
 
 
 # -- permissions, and each rule --------------------------------------------------------

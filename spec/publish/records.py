@@ -112,7 +112,16 @@ def _row(found: Mapping[str, Any]) -> Row:
 
 def _pair(found: Mapping[str, Any]) -> Pair:
     one, other = found["rules"]
-    return Pair((one, other), found["model"], _searched(found), _breaks(found))
+    return Pair(
+        rules=(one, other),
+        model=found["model"],
+        searched=_searched(found),
+        breaks=_breaks(found),
+        alone={
+            id: tuple(_search(each) for each in searches)
+            for id, searches in found["alone"].items()
+        },
+    )
 
 
 # -- files -----------------------------------------------------------------------------
@@ -126,7 +135,11 @@ def row_entry(row: Row, beyond: int) -> dict[str, Any]:
 
 def pair_entry(pair: Pair, beyond: int) -> dict[str, Any]:
     """What is recorded of a pair."""
-    return {"rules": list(pair.rules), **_head(beyond), **_common(pair)}
+    alone = {
+        id: [_search_list(done) for done in found] for id, found in pair.alone.items()
+    }
+    common = _common(pair)
+    return {"rules": list(pair.rules), **_head(beyond), **common, "alone": alone}
 
 
 def _head(beyond: int) -> dict[str, Any]:
