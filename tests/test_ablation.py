@@ -174,8 +174,7 @@ def test_one_rule_of_a_pair_alone_does_not_break_it(joint):
     run = pair.breaks[property]
     for id in pair.rules:
         done = next(each for each in pair.alone[id] if each.place == run.place)
-        beyond = done.states if not done.complete else 1
-        again, found = search(run.place, pair.model, [id], beyond, silent)
+        again, found = search(run.place, pair.model, [id], done.states + 1, silent)
         assert again.covers(run.depth)
         assert property not in found
 

@@ -161,8 +161,8 @@ def _pairs(site: Site) -> Iterator[str]:
     yield from ("## Two rules at a time {#pairs}", "")
     yield (
         "A guarantee may survive the removal of each of two rules and not that of "
-        f"both. Searched were {number(len(pairs))} pairs: those of one model that one "
-        "run of an operation asks for. Each pair was removed in up to "
+        f"both. Searched were {number(len(pairs))} pairs of rules of one model, both "
+        "asked for by one run of an operation. Each pair was removed in up to "
         f"{SECTIONS_OF_A_PAIR} of the sections where that happens and where each rule "
         "was removed alone as well, those first that are about the rules' topics. "
         f"{number(sum(not s.complete for s in done))} of {number(len(done))} "

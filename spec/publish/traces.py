@@ -78,7 +78,7 @@ def is_machine(state: Mapping[str, Any]) -> bool:
 def cells_of(state: Mapping[str, Any]) -> list[str]:
     """Each cell with what it holds, where nothing better can be said."""
     return [
-        f"{key} = {'none' if value is None else repr(value)}"
+        f"{key} = {re.sub(r'\bNone\b', 'none', repr(value))}"
         for key, value in state.items()
         if value not in ((), "")
     ]
