@@ -63,7 +63,7 @@ browser:  ## install Debian's Chromium for the browser tests
 			chromium >/dev/null; \
 	else echo "Run as root on Debian: apt-get install chromium" >&2; exit 1; fi
 
-records: $(READY)  ## record ablations anew, which takes an hour: spec/records
+records: $(READY)  ## record ablations anew in spec/records; takes half an hour
 	$(BIN)/anon-exclusive ablate --beyond 13000 --record
 	$(BIN)/anon-exclusive ablate --pairs --beyond 5000 --record
 
