@@ -21,7 +21,8 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve live site test lint format cells browser-tests browser lock clean
+.PHONY: help serve live site test lint format cells browser-tests browser records lock \
+	clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' Makefile | \
@@ -61,6 +62,10 @@ browser:  ## install Debian's Chromium for the browser tests
 		apt-get -qq update && apt-get -qq install -y --no-install-recommends \
 			chromium >/dev/null; \
 	else echo "Run as root on Debian: apt-get install chromium" >&2; exit 1; fi
+
+records: $(READY)  ## record ablations anew in spec/records; takes half an hour
+	$(BIN)/anon-exclusive ablate --beyond 13000 --record
+	$(BIN)/anon-exclusive ablate --pairs --beyond 5000 --record
 
 lock: $(UV)  ## resolve the requirements anew and pin them with hashes
 	$(UV) pip compile -q --upgrade --universal --python-version 3.12 \

@@ -6,20 +6,18 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from spec.ablation import Ablation, ablate, checkable
 from spec.bounds import BOUNDS, check, find_bounds
 from spec.cells import SpecificationError
-from spec.checker.program import Options, Progress, Verdict, Violation
+from spec.checker.program import Options, Verdict, Violation
 from spec.codename import forget_others
 from spec.guarantees import OBSERVABLE
 from spec.models import MODELS, governs
-from spec.options import ModelName, Release
+from spec.options import ModelName, Release, Ticker, as_json, or_exit_2, removable
 from spec.publish.traces import as_dict, violation_text
 from spec.publish.verdicts import FOLDER, Store
 from spec.releases import find_model
@@ -27,9 +25,10 @@ from spec.rules import Rule, find, load
 
 LEARNED = FOLDER.with_name("learned")
 ELSEWHERE = {
-    "run": "spec.litmus.commands",
-    "litmus": "spec.litmus.commands",
-    "kernel": "spec.kernel.commands",
+    "ablate": ("spec.ablating", "ablate_command"),
+    "run": ("spec.litmus.commands", "run"),
+    "litmus": ("spec.litmus.commands", "litmus"),
+    "kernel": ("spec.kernel.commands", "kernel"),
 }
 """Commands that are imported when they are called, so that others start at once."""
 
@@ -45,8 +44,8 @@ class Commands(click.Group):
         """The command of this name, if there is one."""
         if cmd_name not in ELSEWHERE:
             return super().get_command(ctx, cmd_name)
-        module = importlib.import_module(ELSEWHERE[cmd_name])
-        found: click.Command = getattr(module, cmd_name)
+        module, name = ELSEWHERE[cmd_name]
+        found: click.Command = getattr(importlib.import_module(module), name)
         return found
 
 
@@ -57,30 +56,6 @@ def main() -> None:
 
     Exit status: 0 all holds, 1 a violation was found, 2 wrong use.
     """
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-class Ticker:
-    """A line on standard error that says how far an exploration is."""
-
-    def __init__(self) -> None:
-        self.is_seen = sys.stderr.isatty()
-
-    def __call__(self, progress: Progress) -> None:
-        """Rewrite the line, if somebody can see it."""
-        if self.is_seen:
-            click.echo(f"\r{progress.line():99}", nl=False, err=True)
-
-
-def or_exit_2[T](call: Callable[[], T]) -> T:
-    """The result of `call`; a user's mistake ends the program with one sentence."""
-    try:
-        return call()
-    except SpecificationError as mistake:
-        click.echo(f"Error: {mistake}", err=True)
-        sys.exit(2)
 
 
 @main.command("check")
@@ -177,17 +152,6 @@ def size(text: str | None) -> int:
     return bytes_
 
 
-def removable(id: str) -> Rule:
-    """The rule; raises if it is none that operations obey."""
-    rule = find(id.upper())
-    if not checkable(rule):
-        raise SpecificationError(
-            f"{rule.id} is no rule that operations obey; give the id of a rule, "
-            f"for instance AE-FORK-2"
-        )
-    return rule
-
-
 def promised(rule: Rule, model: str) -> None:
     """Raise unless `model` promises to keep `rule`."""
     if not governs(rule, find_model(model)):
@@ -278,58 +242,6 @@ def print_verdict(
         click.echo("All guarantees hold; every explored step keeps the rules.")
     else:
         click.echo("Interrupted; nothing was violated so far.")
-
-
-@main.command("ablate")
-@click.argument("rules", nargs=-1, metavar="[RULE]...")
-@as_json
-def ablate_command(rules: tuple[str, ...], as_json: bool) -> None:
-    """Remove rules one at a time and say what breaks (by default all)."""
-    known = or_exit_2(lambda: [removable(id).id for id in rules])
-    wanted = known or [r.id for r in load().values() if checkable(r)]
-    results = []
-    kept = Store()
-    for id in wanted:
-        result = kept.ablated(id) or ablate(id, Ticker())
-        results.append(result)
-        if not as_json:
-            click.echo(ablation_line(result))
-    if as_json:
-        click.echo(json.dumps([ablation_dict(r) for r in results], indent=2))
-    sys.exit(0 if all(r.as_documented for r in results) else 1)
-
-
-def ablation_line(result: Ablation) -> str:
-    """One line for a terminal."""
-    rule = find(result.rule)
-    where = f"{result.model}, {result.bounds}"
-    if result.witnesses:
-        seen = ", ".join(
-            f"{k} at step {v}" for k, v in sorted(result.witnesses.items())
-        )
-        return f"{result.rule:10} {rule.modal:8} {seen} ({where})"
-    if result.violation is not None:
-        return (
-            f"{result.rule:10} {rule.modal:8} breaks {result.violation.property} "
-            f"in {result.violation.depth} steps ({where})"
-        )
-    why = result.reason or "no reason is documented"
-    return f"{result.rule:10} {rule.modal:8} breaks nothing: {why}"
-
-
-def ablation_dict(result: Ablation) -> dict[str, Any]:
-    """The same for machines."""
-    return {
-        "rule": result.rule,
-        "model": result.model,
-        "bounds": result.bounds,
-        "took_effect": result.took_effect,
-        "breaks": result.violation.property if result.violation else None,
-        "depth": result.violation.depth if result.violation else None,
-        "witnesses": dict(result.witnesses),
-        "reason": result.reason,
-        "as_documented": result.as_documented,
-    }
 
 
 @main.command("cost")

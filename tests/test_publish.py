@@ -22,6 +22,7 @@ from spec.litmus.exercise import ASKED_OF
 from spec.memory import Machine, Pte
 from spec.models import MODELS
 from spec.publish import (
+    ablations,
     cards,
     citations,
     drawings,
@@ -471,6 +472,7 @@ def test_a_card_stands_below_each_heading(site: pages.Site) -> None:
     assert lines[at + 2].startswith('<div class="ae-card">')
     here = [rule for rule in load().values() if rule.chapter == "fork"]
     assert found.count('class="ae-card"') == len(here)
+    assert 'href="../../reference/near-misses/#near-AE-FORK-2"' in found
 
 
 def test_mentions_become_links_and_code_does_not(site: pages.Site) -> None:
@@ -530,8 +532,12 @@ def test_generated_pages_show_what_the_store_holds(
         assert f"[{id}](../spec/" in made[pages.RULES]
     without = f"[{leak.property}, {leak.depth} steps](ablation.md#without-AE-FORK-2)"
     assert without in made[pages.RULES]
-    assert f"| [{leak.depth}](#without-AE-FORK-2) |" in made[pages.ABLATION]
-    assert "## Without AE-FORK-2 {#without-AE-FORK-2}" in made[pages.ABLATION]
+    assert "## Without AE-FORK-2 {#without-AE-FORK-2}" in made[ablations.ABLATION]
+    for property, run in site.rows["AE-FORK-2"].found.breaks.items():
+        anchor = f"without-AE-FORK-2-{property}"
+        assert f"| [{run.depth}](#{anchor}) |" in made[ablations.ABLATION]
+        assert f'id="{anchor}"' in made[ablations.ABLATION]
+    assert "AE-FORK-2 steps in {#near-AE-FORK-2}" in made[ablations.NEAR_MISSES]
     assert (
         "| `sketch` | 1,234 | 5,678 | 9 | all guarantees hold | **not the same** |"
         in made[pages.BOUNDS]

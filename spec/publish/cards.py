@@ -86,8 +86,15 @@ def _citation(rule: Rule, store: Store | None) -> str:
     )
 
 
+def _near_link(address: str) -> str:
+    return f'<a href="{html.escape(address)}">where the rule makes the difference</a>'
+
+
 def rule_card(
-    rule: Rule, store: Store | None = None, tests: tuple[tuple[str, str], ...] = ()
+    rule: Rule,
+    store: Store | None = None,
+    tests: tuple[tuple[str, str], ...] = (),
+    near: str = "",
 ) -> str:
     """The card of a rule.
 
@@ -96,6 +103,7 @@ def rule_card(
         store: computed verdicts. Without it, as in a notebook, the card says that
             evidence is computed when the site is built, and offers nothing to copy.
         tests: litmus tests that exercise the rule: name and address.
+        near: the address of the rule's near miss.
     """
     links = ", ".join(
         f'<a href="{html.escape(url)}">{html.escape(name)}</a>' for name, url in tests
@@ -108,6 +116,7 @@ def rule_card(
         _entry("Evidence", html.escape(citations.evidence(rule, store))),
         _entry("Tests", links) if links else "",
         without,
+        _entry("Near miss", _near_link(near)) if near else "",
     ]
     return (
         f'<div class="ae-card"><p>{html.escape(rule.sentence)}</p>'

@@ -17,7 +17,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from spec import bounds, fault, fork, gup, models, rules
-from spec.ablation import Ablation
 from spec.cells import SpecificationError
 from spec.checker.program import Verdict
 from spec.counts import run
@@ -26,24 +25,26 @@ from spec.litmus.files import catalogue
 from spec.memory import Machine, Names
 from spec.promises import promised
 from spec.publish import (
+    ablations,
     cards,
-    citations,
     consumers,
     costs,
     drawings,
     findings,
     litmus,
+    records,
     selftest,
     traces,
     verdicts,
 )
+from spec.publish.records import Recorded
 from spec.publish.tables import code, number, table
+from spec.removals import Pair, Row
 from spec.rules import Rule
 
 RULES = "reference/rules.md"
 MODELS = "reference/models.md"
 BOUNDS = "reference/bounds.md"
-ABLATION = "reference/ablation.md"
 COUNTS = verdicts.ROOT / "tests" / "counts.json"
 TESTS_ON_A_CARD = 6
 """How many litmus tests that fail without a rule its card names."""
@@ -126,10 +127,14 @@ class Site:
     Args:
         store: the computed verdicts.
         registry: the rules by id.
+        rows: the recorded removals of single rules.
+        pairs: the recorded removals of two rules.
     """
 
     store: verdicts.Store
     registry: dict[str, Rule] = field(default_factory=rules.load)
+    rows: dict[str, Recorded[Row]] = field(default_factory=records.rows)
+    pairs: list[Recorded[Pair]] = field(default_factory=records.pairs)
 
     def find(self, id: str, uri: str) -> Rule:
         """The rule that the page `uri` mentions; raises SpecificationError if none."""
@@ -185,7 +190,8 @@ class Site:
             raise SpecificationError(
                 f"{uri} has a heading {rule.id}, but {chapter_uri(rule)} defines it"
             )
-        card = cards.rule_card(rule, self.store, self._tests_of(rule, uri))
+        tests, near = self._tests_of(rule, uri), self._near_miss_of(rule, uri)
+        card = cards.rule_card(rule, self.store, tests, near)
         return f"{heading[1]} {rule.id} {{#{rule.id}}}\n\n{card}\n\n"
 
     def _tests_of(self, rule: Rule, uri: str) -> tuple[tuple[str, str], ...]:
@@ -205,6 +211,12 @@ class Site:
     def tests(self) -> dict[str, list[str]]:
         """For each rule, the litmus tests that fail without it, if that is known."""
         return selftest.tests_of(self.store)
+
+    def _near_miss_of(self, rule: Rule, uri: str) -> str:
+        """The address of the rule's near miss; empty if none is recorded."""
+        kept = self.rows.get(rule.id)
+        page = built_link(ablations.NEAR_MISSES, uri)
+        return f"{page}#near-{rule.id}" if kept and kept.found.effect else ""
 
     def _linked(self, prose: str, uri: str) -> str:
         def link(found: re.Match[str]) -> str:
@@ -236,7 +248,8 @@ class Site:
             **litmus.pages(self),
             MODELS: self.models_page(),
             BOUNDS: self.bounds_page(),
-            ABLATION: self.ablation_page(),
+            ablations.ABLATION: ablations.ablation_page(self),
+            ablations.NEAR_MISSES: ablations.near_misses_page(self),
             findings.FINDINGS_PAGE: findings.findings_page(self),
             findings.STEPS_PAGE: findings.steps_page(self),
             costs.COST_PAGE: costs.cost_page(self),
@@ -256,17 +269,18 @@ class Site:
             said, anchor = "permission", "permissions"
         else:
             said = "survives"
-        return f"[{said}]({source_link(ABLATION, uri)}#{anchor})"
+        return f"[{said}]({source_link(ablations.ABLATION, uri)}#{anchor})"
 
     def rules_page(self) -> str:
         """The rule index: guarantees and assumptions are among the topics."""
+        ablation = source_link(ablations.ABLATION, RULES)
         lines = [
             "# Rules",
             "",
             f"The specification has {len(self.registry)} citable statements. Each id "
             "leads to the rule's card: its source, its evidence, the trace that shows "
             "what breaks without it, and a citation to copy. Removing a rule to see "
-            f"what breaks is called [ablation]({source_link(ABLATION, RULES)}).",
+            f"what breaks is called [ablation]({ablation}).",
         ]
         for about, members in _topics(self.registry):
             rows = [
@@ -360,79 +374,6 @@ class Site:
                 f"long. `anon-exclusive check --bounds {name} --model MODEL` runs it."
             )
         return "\n\n".join(lines)
-
-    def ablation_page(self) -> str:
-        """Rules against guarantees, with the depth of the first break; the traces."""
-        kept = [
-            (rule, ablation)
-            for rule in self.registry.values()
-            if (ablation := self.store.ablated(rule.id)) is not None
-        ]
-        duties = [(rule, ablation) for rule, ablation in kept if rule.modal != "MAY"]
-        broken = sorted({a.violation.property for _, a in duties if a.violation})
-        permissions = [
-            (
-                rule_link(rule, ABLATION),
-                rule.sentence,
-                ablation.witnesses.get("taken", "never"),
-                ablation.witnesses.get("declined", "never"),
-            )
-            for rule, ablation in kept
-            if rule.modal == "MAY"
-        ]
-        return "\n".join(
-            [
-                "# Ablation",
-                "",
-                "Each rule in turn is removed from a model that keeps it. A number "
-                "below a guarantee is the length of the shortest trace that breaks "
-                "it, and leads to that trace. An exploration ends at the first "
-                "guarantee that breaks, so a row has one such number. *Takes effect* "
-                "is the first step that does what the removed rule forbids.",
-                "",
-                table(
-                    ("Rule", "Word", "Takes effect", *broken),
-                    [_ablation_row(rule, found, broken) for rule, found in duties],
-                ),
-                "",
-                "## Permissions",
-                "",
-                "A permission is not removed. A step that uses it and a step that "
-                "does not can both be reached; the numbers say how early.",
-                "",
-                table(("Rule", "Sentence", "Used", "Not used"), permissions, "ae-wrap"),
-                *(
-                    line
-                    for rule, found in duties
-                    for line in self._removal(rule, found)
-                ),
-                "",
-            ]
-        )
-
-    def _removal(self, rule: Rule, ablation: Ablation) -> list[str]:
-        """The section on the removal of one rule."""
-        lines = [
-            "",
-            f"## Without {rule.id} {{#without-{rule.id}}}",
-            "",
-            rule.sentence,
-            "",
-            f"{_title(citations.without(rule, self.store))}.",
-        ]
-        if ablation.violation is not None:
-            lines += ["", cards.trace_pre(ablation.violation)]
-        return lines
-
-
-def _ablation_row(rule: Rule, ablation: Ablation, broken: list[str]) -> list[object]:
-    found = ablation.violation
-    effect = "never" if ablation.took_effect is None else ablation.took_effect
-    depths = [
-        f"[{found.depth}](#without-{rule.id})" if found and found.property == id else ""
-        for id in broken
-    ]
-    return [rule_link(rule, ABLATION), rule.modal, effect, *depths]
 
 
 def _counts(model: str, verdict: Verdict) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from spec.memory import (
 from spec.rules import ID, load
 
 WIDTH = 72
-_GUTTER = 4
+GUTTER = 4
 _NARROWEST = 28
 _TYPOGRAPHIC = str.maketrans(
     {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "--", "…": "..."}
@@ -78,7 +78,9 @@ def is_machine(state: Mapping[str, Any]) -> bool:
 def cells_of(state: Mapping[str, Any]) -> list[str]:
     """Each cell with what it holds, where nothing better can be said."""
     return [
-        f"{key} = {value!r}" for key, value in state.items() if value not in ((), "")
+        f"{key} = {re.sub(r'\bNone\b', 'none', repr(value))}"
+        for key, value in state.items()
+        if value not in ((), "")
     ]
 
 
@@ -399,26 +401,26 @@ def said(trace: Trace) -> Iterator[Said]:
 def _columns(cpus: list[str]) -> dict[str, int]:
     """Where the column of each CPU begins; the last one is wide enough to read."""
     gaps = max(len(cpus) - 1, 1)
-    stride = min(34, (WIDTH - _GUTTER - _NARROWEST) // gaps)
-    return {cpu: _GUTTER + i * stride for i, cpu in enumerate(cpus)}
+    stride = min(34, (WIDTH - GUTTER - _NARROWEST) // gaps)
+    return {cpu: GUTTER + i * stride for i, cpu in enumerate(cpus)}
 
 
-def _wrapped(text: str, column: int, indent: int, number: str) -> list[str]:
+def _wrapped(text: str, column: int, indent: int, number: str, width: int) -> list[str]:
     lead = " " * (column + indent)
     # An assignment and a change of a count are not torn apart.
     whole = re.sub(r"(\w+) (\d+) -> ", "\\1\x00\\2 -> ", ascii_text(text))
     whole = re.sub(r" (=|->) ", "\x00\\1\x00", whole)
     lines = textwrap.wrap(
         whole,
-        WIDTH,
-        initial_indent=f"{number:<{_GUTTER}}{lead[_GUTTER:]}",
+        width,
+        initial_indent=f"{number:<{GUTTER}}{lead[GUTTER:]}",
         subsequent_indent=f"{lead}  ",
         break_on_hyphens=False,
     )
     return [line.replace("\x00", " ") for line in lines]
 
 
-def _group(step: Said, column: int, nested: bool) -> list[str]:
+def group(step: Said, column: int, nested: bool, width: int = WIDTH) -> list[str]:
     """The lines of one step; its number stands before the first.
 
     `nested` tells whether phrases stand below a function rather than an operation.
@@ -434,7 +436,7 @@ def _group(step: Said, column: int, nested: bool) -> list[str]:
         for (indent, text), number in zip(
             lines or [(indent, "...")], numbers, strict=False
         )
-        for line in _wrapped(text, column, indent, number)
+        for line in _wrapped(text, column, indent, number, width)
     ]
 
 
@@ -443,10 +445,10 @@ def _groups(trace: Trace, columns: dict[str, int]) -> Iterator[str]:
     for step in said(trace):
         under = nested.get(step.cpu, False) and not step.operation
         nested[step.cpu] = under or bool(step.function)
-        yield from _group(step, columns[step.cpu], nested[step.cpu])
+        yield from group(step, columns[step.cpu], nested[step.cpu])
 
 
-def _paragraph(lead: str, lines: list[str]) -> list[str]:
+def paragraph(lead: str, lines: list[str]) -> list[str]:
     """Lines under a lead word, indented."""
     return [
         line
@@ -499,11 +501,11 @@ def text(trace: Trace, broken: str = "", why: str = "") -> str:
     for cpu, column in columns.items():
         head = f"{head:<{column}}{title(cpu)}"
         rule = f"{rule:<{column}}{'-' * len(title(cpu))}"
-    lines = [*_paragraph("At first", described(trace.initial)), ""]
+    lines = [*paragraph("At first", described(trace.initial)), ""]
     if trace.steps:
         lines += [head, rule]
         lines += _groups(trace, columns)
-        lines += ["", *_paragraph("Then", described(last))]
+        lines += ["", *paragraph("Then", described(last))]
     if broken:
         lines += ["", *verdict_lines(broken, why)]
     return "\n".join(line.rstrip() for line in lines)

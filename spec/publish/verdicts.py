@@ -38,7 +38,8 @@ _DECIDES = {".py", ".lark", ".litmus", ".json"}
 _ONLY_SHOWS = {
     *("publish", "kernel", "cli.py", "__main__.py"),
     *("claims.py", "closings.py", "consumers.py", "cost.py", "findings.py"),
-    *("lkmm.py", "steps.py", "workloads.py"),
+    *("lkmm.py", "records", "removals.py", "steps.py", "workloads.py"),
+    *("ablating.py", "options.py"),
 }
 _RUN_TESTS = ("promises.py", "selftest.py")
 """What only makes further litmus tests."""
@@ -59,18 +60,22 @@ def _meaning(code: str) -> str:
 
 
 def fingerprint(
-    sources: Path = SOURCES, besides: Iterable[str] = (), also: Iterable[str] = ()
+    sources: Path = SOURCES,
+    besides: Iterable[str] = (),
+    also: Iterable[str] = (),
+    python: str = sys.version,
 ) -> str:
     """16 hex digits that change with the code below `sources`, not with its prose.
 
-    The version of Python counts as well, and so does this module.
+    This module counts as well.
 
     Args:
         sources: the folder of the specification.
         besides: files and folders right in it that decide nothing here.
         also: files in it that decide although others beside them only show.
+        python: the version of Python, which by default counts.
     """
-    digest = hashlib.sha256(sys.version.encode())
+    digest = hashlib.sha256(python.encode())
     aside = _ONLY_SHOWS.union(besides)
     files = [
         path
