@@ -54,6 +54,25 @@ class Ablation:
         )
 
 
+class Asked(frozenset[str]):
+    """Rules not to obey: none; notes in `ids` which ones operations ask about."""
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+
+    def __contains__(self, id: object) -> bool:
+        self.ids.add(str(id))
+        return False
+
+    def __bool__(self) -> bool:
+        # as if a rule were removed: only what users can observe is judged then
+        return True
+
+    def __or__(self, other: object) -> Asked:
+        # a release that lacks rules still asks for them here
+        return self
+
+
 def checkable(rule: Rule) -> bool:
     """Guarantees and assumptions are not ablated: operations do not obey them."""
     return rule.topic not in ("INV", "ASM")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations
 
-from spec.ablation import checkable, sound_models, telling_sections
+from spec.ablation import Asked, checkable, sound_models, telling_sections
 from spec.bounds import SHOWN_BY, find_bounds, program
 from spec.cells import Cells, SpecificationError
 from spec.checker.explore import Progress, explore
@@ -186,16 +186,6 @@ def play(run: Run, model: str, removed: Iterable[str], property: str) -> Violati
 # -- which removal can change what -----------------------------------------------------
 
 
-class _Asked(frozenset[str]):
-    """No rule is removed; notes which were asked for in one run of an operation."""
-
-    noted: set[str]
-
-    def __contains__(self, id: object) -> bool:
-        self.noted.add(str(id))
-        return False
-
-
 @dataclass(frozen=True)
 class Whole:
     """What a section is with all rules.
@@ -220,22 +210,21 @@ def whole(place: Place, model: str) -> Whole:
     An operation asks for a rule where it obeys it; the removal of a rule that no run
     asks for changes nothing.
     """
-    removed = _Asked({""})
-    removed.noted = set()
+    removed = Asked()
     runs: set[frozenset[str]] = set()
     made = program(place.section, find_model(model), removed)
 
     def noting(thread: Thread) -> Thread:
         def noted(cells: Cells) -> Steps:
-            runs.add(frozenset(removed.noted))
-            removed.noted.clear()
+            runs.add(frozenset(removed.ids))
+            removed.ids.clear()
             return thread(cells)
 
         return noted
 
     threads = {name: noting(thread) for name, thread in made.threads.items()}
     found = explore(replace(made, threads=threads, states=[], steps=[], witnesses={}))
-    return Whole(found.states, frozenset({*runs, frozenset(removed.noted)}))
+    return Whole(found.states, frozenset({*runs, frozenset(removed.ids)}))
 
 
 def searched(rule: Rule, model: str, beyond: int) -> tuple[list[Place], list[Place]]:

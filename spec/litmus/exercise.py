@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from spec.ablation import checkable
+from spec.ablation import Asked, checkable
 from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.litmus.program import VERDICTS, Test
@@ -24,24 +24,6 @@ NEVER_ENDS = "never-ends"
 
 ASKED_OF = ("sketch", "upstream")
 """The models whose rules are removed; together they have all rules."""
-
-
-class _Asked(frozenset[str]):
-    """Removes no rule, and notes which ones a run asks about."""
-
-    ids: set[str]
-
-    def __new__(cls) -> _Asked:
-        made = super().__new__(cls)
-        made.ids = set()
-        return made
-
-    def __contains__(self, id: object) -> bool:
-        self.ids.add(str(id))
-        return False
-
-    def __or__(self, other: object) -> _Asked:
-        return self
 
 
 def removable(rule: Rule, model: Model) -> bool:
@@ -61,7 +43,7 @@ def exercised(test: Test, model: Model) -> dict[str, str]:
     >>> exercised(find("fork-without-gup"), MODELS["sketch"])["AE-FORK-4"]
     'unnecessary-copy'
     """
-    asked = _Asked()
+    asked = Asked()
     before = run(test, model, asked).verdict
     without = {
         rule.id: verdict_without(test, model, rule.id)
