@@ -1,0 +1,1 @@
+"""Exports of a finished exploration for other model checkers; knows no kernel concept."""
