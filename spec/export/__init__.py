@@ -1,1 +1,1 @@
-"""Exports of a finished exploration for other model checkers; knows no kernel concept."""
+"""A finished exploration for other checkers; knows no kernel concept."""

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from spec.checker.explore import Exploration
+from spec.cells import SpecificationError
+from spec.checker.explore import Exploration, Progress
 from spec.checker.program import Program
 from spec.checker.steps import DONE
 
@@ -114,7 +115,7 @@ class GuardedProgram:
     violations: Mapping[str, int] = field(default_factory=dict)
 
 
-class Incomplete(Exception):
+class Incomplete(SpecificationError):
     """The exploration was interrupted: what it has learned is not all."""
 
 
@@ -122,7 +123,7 @@ EVERYTHING = 1 << 62
 
 
 def guarded(
-    program: Program, report: Callable[[Any], None] = lambda progress: None
+    program: Program, report: Callable[[Progress], None] = lambda progress: None
 ) -> GuardedProgram:
     """Explore `program` to its end, past any violation, and return what was learned.
 
@@ -136,7 +137,7 @@ def guarded(
     exploration = Exploration(program, report, beyond=EVERYTHING)
     verdict = exploration.run()
     if not verdict.complete:
-        raise Incomplete
+        raise Incomplete("the exploration was interrupted; it has not learned all")
     return _Extraction(exploration).program(
         states=verdict.states,
         transitions=verdict.transitions,

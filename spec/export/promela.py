@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from spec.cells import SpecificationError
 from spec.export.guarded import (
     START,
     UNKNOWN,
@@ -30,6 +31,8 @@ from spec.export.guarded import (
 
 ADDED_STATES = 1
 """States that Spin counts on top: the one before the initial state is chosen."""
+MOST_JUMPS = 2040
+"""What Spin keeps of the places where a `d_step` ends fits a table of 2,048."""
 NOT_MET = "NOT_MET"
 """What a step or a state breaks of which the exploration knows nothing."""
 
@@ -40,7 +43,21 @@ def promela(made: GuardedProgram, said: str, rules: bool = False) -> str:
     Args:
         made: the program.
         said: what it was made from, for the comment at the top.
+        rules: assert also of each step that its footprint is one that was met.
+
+    Raises:
+        SpecificationError: Spin does not take so large a model.
     """
+    jumps = sum(
+        len(by_target(thread, place))
+        for thread in made.threads
+        for place in range(len(thread.places))
+    )
+    if jumps > MOST_JUMPS:
+        raise SpecificationError(
+            f"the model has {jumps:,} jumps between places and Spin takes "
+            f"{MOST_JUMPS:,}; export smaller bounds, or to tla"
+        )
     return _Writer(made, rules).text(said)
 
 
@@ -52,7 +69,7 @@ class _Writer:
         self.rules = rules
         ids = {id for broken in made.broken for id in broken} | set(made.properties)
         self.names = identifiers(
-            [*made.cells, *(t.name for t in made.threads), *sorted(ids)]
+            [*made.cells, *(_process(t) for t in made.threads), *sorted(ids)]
         )
 
     def text(self, said: str) -> str:
@@ -82,7 +99,7 @@ class _Writer:
 
     def process(self, thread: GuardedThread) -> Iterator[str]:
         """One thread."""
-        yield f"proctype {self.names[thread.name]}()"
+        yield f"proctype {self.names[_process(thread)]}()"
         yield "{"
         yield f"\tgoto {self.label(thread, START)};"
         for number, place in enumerate(thread.places):
@@ -158,7 +175,7 @@ class _Writer:
             yield f"\t\t:: {'; '.join(writes) or 'skip'}"
         yield "\t\tfi;"
         for thread in self.made.threads:
-            yield f"\t\trun {self.names[thread.name]}();"
+            yield f"\t\trun {self.names[_process(thread)]}();"
         yield "\t}"
         yield "end_judging:"
         yield "\tdo"
@@ -185,6 +202,11 @@ def by_target(thread: GuardedThread, place: int) -> dict[int, list[Command]]:
     for command in thread.commands_from(place):
         found.setdefault(command.target, []).append(command)
     return found
+
+
+def _process(thread: GuardedThread) -> str:
+    """The process that a thread is."""
+    return f"thread.{thread.name}"
 
 
 def _comment(text: str) -> str:

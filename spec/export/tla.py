@@ -23,24 +23,27 @@ from spec.export.guarded import (
     leaves,
 )
 
+NOT_MET = "not met"
+"""What a step breaks of which the exploration knows nothing."""
 NO_DEADLOCK = "NoDeadlock"
 WIDTH = 88
 
 
-def tla(made: GuardedProgram, name: str, said: str) -> str:
+def tla(made: GuardedProgram, name: str, said: str, rules: bool = False) -> str:
     """The module as text.
 
     Args:
         made: the program.
         name: of the module, and of its file.
         said: what it was made from, for the comment at the top.
+        rules: assert also of each step that its footprint is one that was met.
     """
-    return _Writer(made).text(name, said)
+    return _Writer(made, rules).text(name, said)
 
 
 def configuration(made: GuardedProgram) -> str:
     """What TLC is to check of the module."""
-    invariants = [*_Writer(made).invariants(), NO_DEADLOCK]
+    invariants = [*_Writer(made, rules=False).invariants(), NO_DEADLOCK]
     return "\n".join(
         [
             "SPECIFICATION Spec",
@@ -56,9 +59,10 @@ def configuration(made: GuardedProgram) -> str:
 class _Writer:
     """Writes one module."""
 
-    def __init__(self, made: GuardedProgram) -> None:
+    def __init__(self, made: GuardedProgram, rules: bool) -> None:
         self.made = made
-        threads = [thread.name for thread in made.threads]
+        self.rules = rules
+        threads = [_variable(thread) for thread in made.threads]
         ids = {id for broken in made.broken for id in broken} | set(made.properties)
         self.names = identifiers([*threads, *made.cells, *sorted(ids)])
         self.values = {key: _strings(values) for key, values in made.cells.items()}
@@ -104,14 +108,16 @@ class _Writer:
         yield "TypeOK =="
         for thread in self.made.threads:
             places = [_place(thread, n) for n in range(len(thread.places))]
-            yield from _listed(f"  /\\ {self.names[thread.name]} \\in {{", places, "}")
+            yield from _listed(
+                f"  /\\ {self.names[_variable(thread)]} \\in {{", places, "}"
+            )
         for key, values in self.values.items():
             yield from _listed(f"  /\\ {self.names[key]} \\in {{", values, "}")
 
     def init(self) -> Iterator[str]:
         """The states to start from."""
         starts = [
-            f"{self.names[thread.name]} = {_place(thread, START)}"
+            f"{self.names[_variable(thread)]} = {_place(thread, START)}"
             for thread in self.made.threads
         ]
         yield "Init =="
@@ -138,11 +144,11 @@ class _Writer:
 
     def action(self, thread: GuardedThread, place: int) -> str:
         """The name of the definition for a place."""
-        return f"{self.names[thread.name]}_at_{place}"
+        return f"{self.names[_variable(thread)]}_{place}"
 
     def command(self, thread: GuardedThread, command: Command) -> Iterator[str]:
         """One guarded command: a disjunct."""
-        name = self.names[thread.name]
+        name = self.names[_variable(thread)]
         after = [f"{name}' = {_place(thread, command.target)}"]
         after += [
             f"{self.names[key]}' = {self.values[key][code]}"
@@ -153,7 +159,7 @@ class _Writer:
         yield f"  \\/ /\\ {self.conjunction(here, command.guard)}"
         for asserted in self.judged(command.judged):
             yield f"     /\\ {asserted}"
-        kept = self.rest({thread.name, *command.writes})
+        kept = self.rest({_variable(thread), *command.writes})
         yield f"     /\\ {' /\\ '.join(after)} /\\ UNCHANGED {kept}"
 
     def rest(self, changed: set[str]) -> str:
@@ -182,10 +188,12 @@ class _Writer:
 
     def judged(self, tree: Tree) -> Iterator[str]:
         """Assertions for what the step is known to break."""
-        sets = leaves(tree) - {UNKNOWN}
-        for id in dict.fromkeys(i for n in sets for i in self.made.broken[n]):
-            kept = {n for n in sets if id not in self.made.broken[n]} | {UNKNOWN}
+        sets = leaves(tree)
+        for id in dict.fromkeys(i for n in sets if n > 0 for i in self.made.broken[n]):
+            kept = {n for n in sets if n < 0 or id not in self.made.broken[n]}
             yield f'Assert({self.found(tree, kept)}, "{id}")'
+        if self.rules and UNKNOWN in sets:
+            yield f'Assert({self.found(tree, sets - {UNKNOWN})}, "{NOT_MET}")'
 
     def properties(self) -> Iterator[str]:
         """An invariant for each property of states, and one that forbids deadlock."""
@@ -198,7 +206,7 @@ class _Writer:
                 _place(thread, n) for n, p in enumerate(thread.places) if p.resting
             ]
             mark = "\\/ /\\" if thread is self.made.threads[0] else "   /\\"
-            variable = self.names[thread.name]
+            variable = self.names[_variable(thread)]
             yield from _listed(f"  {mark} {variable} \\in {{", resting, "}")
         yield "  \\/ ENABLED Next"
 
@@ -227,6 +235,11 @@ def _strings(values: tuple[object, ...]) -> list[str]:
         f'"{text}"' if said.count(text) == 1 else f'"{text} ({code})"'
         for code, text in enumerate(said)
     ]
+
+
+def _variable(thread: GuardedThread) -> str:
+    """What holds the place of a thread."""
+    return f"at.{thread.name}"
 
 
 def _place(thread: GuardedThread, number: int) -> str:
