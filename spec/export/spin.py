@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,18 +28,16 @@ class SpinRun:
 
     Attributes:
         states, transitions: stored states; stored and matched ones together.
-        violated: each assertion that failed, or ``deadlock``.
+        failed: how often each assertion failed, and ``deadlock`` for invalid ends.
         seconds: wall time of the search.
         vector: bytes of one state.
-        errors: how often an assertion failed, or the end state was invalid.
     """
 
     states: int
     transitions: int
-    violated: frozenset[str]
+    failed: Mapping[str, int]
     seconds: float
     vector: int
-    errors: int
 
 
 def missing() -> list[str]:
@@ -91,19 +90,24 @@ def read(said: str, seconds: float) -> SpinRun:
     return SpinRun(
         states=_number(r"(\d+) states, stored", said),
         transitions=_number(r"(\d+) transitions \(", said),
-        violated=frozenset(_violated(said)),
+        failed=_failed(said, _number(r"errors: (\d+)", said)),
         seconds=seconds,
         vector=_number(r"State-vector (\d+) byte", said),
-        errors=_number(r"errors: (\d+)", said),
     )
 
 
-def _violated(said: str) -> set[str]:
-    """The names of the assertions that failed; each stands first in its own."""
-    found = set(re.findall(r"assertion violated \W*(\w+)", said))
-    return found | (
-        {DEADLOCK} if "invalid end state" in said.split("Full")[0] else set()
-    )
+def _failed(said: str, errors: int) -> dict[str, int]:
+    """How often each assertion failed; its name stands first in it.
+
+    Errors are numbered, and one that says the same as the one before is not printed.
+    """
+    printed = re.findall(r"^pan:(\d+): (?:assertion violated \W*)?(\w+)", said, re.M)
+    ends = [*(int(number) for number, _ in printed[1:]), errors + 1]
+    failed: dict[str, int] = {}
+    for (number, name), end in zip(printed, ends, strict=bool(printed)):
+        id = DEADLOCK if name == "invalid" else name
+        failed[id] = failed.get(id, 0) + end - int(number)
+    return failed
 
 
 def _number(pattern: str, said: str) -> int:
