@@ -50,7 +50,7 @@ format: $(READY)  ## format and fix what can be fixed by machine
 	$(BIN)/ruff check --fix .
 
 cells: $(READY)  ## notebook cells, doctests and tests, without the browser's
-	$(BIN)/python -m pytest --ignore tests/test_site.py
+	$(BIN)/python -m pytest -rs --ignore tests/test_site.py
 
 browser-tests: $(READY)  ## drive the built site in Chromium, if it is there
 	$(BIN)/python -m pytest -rs tests/test_site.py
@@ -70,6 +70,9 @@ spin:  ## install Debian's Spin and gcc for the tests of the export and for benc
 			spin gcc libc6-dev >/dev/null; \
 	else echo "Run as root on Debian: apt-get install spin gcc libc6-dev" >&2; \
 		exit 1; fi
+
+bench: $(READY)  ## measure all engines (BENCH="--bounds small --runs 5"); takes hours
+	$(BIN)/python -m spec.bench $(BENCH)
 
 lock: $(UV)  ## resolve the requirements anew and pin them with hashes
 	$(UV) pip compile -q --upgrade --universal --python-version 3.12 \

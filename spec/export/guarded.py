@@ -61,8 +61,8 @@ class Command:
         source, target: numbers of the thread's places before and after.
         guard: codes that must be found.
         writes: codes that are then assigned.
-        judged: which set of properties the step breaks, by what is found in other
-            cells; a number in `GuardedProgram.broken`.
+        judged: trees that say together which properties the step breaks, by what is
+            found in other cells; a leaf is a number in `GuardedProgram.broken`.
         said: the functions that the step passes through, and the answers it takes.
     """
 
@@ -70,7 +70,7 @@ class Command:
     target: int
     guard: Mapping[str, int]
     writes: Mapping[str, int]
-    judged: Tree
+    judged: tuple[Tree, ...]
     said: str
 
 
@@ -204,15 +204,15 @@ class _Extraction:
         answers = [str(answer) for _, answer in outcome.choices]
 
         def leaf(judgement: int) -> int:
-            found = self.made.judges.found[judgement].broken
-            return self._set(tuple(dict.fromkeys((*outcome.raised, *found))))
+            return self._set(self.made.judges.found[judgement].broken)
 
+        tree = self._tree(form.table.trie.root, command.reads | after, leaf)
         return Command(
             source=source,
             target=command.location,
             guard=self._codes(command.reads),
             writes=self._codes(outcome.writes),
-            judged=self._tree(form.table.trie.root, command.reads | after, leaf),
+            judged=(self._set(outcome.raised), tree),
             said=" ".join([*outcome.functions, *answers]),
         )
 

@@ -127,19 +127,22 @@ class _Writer:
         """One guarded command: an option of the place that it starts from."""
         guard = [f"{self.names[k]} == {v}" for k, v in command.guard.items()]
         writes = [f"{self.names[k]} = {v}" for k, v in command.writes.items()]
-        body = [*self.judged(command.judged), *writes]
+        body = [*self.judged(command), *writes]
         yield f"\t      :: d_step {{ /* {_comment(command.said)} */"
         yield f"\t\t   {' && '.join(guard) or 'true'} ->"
         yield f"\t\t   {'; '.join(body) or 'skip'} }}"
 
-    def judged(self, tree: Tree) -> Iterator[str]:
+    def judged(self, command: Command) -> Iterator[str]:
         """Assertions for what the step breaks."""
-        sets = leaves(tree)
-        for id in dict.fromkeys(i for n in sets if n > 0 for i in self.made.broken[n]):
-            kept = {n for n in sets if n < 0 or id not in self.made.broken[n]}
-            yield f"assert({self.names[id]} || {self.found(tree, kept)})"
-        if self.rules and UNKNOWN in sets:
-            yield f"assert({NOT_MET} || {self.found(tree, sets - {UNKNOWN})})"
+        for tree in command.judged:
+            sets = leaves(tree)
+            for id in dict.fromkeys(
+                i for n in sets if n > 0 for i in self.made.broken[n]
+            ):
+                kept = {n for n in sets if n < 0 or id not in self.made.broken[n]}
+                yield f"assert({self.names[id]} || {self.found(tree, kept)})"
+            if self.rules and UNKNOWN in sets:
+                yield f"assert({NOT_MET} || {self.found(tree, sets - {UNKNOWN})})"
 
     def found(self, tree: Tree, wanted: set[int]) -> str:
         """An expression that is true where the tree's leaf is a wanted one."""

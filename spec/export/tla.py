@@ -157,7 +157,7 @@ class _Writer:
         yield f"  \\* {_uncommented(command.said)}"
         here = [f"{name} = {_place(thread, command.source)}"]
         yield f"  \\/ /\\ {self.conjunction(here, command.guard)}"
-        for asserted in self.judged(command.judged):
+        for asserted in self.judged(command):
             yield f"     /\\ {asserted}"
         kept = self.rest({_variable(thread), *command.writes})
         yield f"     /\\ {' /\\ '.join(after)} /\\ UNCHANGED {kept}"
@@ -186,14 +186,17 @@ class _Writer:
 
     # -- properties -------------------------------------------------------------------
 
-    def judged(self, tree: Tree) -> Iterator[str]:
-        """Assertions for what the step is known to break."""
-        sets = leaves(tree)
-        for id in dict.fromkeys(i for n in sets if n > 0 for i in self.made.broken[n]):
-            kept = {n for n in sets if n < 0 or id not in self.made.broken[n]}
-            yield f'Assert({self.found(tree, kept)}, "{id}")'
-        if self.rules and UNKNOWN in sets:
-            yield f'Assert({self.found(tree, sets - {UNKNOWN})}, "{NOT_MET}")'
+    def judged(self, command: Command) -> Iterator[str]:
+        """Assertions for what the step breaks."""
+        for tree in command.judged:
+            sets = leaves(tree)
+            for id in dict.fromkeys(
+                i for n in sets if n > 0 for i in self.made.broken[n]
+            ):
+                kept = {n for n in sets if n < 0 or id not in self.made.broken[n]}
+                yield f'Assert({self.found(tree, kept)}, "{id}")'
+            if self.rules and UNKNOWN in sets:
+                yield f'Assert({self.found(tree, sets - {UNKNOWN})}, "{NOT_MET}")'
 
     def properties(self) -> Iterator[str]:
         """An invariant for each property of states, and one that forbids deadlock."""
