@@ -131,7 +131,6 @@ SPIN = "Spin, -O2"
 ENGINES = (
     Engine("NumPy", partial(checked, ())),
     Engine(SPIN, partial(spun, ("-O2",)), ("spin", "gcc")),
-    Engine("Spin, -O2, BFS", partial(spun, ("-O2", "-DBFS")), ("spin", "gcc")),
 )
 
 
@@ -237,7 +236,7 @@ GROWTH: Mapping[str, Mapping[int, Section]] = {
         n: section(
             *[("AB", "write; gup ro pin fast; put")] * n, processes=2, pages=n + 4
         )
-        for n in (1, 2, 3, 4)
+        for n in (1, 2, 3)
     },
     "operations": {
         n: section(("AB", "; ".join(WORDS[:n])), ("AB", "; ".join(WORDS[:n])))

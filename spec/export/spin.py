@@ -122,6 +122,7 @@ def _call(words: list[str], folder: Path) -> str:
         words, cwd=folder, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        why = (done.stdout + done.stderr).strip().splitlines()
-        raise SpinError(f"{words[0]} failed: {why[0] if why else done.returncode}")
+        lines = (done.stdout + done.stderr).splitlines()
+        why = next((line for line in lines if "rror" in line), done.returncode)
+        raise SpinError(f"{words[0]} failed: {why}")
     return done.stdout
