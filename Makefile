@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve live site test lint format cells browser-tests browser lock clean
+.PHONY: help serve live site test lint format cells browser-tests browser spin bench lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' Makefile | \
@@ -50,7 +50,7 @@ format: $(READY)  ## format and fix what can be fixed by machine
 	$(BIN)/ruff check --fix .
 
 cells: $(READY)  ## notebook cells, doctests and tests, without the browser's
-	$(BIN)/python -m pytest --ignore tests/test_site.py
+	$(BIN)/python -m pytest -rs --ignore tests/test_site.py
 
 browser-tests: $(READY)  ## drive the built site in Chromium, if it is there
 	$(BIN)/python -m pytest -rs tests/test_site.py
@@ -61,6 +61,18 @@ browser:  ## install Debian's Chromium for the browser tests
 		apt-get -qq update && apt-get -qq install -y --no-install-recommends \
 			chromium >/dev/null; \
 	else echo "Run as root on Debian: apt-get install chromium" >&2; exit 1; fi
+
+spin:  ## install Debian's Spin and gcc for the tests of the export and for bench
+	@if command -v spin >/dev/null && command -v gcc >/dev/null; then \
+		echo "Spin is installed."; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get -qq update && apt-get -qq install -y --no-install-recommends \
+			spin gcc libc6-dev >/dev/null; \
+	else echo "Run as root on Debian: apt-get install spin gcc libc6-dev" >&2; \
+		exit 1; fi
+
+bench: $(READY)  ## measure all engines (BENCH="--bounds small --runs 5"); takes hours
+	$(BIN)/python -m spec.bench $(BENCH)
 
 lock: $(UV)  ## resolve the requirements anew and pin them with hashes
 	$(UV) pip compile -q --upgrade --universal --python-version 3.12 \

@@ -24,7 +24,15 @@ from spec.decisions import Foll, Model
 from spec.litmus.files import catalogue
 from spec.litmus.parser import read
 from spec.memory import Machine, Names
-from spec.publish import cards, citations, drawings, findings, traces, verdicts
+from spec.publish import (
+    cards,
+    citations,
+    drawings,
+    findings,
+    performance,
+    traces,
+    verdicts,
+)
 from spec.publish.tables import code, number, table
 from spec.rules import Rule
 
@@ -209,6 +217,7 @@ class Site:
             ABLATION: self.ablation_page(),
             findings.FINDINGS_PAGE: findings.findings_page(self),
             findings.STEPS_PAGE: findings.steps_page(self),
+            performance.PAGE: performance.performance_page(),
         }
 
     def _without(self, rule: Rule, uri: str) -> str:

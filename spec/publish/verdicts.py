@@ -34,7 +34,15 @@ TOO_LARGE = "large"
 
 _DECIDES = {".py", ".lark", ".litmus", ".json"}
 _ONLY_SHOWS = {
-    *("publish", "kernel", "cli.py", "__main__.py"),
+    *(
+        "publish",
+        "kernel",
+        "export",
+        "cli.py",
+        "__main__.py",
+        "handover.py",
+        "bench.py",
+    ),
     *("closings.py", "findings.py", "lkmm.py", "steps.py"),
 }
 _CLASS = "class"
