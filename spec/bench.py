@@ -115,8 +115,9 @@ def spun(options: tuple[str, ...], bounds: str, folder: Path) -> Prepared:
         began = time.monotonic()
         spin.build(place / "model.pml", place, *options)
         seconds += time.monotonic() - began
-        # a hash table with a slot or two for each state suits Spin best
-        words = [*spin.RUN, f"-m{DEEPEST}", f"-w{max(16, made.states.bit_length())}"]
+        # what suits Spin best: no more stack than needed, a slot or two for each state
+        depth = spin.search(place, DEEPEST).depth + 10
+        words = [*spin.RUN, f"-m{depth}", f"-w{max(16, made.states.bit_length())}"]
         jobs.append(Job(words, place, partial(_spin_counts, added_transitions(made))))
     return Prepared(jobs, seconds)
 
@@ -173,22 +174,30 @@ class Usage:
     said: str
 
 
+WATCH = """
+import os, sys, time
+began = time.monotonic()
+_, status, usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ), 0)
+seconds, code = time.monotonic() - began, os.waitstatus_to_exitcode(status)
+print(seconds, usage.ru_maxrss, code, file=sys.stderr)
+"""
+"""A small process between, because a child is charged with the memory of its parent."""
+
+
 def measure(job: Job) -> Usage:
     """Run a process to its end.
 
     Raises:
         SpecificationError: it failed.
     """
-    with (job.folder / "said").open("w+") as out:
-        began = time.monotonic()
-        process = subprocess.Popen(job.words, cwd=job.folder, stdout=out)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SpecificationError(f"{job.words[0]} ended with {process.returncode}")
-        out.seek(0)
-        return Usage(seconds, usage.ru_maxrss * 1024, out.read())
+    words = [sys.executable, "-I", "-S", "-c", WATCH, *job.words]
+    done = subprocess.run(
+        words, cwd=job.folder, capture_output=True, text=True, check=False
+    )
+    seconds, kilobytes, code = done.stderr.splitlines()[-1].split()
+    if code != "0":
+        raise SpecificationError(f"{job.words[0]} ended with {code}")
+    return Usage(float(seconds), int(kilobytes) * 1024, done.stdout)
 
 
 def benchmark(engine: Engine, bounds: str, largest: int, runs: int) -> Measured:
@@ -390,8 +399,12 @@ def main(
     if not wanted:
         raise click.UsageError(f"no engine named {', '.join(engine)}")
     load = os.getloadavg()[0]
-    measured = list(all_measured(bounds, [e for e in wanted if not e.missing()], runs))
-    same_counts(measured)
+    try:
+        ready = [e for e in wanted if not e.missing()]
+        measured = list(all_measured(bounds, ready, runs))
+        same_counts(measured)
+    except (SpecificationError, spin.SpinError, Differs) as error:
+        raise click.ClickException(str(error)) from None
     results = Results(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
         machine=machine(),

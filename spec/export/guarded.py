@@ -272,7 +272,7 @@ class _Extraction:
 
 
 def leaves(tree: Tree) -> set[int]:
-    """All leaves of a tree; `UNKNOWN` where some code of a cell leads nowhere."""
+    """All leaves of a tree, `UNKNOWN` among them if it looks at anything."""
     if not isinstance(tree, Look):
         return {tree}
     return {UNKNOWN}.union(*(leaves(branch) for _, branch in tree.branches))

@@ -31,6 +31,7 @@ class SpinRun:
         failed: how often each assertion failed, and ``deadlock`` for invalid ends.
         seconds: wall time of the search.
         vector: bytes of one state.
+        depth: steps of the longest path that was followed.
     """
 
     states: int
@@ -38,6 +39,7 @@ class SpinRun:
     failed: Mapping[str, int]
     seconds: float
     vector: int
+    depth: int
 
 
 def missing() -> list[str]:
@@ -93,6 +95,7 @@ def read(said: str, seconds: float) -> SpinRun:
         failed=_failed(said, _number(r"errors: (\d+)", said)),
         seconds=seconds,
         vector=_number(r"State-vector (\d+) byte", said),
+        depth=_number(r"depth reached (\d+)", said),
     )
 
 

@@ -97,7 +97,7 @@ def chart(what: str, points: Sequence[Point]) -> Drawing:
     drawing = Drawing(
         f"States and transitions with the number of {what}",
         "\n".join(
-            f"{p.size} {what}: {p.states:,} states, {p.transitions:,} transitions"
+            f"{what} {p.size}: {p.states:,} states, {p.transitions:,} transitions"
             for p in points
         ),
         height=BOTTOM + 60,
