@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -79,7 +80,7 @@ class Engine:
     Attributes:
         name: what tables call it.
         prepare: makes it ready for bounds, in a folder.
-        needs: programs that have to be installed.
+        needs: programs and Python modules that have to be installed.
     """
 
     name: str
@@ -87,8 +88,9 @@ class Engine:
     needs: tuple[str, ...] = ()
 
     def missing(self) -> list[str]:
-        """The programs that it needs and that are not installed."""
-        return [word for word in self.needs if shutil.which(word) is None]
+        """What it needs and is not installed."""
+        found = (shutil.which(word) or find_spec(word) for word in self.needs)
+        return [w for w, it in zip(self.needs, found, strict=True) if it is None]
 
 
 def checked(options: tuple[str, ...], bounds: str, folder: Path) -> Prepared:

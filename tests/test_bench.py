@@ -50,8 +50,8 @@ def test_engines_that_count_differently_are_no_result():
 
 
 def test_an_engine_that_is_not_installed_says_so():
-    engine = bench.Engine("none", bench.ENGINES[0].prepare, ("no-such-program", "sh"))
-    assert engine.missing() == ["no-such-program"]
+    engine = bench.Engine("none", bench.ENGINES[0].prepare, ("none_such", "sh", "json"))
+    assert engine.missing() == ["none_such"]
 
 
 def test_the_page_shows_what_is_kept():

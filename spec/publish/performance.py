@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from xml.etree import ElementTree as ET
 
-from spec.bench import RESULTS, SPIN, Measured, Point, Results, load_results
+from spec.bench import GROWTH, RESULTS, SPIN, Measured, Point, Results, load_results
 from spec.publish.drawings import WIDTH, Drawing
 from spec.publish.tables import number, table
 
 PAGE = "reference/performance.md"
+BUSY = 0.5
+"""From this load average on, times are not those of the machine alone."""
 LEFT, RIGHT, TOP, BOTTOM = 90, 40, 40, 280
 """Where the axes of a picture lie."""
 
@@ -40,6 +42,12 @@ def _how(results: Results) -> Iterator[str]:
         "of a process divided by the states of the largest section; within small "
         "bounds it is mostly that of the program itself."
     )
+    if results.load > BUSY:
+        yield ""
+        yield (
+            f"The machine had other work at the same time (load {results.load:g}): "
+            "wall times are longer than they need be, and ratios rough."
+        )
     yield ""
     rows = [
         *results.machine.items(),
@@ -75,7 +83,10 @@ def _measured(found: Sequence[Measured]) -> str:
 
 
 def _growth(what: str, points: Sequence[Point]) -> Iterator[str]:
-    """The picture of one series, and the table that says the same."""
+    """What runs in a series, its picture, and the table that says the same."""
+    *_, largest = GROWTH[what].values()
+    yield f"At the right end: {'; '.join(largest.describe())}."
+    yield ""
     picture = chart(what, points).svg()
     yield f'<div class="ae-picture" data-search-exclude>{picture}</div>'
     yield ""
