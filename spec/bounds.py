@@ -112,8 +112,27 @@ def program(
             **{f"{r.id} taken": judge.step(r.taken) for r in rules if r.taken},
             **{f"{r.id} declined": judge.step(r.declined) for r in rules if r.declined},
         },
+        interchangeable=interchangeable(section),
         name=code_name("section", repr(section), model.name, *sorted(without)),
     )
+
+
+WALKERS = {"reclaim", "swapoff", "ksm", "unmerge", "migrate", "split", "collapse"}
+"""Operations that go over processes in order, with steps of others in between."""
+
+
+def interchangeable(section: Section) -> list[tuple[str, ...]]:
+    """The processes, and the pages, if all that a section does treats them alike.
+
+    A large folio is an aligned row of pages, so there pages are not alike.
+    """
+    words = " ".join([*section.starts, *(w for menu in section.menus for w in menu)])
+    large = any(word in words for word in ("hugepage", "pmd", "collapse", "split"))
+    alike = len({frozenset(names) for names in section.processes}) == 1
+    every = set(section.names.mms) == set(section.processes[0])
+    processes = alike and every and not WALKERS & set(words.replace(";", " ").split())
+    groups = [section.names.mms] if processes else []
+    return groups if large else [*groups, section.names.pages]
 
 
 class _Judge:

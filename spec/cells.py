@@ -9,7 +9,8 @@ read and wrote.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Protocol, TypeVar, overload
 
 Value = Hashable
@@ -46,6 +47,15 @@ class Cells(Protocol):
 
     def choose(self, question: str, options: Sequence[Value]) -> Any:
         """One of `options`; the checker tries them all."""
+
+
+def alternatives[V](cells: Cells, options: Iterable[V]) -> tuple[V, ...]:
+    """Of several that differ by name only, the first, if there is one.
+
+    A checker that stores one state for all that differ by names only gets them all.
+    """
+    wanted = getattr(cells, "alternatives", None)
+    return tuple(islice(options, 1)) if wanted is None else wanted(options)
 
 
 class PlainCells:

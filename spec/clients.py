@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from spec import fault, fork, gup_fast, protect
-from spec.cells import Cells, PlainCells
+from spec.cells import Cells, PlainCells, alternatives
 from spec.checker.program import rest
 from spec.checker.steps import Blocked
 from spec.counts import put_page, run, try_get_page, vm_normal_page
@@ -187,7 +187,8 @@ def choices(
                 yield from ((word, mm, own) for mm in live)
         elif word == "fork":
             unborn = [n for n, mm in machine.mms.items() if mm.state == "unborn"]
-            yield from ((word, mm, unborn[0]) for mm in live if unborn)
+            children = alternatives(machine.cells, unborn)
+            yield from ((word, mm, child) for mm in live for child in children)
         else:
             yield from ((word, mm) for mm in live)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from spec.cells import Broken
+from spec.cells import Broken, alternatives
 from spec.memory import (
     Entry,
     Machine,
@@ -206,11 +206,19 @@ def alloc_page(machine: Machine) -> Page:
     Raises:
         MemoryError: there is none; the bounds are too small for the operations.
     """
-    for page in machine.pages.values():
-        if page.refcount == 0 and page.head is None:
-            page.refcount = 1
-            return page
-    raise MemoryError(f"all {len(machine.pages)} pages are in use: raise the bounds")
+    free = (
+        name
+        for name, page in machine.pages.items()
+        if page.refcount == 0 and page.head is None
+    )
+    names = alternatives(machine.cells, free)
+    if not names:
+        count = len(machine.pages)
+        raise MemoryError(f"all {count} pages are in use: raise the bounds")
+    name = names[0] if len(names) == 1 else machine.cells.choose("page", names)
+    page = machine.pages[name]
+    page.refcount = 1
+    return page
 
 
 def vm_normal_page(mm: Mm, pte: Entry) -> Page | None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from spec.checker.forest import CHILDREN, LEAF, MASK, PENDING, PLACE, WIDTH
 from spec.checker.packing import Layout, States, Words
+from spec.checker.renaming import renamed_rows
 from spec.checker.tables import Assignments, Tables
 from spec.checker.visited import Visited
 
@@ -256,12 +257,25 @@ class BulkEngine:
             moves = self.walker.moves(self.states.rows[at], found.misses)
             which, judged = self.walker.judge(moves, noted, found.misses)
             moves.unknown[moves.parents[which[judged < 0]]] = True
+            rows = self._renamed(moves, found.misses)
             known = ~moves.unknown[moves.parents]
             found.judgements.update(np.unique(judged[judged > 0]).tolist())
             found.deadlock |= bool(moves.stuck.any())
             found.transitions += int(known.sum())
             found.redo.append(at[moves.unknown])
-            self.visited.add(moves.after()[known])
+            self.visited.add(rows[known])
+
+    def _renamed(self, moves: Moves, misses: list[Miss]) -> Words:
+        """The rows after the steps, with other names if that is wanted."""
+        naming, rows = self.tables.naming, moves.after()
+        if naming is None:
+            return rows
+        rows, known, missing = renamed_rows(
+            np.ascontiguousarray(rows), naming, self.states.layout
+        )
+        moves.unknown[moves.parents[~known]] = True
+        misses += missing
+        return rows
 
 
 def _chunks(todo: Numbers) -> Iterator[Numbers]:

@@ -15,9 +15,12 @@ import numpy.typing as npt
 from numba import njit
 
 from spec.checker.bulk import Found, Numbers
+from spec.checker.columns import Column
 from spec.checker.forest import CHILDREN, LEAF, MASK, PENDING, PLACE, WIDTH
 from spec.checker.packing import States, Words
-from spec.checker.tables import Assignments, Column, Tables
+from spec.checker.renaming import numbers, places, rename
+from spec.checker.symmetry import Naming
+from spec.checker.tables import Assignments, Tables
 
 EMPTY = -1
 FIRST_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -137,7 +140,7 @@ def _add(rows, size, table):  # type: ignore[no-untyped-def]
 
 @compiled
 def _expand(  # type: ignore[no-untyped-def]
-    todo, rows, size, table, code, steps, judges, said, redo, misses
+    todo, rows, size, table, code, steps, judges, renaming, said, redo, misses
 ):
     """Take all steps from states; new states are entered behind the others.
 
@@ -145,6 +148,7 @@ def _expand(  # type: ignore[no-untyped-def]
     states to be redone, of misses, and whether a deadlock was met.
     """
     words = rows.shape[1]
+    symmetry, fields, naming = renaming
     tree_slot, places, step_tree, resting, first_option, option_tree, kept, bits = steps
     (
         form,
@@ -219,16 +223,28 @@ def _expand(  # type: ignore[no-untyped-def]
                 said[LEAF - leaf] = True
                 settled[answer] = within
             said[raised[command]] = True
+        for k in range(count):
+            if unknown:
+                break
+            for i in range(words):
+                pair[words + i] = (pair[i] & kept[commands[k], i]) | bits[
+                    commands[k], i
+                ]
+            if symmetry:
+                missed, known_name = rename(
+                    pair[words:], rows[size], fields, naming, misses, missed
+                )
+                unknown = not known_name
+            else:
+                rows[size] = pair[words:]
+            if not unknown:
+                size = _add(rows, size, table)
         if unknown:
             redo[redone] = position
             redone += 1
             continue
         deadlock |= active and count == 0
         transitions += count
-        for k in range(count):
-            for i in range(words):
-                rows[size, i] = (pair[i] & kept[commands[k], i]) | bits[commands[k], i]
-            size = _add(rows, size, table)
     return len(todo), size, transitions, redone, missed, deadlock
 
 
@@ -334,6 +350,7 @@ class CompiledEngine:
                 self.tables.forest.code,
                 self._steps(),
                 self._judges(noted),
+                self._renaming(),
                 said,
                 redo,
                 self.misses,
@@ -348,6 +365,9 @@ class CompiledEngine:
     def _note(self, found: Found, redo: Numbers, missed: int) -> None:
         found.redo.append(redo.copy())
         for tree, position, command in self.misses[:missed].tolist():
+            if tree < 0:
+                found.misses.append((tree, [position, command]))
+                continue
             row = self.states.rows[position]
             found.misses.append((tree, self._row(row, command).tolist()))
 
@@ -371,6 +391,13 @@ class CompiledEngine:
             table.option_trees.items.used,
             *self.assignments.refresh(),
         )
+
+    def _renaming(self) -> tuple[Any, ...]:
+        """Whether to rename states, and how."""
+        naming = self.tables.naming
+        wanted = naming is not None
+        numbers_of = numbers(naming or Naming((), ()))
+        return wanted, places(self.states.layout), numbers_of
 
     def _judges(self, noted: npt.NDArray[np.bool_]) -> tuple[Any, ...]:
         table = self.tables

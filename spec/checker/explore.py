@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,6 +43,10 @@ COMPILED_FROM = 30_000
 """States from which on the compiled engine is worth the time to load it."""
 
 
+class _FoundUpToNames(Exception):
+    """Something is violated in a state that stands for several."""
+
+
 class Exploration:
     """One exhaustive exploration, level by level, up to a level with a violation.
 
@@ -64,7 +69,8 @@ class Exploration:
         self.report = report
         self.beyond = beyond
         self.options = options
-        self.knowledge = Knowledge(program, _file(program, options))
+        symmetry = options.symmetry and bool(program.interchangeable) and not beyond
+        self.knowledge = Knowledge(program, _file(program, options), symmetry)
         self.tables = self.knowledge.tables
         self.predicates = predicates(program)
 
@@ -88,7 +94,18 @@ class Exploration:
         return self.knowledge.tabulation.functions(command)
 
     def run(self) -> Verdict:
-        """Explore to the end, to the first violation, or until interrupted."""
+        """Explore to the end, to the first violation, or until interrupted.
+
+        A violation among states of which each stands for several is shown by an
+        exploration of them all, so that its trace can be replayed.
+        """
+        try:
+            return self._run()
+        except _FoundUpToNames:
+            options = replace(self.options, symmetry=False)
+            return Exploration(self.program, self.report, 0, options).run()
+
+    def _run(self) -> Verdict:
         self._begin()
         interrupted = complete = False
         try:
@@ -118,6 +135,7 @@ class Exploration:
             evaluations=evaluations,
             seconds=time.monotonic() - self.began,
             interrupted=interrupted,
+            reduced=self.tables.naming is not None,
         )
 
     def _begin(self) -> None:
@@ -208,6 +226,8 @@ class Exploration:
         )
 
     def _retracer(self) -> Retracer:
+        if self.tables.naming is not None:
+            raise _FoundUpToNames
         return Retracer(self.knowledge.tabulation, self.states, self.base)
 
     def _until_all_is_known(
@@ -240,7 +260,8 @@ def _file(program: Program, options: Options) -> Path | None:
     """Where what is learned of the program is kept."""
     if options.learned is None or not program.name:
         return None
-    return options.learned / f"{program.name}.pickle"
+    kind = "-symmetry" if options.symmetry else ""
+    return options.learned / f"{program.name}{kind}.pickle"
 
 
 def explore(

@@ -21,15 +21,18 @@ class Knowledge:
     Args:
         program: what it is about.
         file: where it is kept; `None` to keep it nowhere.
+        symmetry: whether states are renamed.
     """
 
-    def __init__(self, program: Program, file: Path | None = None) -> None:
+    def __init__(
+        self, program: Program, file: Path | None = None, symmetry: bool = False
+    ) -> None:
         self.program = program
         self.file = file
         self._tabulation: Tabulation | None = None
         kept = _read(file)
         if kept is None:
-            self._tabulation = Tabulation(program)
+            self._tabulation = Tabulation(program, symmetry)
             self.tables = self._tabulation.tables
         else:
             self.tables, self._rest = kept

@@ -50,6 +50,8 @@ class Program:
         states: what must hold in each state.
         steps: what must hold of each step.
         witnesses: by name, predicates of which some step should make each true.
+        interchangeable: groups of records that threads and properties treat alike. A
+            thread that has to take one of several says so with `alternatives`.
         name: by which to keep what was learned. Whoever gives one takes care that a
             program with other code has another name.
     """
@@ -61,6 +63,7 @@ class Program:
     witnesses: Mapping[str, Callable[[Cells, Cells, set[str]], bool]] = field(
         default_factory=dict
     )
+    interchangeable: Sequence[Sequence[str]] = ()
     name: str = ""
 
 
@@ -118,11 +121,14 @@ class Options:
         engine: ``numpy`` or ``numba``; by default what is faster and installed.
         learned: a folder in which to keep what was learned of programs with names.
         workers: how many programs to explore at the same time.
+        symmetry: store one state for all that differ by the names of interchangeable
+            records only. Counts are smaller then; verdicts are the same.
     """
 
     engine: str = ""
     learned: Path | None = None
     workers: int = 1
+    symmetry: bool = False
 
 
 DEFAULT = Options()
@@ -157,7 +163,8 @@ class Verdict:
     """What an exploration found.
 
     `complete` is false if it ended at a violation or was interrupted; then the
-    counts are those of the states seen so far.
+    counts are those of the states seen so far. `reduced` says that states which differ
+    by names only were counted once.
     """
 
     states: int
@@ -170,6 +177,7 @@ class Verdict:
     evaluations: int = 0
     seconds: float = 0.0
     interrupted: bool = False
+    reduced: bool = False
 
     @property
     def holds(self) -> bool:
@@ -189,6 +197,7 @@ class Verdict:
             evaluations=self.evaluations + other.evaluations,
             seconds=self.seconds + other.seconds,
             interrupted=self.interrupted or other.interrupted,
+            reduced=self.reduced or other.reduced,
         )
 
 

@@ -11,7 +11,7 @@ same expression computed before a yield cannot be seen: no operation relies on a
 from __future__ import annotations
 
 import dis
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import CodeType, GeneratorType
@@ -129,18 +129,28 @@ class _Store:
         return answer
 
 
+class _AllAlternatives(_Store):
+    """The same for a thread to which names make no difference."""
+
+    def alternatives(self, options: Iterable[Any]) -> tuple[Any, ...]:
+        return tuple(options)
+
+
 class Stepper:
     """Takes single steps of one thread.
 
     Args:
         thread: whose steps.
         names: whether outcomes tell the functions that they passed through.
+        alternatives: whether to try all of several things that differ by name only.
     """
 
-    def __init__(self, thread: Thread, names: bool = True) -> None:
+    def __init__(
+        self, thread: Thread, names: bool = True, alternatives: bool = False
+    ) -> None:
         self.thread = thread
         self.names = names
-        self.store = _Store()
+        self.store = _AllAlternatives() if alternatives else _Store()
 
     def start(self) -> Outcome:
         """Where the thread stands before its first step."""

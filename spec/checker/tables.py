@@ -2,81 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from spec.checker.columns import Column, Lists
 from spec.checker.forest import Forest
 from spec.checker.judgement import Judgement
 from spec.checker.packing import Layout, Words
+from spec.checker.symmetry import Naming
 
 ALL_ONES = (1 << 64) - 1
-
-
-class Column:
-    """A growing array of whole numbers, or of rows of them."""
-
-    def __init__(self, dtype: Any, width: int = 0) -> None:
-        self.rows = np.zeros((64, width) if width else 64, dtype)
-        self.size = 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"rows": self.used, "size": self.size}
-
-    def append(self, value: Any) -> None:
-        """Add a number or a row at the end."""
-        if self.size == len(self.rows):
-            more = np.zeros_like(
-                self.rows, shape=(max(self.size, 64), *self.rows.shape[1:])
-            )
-            self.rows = np.concatenate([self.rows, more])
-        self.rows[self.size] = value
-        self.size += 1
-
-    def extend(self, values: Iterable[Any]) -> None:
-        """Add several at the end."""
-        for value in values:
-            self.append(value)
-
-    @property
-    def used(self) -> npt.NDArray[Any]:
-        """What was added so far."""
-        return self.rows[: self.size]
-
-
-class Lists:
-    """A growing array of lists of numbers, one behind the other.
-
-    Attributes:
-        first: where each list begins, and where the last one ends.
-        items: of all lists.
-    """
-
-    def __init__(self) -> None:
-        self.first = Column(np.int64)
-        self.items = Column(np.int32)
-        self.first.append(0)
-
-    def append(self, values: Iterable[int]) -> int:
-        """Add a list at the end; returns its number."""
-        self.items.extend(values)
-        self.first.append(self.items.size)
-        return self.first.size - 2
-
-    def list(self, number: int) -> npt.NDArray[np.int32]:
-        """One of the lists."""
-        return self.items.rows[self.first.rows[number] : self.first.rows[number + 1]]
-
-    def ranges(self, lists: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], ...]:
-        """The positions of all items of some lists, and which list each is of."""
-        first, end = self.first.used[lists], self.first.used[lists + 1]
-        counts = end - first
-        which = np.repeat(np.arange(len(counts)), counts)
-        before = np.repeat(np.cumsum(counts) - counts, counts)
-        return first[which] + np.arange(len(which)) - before, which
 
 
 @dataclass
@@ -101,6 +37,7 @@ class Tables:
         judge_trees: for each form, the trees of the predicates that look at its steps.
         judge_predicate: for each such tree the predicate, if it is of only one, or -1.
         judgements: what the leaves of these trees stand for.
+        naming: how states are renamed, if that is wanted.
     """
 
     keys: list[str]
@@ -121,6 +58,7 @@ class Tables:
     judge_trees: Lists = field(default_factory=Lists)
     judge_predicate: Column = field(default_factory=lambda: Column(np.int32))
     judgements: list[Judgement] = field(default_factory=list)
+    naming: Naming | None = None
 
     def __post_init__(self) -> None:
         self.step_tree = [Column(np.int32) for _ in self.threads]

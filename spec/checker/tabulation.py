@@ -23,6 +23,7 @@ from spec.checker.judgement import (
 from spec.checker.packing import Codes, Layout
 from spec.checker.program import Program
 from spec.checker.steps import DONE, History, Location, Outcome, Stepper
+from spec.checker.symmetry import BITS, MOST_NAMES, Naming
 from spec.checker.tables import Tables
 
 COMMAND, QUESTION = 0, 1
@@ -103,12 +104,18 @@ class Tabulation:
         evaluations: how many functions were run.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, symmetry: bool = False) -> None:
+        self.symmetry = symmetry
         names = list(program.initial[0])
         self.threads = [ThreadTable(f"@{name}") for name in program.threads]
         keys = [*names, *(thread.key for thread in self.threads)]
         self.tables = Tables(keys, [keys.index(t.key) for t in self.threads])
         self.codes = {key: Codes() for key in keys}
+        if symmetry:
+            naming = Naming(keys, program.interchangeable)
+            self.tables.naming = naming
+            shared = [Codes() for _ in naming.value]
+            self.codes = dict(zip(keys, (shared[k] for k in naming.kind), strict=True))
         self.trees: list[Tree] = []
         self.commands: list[Command] = []
         self.forms: dict[frozenset[str], int] = {}
@@ -124,16 +131,17 @@ class Tabulation:
         keys = self.tables.keys
         self.program = program
         threads = program.threads.values()
-        self.steppers = [Stepper(thread, names=False) for thread in threads]
+        self.steppers = [Stepper(thread, False, self.symmetry) for thread in threads]
         self.predicates = predicates(program)
         self.cells = {key: i for i, key in enumerate(keys)}
         self.cells |= {primed(key): i + len(keys) for i, key in enumerate(keys)}
+        self.threads_by_key = {thread.key: t for t, thread in enumerate(self.threads)}
         self.values = {key: self.codes[key].values for key in keys}
         self.values |= {primed(key): self.codes[key].values for key in keys}
 
     def __getstate__(self) -> dict[str, Any]:
         """What was learned, without the functions and the tables."""
-        own = "program", "steppers", "predicates", "cells", "values", "tables"
+        own = {"program", "steppers", "predicates", "cells", "values", "tables"}
         return {name: value for name, value in vars(self).items() if name not in own}
 
     def _start(self) -> None:
@@ -153,6 +161,12 @@ class Tabulation:
     def count(self) -> None:
         """Let the tables know how many code numbers were given out."""
         self.tables.counts = [len(self.codes[k].values) for k in self.tables.keys]
+        naming = self.tables.naming
+        if naming is not None:
+            for key, kind in zip(self.tables.keys, naming.kind, strict=True):
+                values = self.codes[key].values
+                for number in range(naming.known[kind], len(values)):
+                    naming.add(kind, number, values[number])
 
     def value(self, layout: Layout, row: Sequence[int], key: str) -> Any:
         """The value of one cell in one row (given as Python integers)."""
@@ -179,15 +193,32 @@ class Tabulation:
         """Run a tree's function on one state, and let the tree know what it gave.
 
         Args:
-            tree: number of the tree.
+            tree: number of the tree; below zero: a value is to be renamed.
             layout: of the row.
             row: the state; for a judgement the states before and after the step.
         """
+        if tree < 0:
+            self._learn_name(-1 - tree, *row)
+            return
         self.evaluations += 1
         reading = Reading(self, layout, row)
         kind, arguments = self.trees[tree]
         leaf = KINDS[kind](self, *arguments, reading)
         self._teach(tree, reading.path, leaf)
+
+    def _learn_name(self, kind: int, number: int, packed: int) -> None:
+        """Give a code number to a value with other names, given as a packed list."""
+        naming = self.tables.naming
+        assert naming is not None, "only symmetry asks for other names"
+        key = self.tables.keys[naming.kind.index(kind)]
+        old = naming.mentions.list(int(naming.value[kind, number])).tolist()
+        new = [packed >> BITS * i & MOST_NAMES for i in range(len(old))]
+        value = naming.rename(self.codes[key].values[number], old, new)
+        if key in self.threads_by_key:
+            t = self.threads_by_key[key]
+            history, resting = self.threads[t].histories[number]
+            self._place(t, value, naming.rename(history, old, new), resting)
+        naming.enter(kind, number, new, self.codes[key].number(value))
 
     def _teach(self, tree: int, path: Path, leaf: int) -> None:
         self.tables.forest.learn(int(self.tables.tree_slot.rows[tree]), path, leaf)
