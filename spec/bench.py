@@ -132,7 +132,9 @@ def _spin_counts(added: int, said: str) -> tuple[int, int]:
 SPIN = "Spin, -O2"
 """What the others are compared with."""
 ENGINES = (
-    Engine("NumPy", partial(checked, ())),
+    Engine("NumPy", partial(checked, ("--engine", "numpy", "--afresh"))),
+    Engine("Numba", partial(checked, ("--engine", "numba", "--afresh")), ("numba",)),
+    Engine("as installed, learned before", partial(checked, ())),
     Engine(SPIN, partial(spun, ("-O2",)), ("spin", "gcc")),
 )
 
