@@ -45,6 +45,7 @@ def test_the_median_counts():
 def test_engines_that_count_differently_are_no_result():
     other = replace(MEASURED, engine="other")
     same_counts([MEASURED, other, replace(other, bounds="large", states=99)])
+    same_counts([MEASURED, replace(other, states=5, reduced=True)])
     with pytest.raises(Differs, match="one counts \\(10, 20\\) and other \\(11, 20\\)"):
         same_counts([MEASURED, replace(other, states=11)])
 
