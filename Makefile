@@ -21,8 +21,8 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve live site test lint format cells browser-tests browser records lock \
-	clean
+.PHONY: help serve live site test lint format cells browser-tests browser spin bench \
+	records lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' Makefile | \
@@ -51,7 +51,7 @@ format: $(READY)  ## format and fix what can be fixed by machine
 	$(BIN)/ruff check --fix .
 
 cells: $(READY)  ## notebook cells, doctests and tests, without the browser's
-	$(BIN)/python -m pytest --ignore tests/test_site.py
+	$(BIN)/python -m pytest -rs --ignore tests/test_site.py
 
 browser-tests: $(READY)  ## drive the built site in Chromium, if it is there
 	$(BIN)/python -m pytest -rs tests/test_site.py
@@ -66,6 +66,18 @@ browser:  ## install Debian's Chromium for the browser tests
 records: $(READY)  ## record ablations anew in spec/records; takes half an hour
 	$(BIN)/anon-exclusive ablate --beyond 13000 --record
 	$(BIN)/anon-exclusive ablate --pairs --beyond 5000 --record
+
+spin:  ## install Debian's Spin and gcc for the tests of the export and for bench
+	@if command -v spin >/dev/null && command -v gcc >/dev/null; then \
+		echo "Spin is installed."; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get -qq update && apt-get -qq install -y --no-install-recommends \
+			spin gcc libc6-dev >/dev/null; \
+	else echo "Run as root on Debian: apt-get install spin gcc libc6-dev" >&2; \
+		exit 1; fi
+
+bench: $(READY)  ## measure all engines (BENCH="--bounds small --runs 5"); takes hours
+	$(BIN)/python -m spec.bench $(BENCH)
 
 lock: $(UV)  ## resolve the requirements anew and pin them with hashes
 	$(UV) pip compile -q --upgrade --universal --python-version 3.12 \

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -313,30 +314,78 @@ def cite_command(ids: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "--to",
     "language",
-    type=click.Choice(["lkmm"]),
+    type=click.Choice(["lkmm", "promela", "tla"]),
     required=True,
-    help="lkmm: litmus tests for herd7 and the kernel's memory model.",
+    help="lkmm: the tests on memory ordering, for herd7; promela: Spin; tla: TLC.",
 )
+@click.option("--model", help="A model's name, by default sketch.")
+@click.option("--bounds", help=f"By default small; {', '.join(BOUNDS)}.")
+@click.option("--without", multiple=True, metavar="RULE", help="Do not obey RULE.")
+@click.option("--rules", is_flag=True, help="Judge each step as well; much longer.")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-def export_command(language: str, folder: Path) -> None:
-    """Write the tests on memory ordering into FOLDER, for other checkers.
+def export_command(
+    language: str,
+    model: str | None,
+    bounds: str | None,
+    without: tuple[str, ...],
+    rules: bool,
+    folder: Path,
+) -> None:
+    """Write what is checked here into FOLDER, for other checkers.
 
-    Run them in tools/memory-model of a kernel tree: herd7 -conf linux-kernel.cfg FILE.
+    Promela and TLA+ get a file for each section of the bounds. The comment at its top
+    says what was counted here, and for Promela how to run Spin.
+
+    Run litmus tests in tools/memory-model of a kernel tree:
+    herd7 -conf linux-kernel.cfg FILE.
     """
-    from spec.lkmm import litmus_tests
 
-    tests = litmus_tests()
-    or_exit_2(lambda: write_all(folder, tests))
-    for file in tests:
+    def texts() -> dict[str, str]:
+        if language != "lkmm":
+            chosen = model or "sketch"
+            for id in without:
+                promised(removable(id), chosen)
+            removed = [id.upper() for id in without]
+            from spec.handover import handed_over, origins
+
+            wanted = origins(bounds or "small", chosen, removed)
+            return handed_over(language, wanted, rules, Ticker())
+        if model or bounds or without or rules:
+            raise SpecificationError(
+                "the tests for lkmm are always the same; give --to and a folder only"
+            )
+        from spec.lkmm import litmus_tests
+
+        return litmus_tests()
+
+    def written() -> dict[str, str]:
+        may_write(folder)
+        files = texts()
+        write_all(folder, files)
+        return files
+
+    for file in or_exit_2(written):
         click.echo(folder / file)
 
 
+def may_write(folder: Path) -> None:
+    """Make the folder; raises SpecificationError where it can't be written to."""
+    write_all(folder, {})
+
+
 def write_all(folder: Path, texts: dict[str, str]) -> None:
-    """Write files; raises SpecificationError where the folder can't be written to."""
+    """Write all files or none.
+
+    Raises:
+        SpecificationError: the folder can't be written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+        with TemporaryDirectory(dir=folder) as aside:
+            for name, text in texts.items():
+                (Path(aside) / name).write_text(text, encoding="utf-8")
+            for name in texts:
+                (Path(aside) / name).replace(folder / name)
     except OSError as error:
         raise SpecificationError(
             f"cannot write to {str(folder)!r} ({error.strerror}); "

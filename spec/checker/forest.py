@@ -96,6 +96,18 @@ class Forest:
             slot = node + CHILDREN + number
         self.view[slot] = LEAF - leaf
 
+    def look(self, slot: int) -> int | tuple[int, dict[int, int]]:
+        """A leaf or `UNKNOWN`; else a cell, and for its codes the slots to go on."""
+        node = int(self.code[slot])
+        if node < 0:
+            return LEAF - node if node <= LEAF else UNKNOWN
+        first = node + CHILDREN
+        return int(self.code[node + CELL]), {
+            number: first + number
+            for number in range(int(self.code[node + WIDTH]))
+            if self.code[first + number] not in (UNKNOWN, PENDING)
+        }
+
     def _room(self, count: int) -> int:
         first, self.size = self.size, self.size + count
         if self.size > len(self.code):

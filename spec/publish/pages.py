@@ -32,6 +32,7 @@ from spec.publish import (
     drawings,
     findings,
     litmus,
+    performance,
     records,
     selftest,
     traces,
@@ -255,6 +256,7 @@ class Site:
             costs.COST_PAGE: costs.cost_page(self),
             selftest.SELFTEST_PAGE: selftest.selftest_page(self),
             consumers.CONSUMERS_PAGE: consumers.consumers_page(self),
+            performance.PAGE: performance.performance_page(),
         }
 
     def _without(self, rule: Rule, uri: str) -> str:

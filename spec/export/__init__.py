@@ -1,0 +1,1 @@
+"""A finished exploration for other checkers; knows no kernel concept."""
