@@ -17,7 +17,7 @@ from spec.litmus.files import catalogue
 from spec.litmus.parser import read
 from spec.litmus.program import Test
 from spec.litmus.run import Node, Outcome, Result, run
-from spec.litmus.show import machine_at, steps_text
+from spec.litmus.show import SHORT, machine_at, steps_text
 from spec.models import MODELS
 from spec.publish import drawings
 from spec.publish.tables import code, table
@@ -143,9 +143,9 @@ def verdicts(found: Iterable[Group]) -> dict[str, str]:
     return {model: group.verdict for group in found for model in group.models}
 
 
-def badge(word: str) -> str:
-    """A verdict with its sign and colour."""
-    return f'<span class="v-{word}">{word}</span>'
+def badge(word: str, label: str = "") -> str:
+    """A verdict with its sign and colour, perhaps under a shorter name."""
+    return f'<span class="v-{word}">{label or word}</span>'
 
 
 def short(model: str) -> str:
@@ -277,8 +277,8 @@ def anchor(name: str) -> str:
 
 
 def _legend() -> str:
-    rows = [(badge(word), said) for word, said in CLASSES.items()]
-    return table(("Verdict", "What it says"), rows)
+    rows = [(badge(word), SHORT[word], said) for word, said in CLASSES.items()]
+    return table(("Verdict", "In tables", "What it says"), rows, "ae-wrap")
 
 
 def _matrix(site: Site, names: Iterable[str], here: str) -> str:
@@ -287,12 +287,15 @@ def _matrix(site: Site, names: Iterable[str], here: str) -> str:
     rows = [
         (
             f"[{test}]({_link(test, here)})",
-            *(f"[{badge(of[name])}]({_link(test, here)}#{name})" for name in chosen),
+            *(
+                f"[{badge(of[name], SHORT[of[name]])}]({_link(test, here)}#{name})"
+                for name in chosen
+            ),
         )
         for test, found in site.store.litmus().items()
         for of in [verdicts(found)]
     ]
-    return table(("Test", *map(short, chosen)), rows, "ae-tight")
+    return table(("Test", *map(short, chosen)), rows, "ae-tight ae-matrix")
 
 
 def row(site: Site, test: str, names: Iterable[str], here: str) -> str:
