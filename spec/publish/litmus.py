@@ -295,7 +295,8 @@ def _matrix(site: Site, names: Iterable[str], here: str) -> str:
         for test, found in site.store.litmus().items()
         for of in [verdicts(found)]
     ]
-    return table(("Test", *map(short, chosen)), rows, "ae-tight ae-matrix")
+    header = [short(name).replace("_", "_<wbr>") for name in chosen]
+    return table(("Test", *header), rows, "ae-tight ae-matrix")
 
 
 def row(site: Site, test: str, names: Iterable[str], here: str) -> str:
