@@ -371,10 +371,10 @@ def bugs_page(site: Site) -> str:
     rows = [
         (
             f"[{bug.id}]({_page_of(bug)}#{bug.id})",
-            bug_title(bug),
+            f"{code(bug.commit)} {bug_title(bug)}" if bug.commit else bug_title(bug),
             bug.fixed or "not fixed",
             badge(bug.verdict),
-            _seen(site, bug),
+            _seen(site, bug, most=2),
         )
         for bug in BUGS
     ]
@@ -403,7 +403,7 @@ def _page_of(bug: Bug) -> str:
     return _link(bug.shown[0].litmus, BUGS_PAGE) if bug.shown else ""
 
 
-def _seen(site: Site, bug: Bug) -> str:
+def _seen(site: Site, bug: Bug, most: int = 99) -> str:
     """Where a bug is shown: tests, rules whose removal shows it, or nowhere."""
     if bug.outside:
         return "outside the model"
@@ -414,7 +414,8 @@ def _seen(site: Site, bug: Bug) -> str:
         for id in bug.ablated
         if site.find(id, BUGS_PAGE)
     ]
-    return ", ".join(shown)
+    more = [f"{len(shown) - most} more"] if len(shown) > most else []
+    return ", ".join(shown[:most] + more)
 
 
 def _changes(site: Site) -> str:

@@ -7,6 +7,7 @@ on a page comes from the store of computed verdicts.
 from __future__ import annotations
 
 import difflib
+import html
 import json
 import posixpath
 import re
@@ -39,7 +40,7 @@ from spec.publish import (
     verdicts,
 )
 from spec.publish.records import Recorded
-from spec.publish.tables import code, number, table
+from spec.publish.tables import code, number, spanning, table
 from spec.removals import Pair, Row
 from spec.rules import Rule
 
@@ -303,8 +304,8 @@ class Site:
         """Every decision with the answer of each model, and what each promises."""
         names, all_models = list(models.MODELS), list(models.MODELS.values())
         decisions = [
-            (decision, *(_COMMIT.sub(r"`\g<0>`", answers[name]) for name in names))
-            for decision, answers in models.decision_table()
+            (question, *(_answer(answers[name]) for name in names))
+            for question, answers in models.decision_table()
         ]
         promises = [
             (
@@ -323,7 +324,11 @@ class Site:
                 "",
                 "## Decisions",
                 "",
-                table(["Decision", *names], decisions, "ae-wrap"),
+                "Neighbours with one answer share a cell. An answer names the commit "
+                "that brought it, and the release where that is not the first of its "
+                "model.",
+                "",
+                spanning(["Decision", *map(_breakable, names)], decisions, "ae-models"),
                 "",
                 "## Promises",
                 "",
@@ -376,6 +381,16 @@ class Site:
                 f"long. `anon-exclusive check --bounds {name} --model MODEL` runs it."
             )
         return "\n\n".join(lines)
+
+
+def _answer(text: str) -> str:
+    """An answer to a decision as HTML, its commits marked."""
+    return _COMMIT.sub(r"<code>\g<0></code>", html.escape(text))
+
+
+def _breakable(name: str) -> str:
+    """The name of a model that may break into lines."""
+    return name.replace("_", "_<wbr>")
 
 
 def _counts(model: str, verdict: Verdict) -> tuple[str, ...]:

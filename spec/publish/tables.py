@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 
 def cell(text: object) -> str:
@@ -39,6 +40,41 @@ def table(
     body = ["| " + " | ".join(map(cell, line)) + " |" for line in lines]
     box = f'<div class="{" ".join(["ae-table", *look.split()])}" markdown>'
     return "\n".join([box, "", *body, "", "</div>"])
+
+
+def spanning(header: Sequence[str], rows: Iterable[Sequence[str]], look: str) -> str:
+    """An HTML table in which equal neighbours of a row are one cell.
+
+    Args:
+        header: one phrase for each column; the first column names the row.
+        rows: the cells, each as HTML.
+        look: classes of the box, as for `table`.
+
+    >>> print(spanning(["", "a", "b"], [["x", "1", "1"]], "ae-tight"))
+    <div class="ae-table ae-tight"><table><thead>
+    <tr><th scope="col"></th><th scope="col">a</th><th scope="col">b</th></tr>
+    </thead><tbody>
+    <tr><th scope="row">x</th><td colspan="2">1</td></tr>
+    </tbody></table></div>
+    """
+    heads = "".join(f'<th scope="col">{name}</th>' for name in header)
+    body = []
+    for lead, *cells in rows:
+        runs = [(text, len(list(same))) for text, same in groupby(cells)]
+        spans = "".join(
+            f'<td colspan="{wide}">{text}</td>' if wide > 1 else f"<td>{text}</td>"
+            for text, wide in runs
+        )
+        body.append(f'<tr><th scope="row">{lead}</th>{spans}</tr>')
+    return "\n".join(
+        [
+            f'<div class="ae-table {look}"><table><thead>',
+            f"<tr>{heads}</tr>",
+            "</thead><tbody>",
+            *body,
+            "</tbody></table></div>",
+        ]
+    )
 
 
 def code(text: str) -> str:
