@@ -305,11 +305,16 @@ def near_misses_page(site: Site) -> str:
         "",
         *_provenance(site.rows.values(), "ablate RULE --beyond N --record"),
         "",
+        # its cells name what every trace names, and would drown a search
+        "<div data-search-exclude markdown>",
+        "",
         table(
             ("Rule", "Same steps", "With the rule", "Without it"),
             [_near_row(site, each) for each in missed],
             "ae-wrap",
         ),
+        "",
+        "</div>",
     ]
     for each in missed:
         lines += _near_section(site, each)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 BY_MODEL = "reference/litmus.md"
 BY_RELEASE = "reference/releases.md"
 BUGS_PAGE = "reference/bugs.md"
+FOUND_FIRST = ("---", "search: {boost: 4}", "---", "")
+"""A page that tells of a bug comes before those that mention it."""
 _LINUXES = [f"{LINUX}{release}" for release in RELEASES]
 CLASSES = {
     "missed-cow": "A page is reused although somebody else may still read it: a leak.",
@@ -165,7 +167,9 @@ def pages(site: Site) -> dict[str, str]:
 def test_page(site: Site, test: Test, found: tuple[Group, ...]) -> str:
     """Story, program, bugs, verdicts, and one trace for each way to a verdict."""
     of = verdicts(found)
+    told = any(bug.shown and bug.shown[0].litmus == test.name for bug in BUGS)
     lines = [
+        *(FOUND_FIRST if told else ()),
         f"# {test.name}",
         "",
         " ".join(test.story.split()),

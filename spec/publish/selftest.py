@@ -68,7 +68,7 @@ def selftest_page(site: Site) -> str:
     of_case = {case.id: _rules_of(case, found) for case in CASES}
     return "\n".join(
         [
-            "# The kernel's selftest",
+            "# The kernel's selftest: cow.c",
             "",
             "`tools/testing/selftests/mm/cow.c` runs a few programs on memory of many "
             "kinds. Each program is a litmus test here, and each kind of memory is "
