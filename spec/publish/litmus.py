@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 BY_MODEL = "reference/litmus.md"
 BY_RELEASE = "reference/releases.md"
 BUGS_PAGE = "reference/bugs.md"
-FOUND_FIRST = ("---", "search: {boost: 4}", "---", "")
-"""A page that tells of a bug comes before those that mention it."""
+FOUND_FIRST = ("---", "search: {boost: 2}", "---", "")
+"""A page that tells of a bug weighs as much as a chapter."""
 _LINUXES = [f"{LINUX}{release}" for release in RELEASES]
 CLASSES = {
     "missed-cow": "A page is reused although somebody else may still read it: a leak.",
