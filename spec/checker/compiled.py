@@ -191,7 +191,7 @@ def _take(pair, command, kept, bits):  # type: ignore[no-untyped-def]
 def _judge(pair, position, command, code, tree_slot, judges, said, misses, missed):  # type: ignore[no-untyped-def]
     """Judge a step; returns whether not all is known, and the number of misses."""
     form, first_judge, judge_tree, judge_predicate, raised = judges[:5]
-    known, noted, settled, at = judges[5:]
+    known, settled, at, noted = judges[5:]
     unknown = False
     first = first_judge[form[command]]
     for j in range(first, first_judge[form[command] + 1]):
@@ -312,6 +312,7 @@ class CompiledEngine:
         self.states = states
         self.settled = Settled(tables)
         self.misses = np.zeros((1 << 14, 3), np.int64)
+        self._made: tuple[Any, tuple[Any, ...]] | None = None
         self.rebuild()
 
     @property
@@ -367,9 +368,7 @@ class CompiledEngine:
                 self.states.size,
                 self.table,
                 self.tables.forest.code,
-                self._steps(),
-                self._judges(noted),
-                self._renaming(),
+                *self._arrays(noted),
                 said,
                 redo,
                 self.misses,
@@ -399,6 +398,18 @@ class CompiledEngine:
 
     # -- what machine code is given ---------------------------------------------------
 
+    def _arrays(self, noted: npt.NDArray[np.bool_]) -> tuple[Any, ...]:
+        """All arrays, made anew only after something was learned."""
+        table, naming = self.tables, self.tables.naming
+        columns = [table.tree_slot, table.form, table.option_trees.first]
+        if naming is not None:
+            columns += [naming.start, naming.code]
+        now = self.states.layout, *(column.size for column in columns)
+        if self._made is None or self._made[0] != now:
+            self._made = now, (self._steps(), self._judges(), self._renaming())
+        steps, judges, renaming = self._made[1]
+        return steps, (*judges, noted), renaming
+
     def _steps(self) -> tuple[Any, ...]:
         table, fields = self.tables, self.states.layout.fields
         return (
@@ -418,7 +429,7 @@ class CompiledEngine:
         numbers_of = numbers(naming or Naming((), ()))
         return wanted, places(self.states.layout), numbers_of
 
-    def _judges(self, noted: npt.NDArray[np.bool_]) -> tuple[Any, ...]:
+    def _judges(self) -> tuple[Any, ...]:
         table = self.tables
         self.settled.refresh()
         return (
@@ -428,7 +439,6 @@ class CompiledEngine:
             table.judge_predicate.used,
             table.raises.used,
             self.settled.known,
-            noted,
             self.settled.made,
             self.settled.first,
         )
