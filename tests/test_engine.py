@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import deque
 
 import pytest
@@ -231,6 +233,16 @@ def test_a_problem_in_a_process_is_raised():
 
     with pytest.raises(ValueError, match="no such program"):
         explore_all([broken, broken], options=Options(workers=2))
+
+
+def test_without_numpy_the_reference_search_answers():
+    code = (
+        "import sys; sys.modules['numpy'] = None\n"
+        "from spec.bounds import check\n"
+        "print(check('small', 'upstream').states)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "5826", done.stderr
 
 
 # -- random programs -------------------------------------------------------------------
