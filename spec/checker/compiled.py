@@ -17,8 +17,8 @@ from numba import njit
 from spec.checker.bulk import Found, Numbers
 from spec.checker.columns import Column
 from spec.checker.forest import CHILDREN, LEAF, MASK, PENDING, PLACE, WIDTH
-from spec.checker.packing import States, Words
-from spec.checker.renaming import numbers, places, rename
+from spec.checker.packing import Layout, States, Words
+from spec.checker.renaming import numbers, places, rename, scratch_for
 from spec.checker.symmetry import Naming
 from spec.checker.tables import Assignments, Tables
 
@@ -151,8 +151,7 @@ def _commands(pair, position, code, steps, asked, commands, misses, missed):  # 
     active = unknown = False
     asks = count = 0
     for t in range(len(places)):
-        word, shift, mask = places[t]
-        here = np.int64((pair[word] >> np.uint64(shift)) & np.uint64(mask))
+        here = np.int64(pair[places[t, 0]] >> np.uint64(places[t, 1])) & places[t, 2]
         active |= not resting[t, here]
         asked[asks] = step_tree[t, here]
         asks += 1
@@ -229,6 +228,8 @@ def _expand(  # type: ignore[no-untyped-def]
     asked = np.empty(MOST, np.int32)
     commands = np.empty(MOST, np.int32)
     pair = np.empty(2 * words, np.uint64)
+    after = pair[words:]
+    scratch = scratch_for(fields, naming)
     for done in range(len(todo)):
         if missed + MOST > len(misses) or size + MOST > len(rows):
             return done, size, transitions, redone, missed, deadlock
@@ -245,12 +246,12 @@ def _expand(  # type: ignore[no-untyped-def]
             unknown |= unjudged
             if symmetry:
                 missed, named = rename(
-                    pair[words:], rows[size], fields, naming, misses, missed
+                    after, rows[size], fields, naming, scratch, misses, missed
                 )
                 unknown |= not named
             else:
                 named = True
-                rows[size] = pair[words:]
+                rows[size] = after
             if named:
                 size = _add(rows, size, table)
         if unknown:
@@ -424,10 +425,14 @@ class CompiledEngine:
 
     def _renaming(self) -> tuple[Any, ...]:
         """Whether to rename states, and how."""
-        naming = self.tables.naming
-        wanted = naming is not None
-        numbers_of = numbers(naming or Naming((), ()))
-        return wanted, places(self.states.layout), numbers_of
+        naming, layout = self.tables.naming, self.states.layout
+        if naming is None:
+            return (
+                False,
+                places(layout),
+                numbers(Naming(("",), ()), Layout(("",), (1,), 0)),
+            )
+        return True, places(layout), numbers(naming, layout)
 
     def _judges(self) -> tuple[Any, ...]:
         table = self.tables
