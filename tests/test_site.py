@@ -52,7 +52,7 @@ SEARCHES = {
     "CVE-2020-29374": "litmus/vmsplice-leak/#B1",
     "09854ba94c6a": "litmus/vmsplice-leak/",
     "CVE-2022-2590": "litmus/force-write-shared/",
-    "cow.c": "reference/selftest/",
+    "selftest": "reference/selftest/",
     "O_DIRECT": "reference/consumers/",
     "unshare": "spec/cow/",
     "mapcount": "spec/history/#mapcount",

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 BY_MODEL = "reference/litmus.md"
 BY_RELEASE = "reference/releases.md"
 BUGS_PAGE = "reference/bugs.md"
-FOUND_FIRST = ("---", "search: {boost: 2}", "---", "")
-"""A page that tells of a bug weighs as much as a chapter."""
+FOUND_FIRST = ("---", "search: {boost: 1.5}", "---", "")
+"""A page that tells of a bug weighs more than others, and less than a chapter."""
 _LINUXES = [f"{LINUX}{release}" for release in RELEASES]
 CLASSES = {
     "missed-cow": "A page is reused although somebody else may still read it: a leak.",
@@ -199,7 +199,8 @@ def _bug(site: Site, test: str, bug: Bug, of: Mapping[str, str]) -> Iterator[str
         return
     first = bug.shown[0].litmus
     if test == first:
-        yield from ("", f"## {bug_title(bug)} {{#{bug.id}}}", "", bug.story, "")
+        fix = f" ({bug.commit})" if bug.commit else ""
+        yield from ("", f"## {bug_title(bug)}{fix} {{#{bug.id}}}", "", bug.story, "")
         yield from facts(site, bug, uri(test))
     else:
         yield from ("", f"## Another form of {first}", "")
@@ -264,7 +265,8 @@ def _trace(group: Group) -> list[str]:
         f'</summary><pre class="ae-trace">{text}</pre></details>',
     ]
     if group.picture:
-        lines += ["", f'<div class="ae-picture">{group.picture}</div>']
+        picture = f'<div class="ae-picture" data-search-exclude>{group.picture}</div>'
+        lines += ["", picture]
     return [*lines, ""]
 
 
