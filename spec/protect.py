@@ -103,7 +103,7 @@ def upgrade_needs_the_bit(step: Step) -> bool:
 
 
 # %% [markdown]
-# ## Whoever tracks writes
+# ## Whoever tracks writes: soft-dirty, userfaultfd
 #
 # A *trap* in a PTE says that the next access has to fault although the mapping allows
 # it: userfaultfd wants to be told before a write, soft-dirty wants to note it, a NUMA
