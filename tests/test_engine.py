@@ -297,3 +297,19 @@ def test_the_compiled_engine_is_made_ready():
 
     warm.main()
     assert all(f.signatures for f in (compiled._check, compiled._expand))
+
+
+def test_what_was_half_learned_is_not_kept(tmp_path, monkeypatch):
+    made = program(SMALL, find_model("sketch"))
+    exploration = Exploration(made, options=Options("numpy", learned=tmp_path))
+    learn, count = exploration.knowledge.tabulation._command, iter(range(50))
+
+    def interrupted(*arguments):
+        number = learn(*arguments)
+        if next(count, None) is None:
+            raise KeyboardInterrupt
+        return number
+
+    monkeypatch.setattr(exploration.knowledge.tabulation, "_command", interrupted)
+    assert exploration.run().interrupted
+    assert not list(tmp_path.iterdir())

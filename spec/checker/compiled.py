@@ -141,6 +141,78 @@ def _add(rows, size, table):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _commands(pair, position, code, steps, asked, commands, misses, missed):  # type: ignore[no-untyped-def]
+    """Find the commands that a state enables.
+
+    Returns how many there are, whether some thread may not stay where it is, whether
+    not all is known, and the number of misses.
+    """
+    tree_slot, places, step_tree, resting, first_option, option_tree = steps[:6]
+    active = unknown = False
+    asks = count = 0
+    for t in range(len(places)):
+        word, shift, mask = places[t]
+        here = np.int64((pair[word] >> np.uint64(shift)) & np.uint64(mask))
+        active |= not resting[t, here]
+        asked[asks] = step_tree[t, here]
+        asks += 1
+    while asks > 0:
+        asks -= 1
+        tree = asked[asks]
+        slot = _walk(tree_slot[tree], pair, code)
+        leaf = code[slot]
+        if leaf > LEAF:
+            unknown = True
+            missed = _miss(code, slot, misses, missed, tree, position, -1)
+            continue
+        number = LEAF - leaf
+        if number % 2 == 0:
+            commands[count] = number // 2
+            count += 1
+            continue
+        first, end = first_option[number // 2], first_option[number // 2 + 1]
+        if count + asks + end - first > len(asked):
+            raise ValueError("a state has more steps than the engine has room for")
+        for option in range(first, end):
+            asked[asks] = option_tree[option]
+            asks += 1
+    return count, active, unknown, missed
+
+
+@inlined
+def _take(pair, command, kept, bits):  # type: ignore[no-untyped-def]
+    """Write the state after a command behind the one before it."""
+    words = len(pair) // 2
+    for i in range(words):
+        pair[words + i] = (pair[i] & kept[command, i]) | bits[command, i]
+
+
+@compiled
+def _judge(pair, position, command, code, tree_slot, judges, said, misses, missed):  # type: ignore[no-untyped-def]
+    """Judge a step; returns whether not all is known, and the number of misses."""
+    form, first_judge, judge_tree, judge_predicate, raised = judges[:5]
+    known, noted, settled, at = judges[5:]
+    unknown = False
+    first = first_judge[form[command]]
+    for j in range(first, first_judge[form[command] + 1]):
+        answer = at[command] + j - first
+        predicate = judge_predicate[j]
+        if settled[answer] or (predicate >= 0 and noted[predicate]):
+            continue
+        tree = judge_tree[j]
+        slot, within = _walk_within(tree_slot[tree], pair, code, known[command])
+        leaf = code[slot]
+        if leaf > LEAF:
+            unknown = True
+            missed = _miss(code, slot, misses, missed, tree, position, command)
+            continue
+        said[LEAF - leaf] = True
+        settled[answer] = within
+    said[raised[command]] = True
+    return unknown, missed
+
+
+@compiled
 def _expand(  # type: ignore[no-untyped-def]
     todo, rows, size, table, code, steps, judges, renaming, said, redo, misses
 ):
@@ -151,18 +223,7 @@ def _expand(  # type: ignore[no-untyped-def]
     """
     words = rows.shape[1]
     symmetry, fields, naming = renaming
-    tree_slot, places, step_tree, resting, first_option, option_tree, kept, bits = steps
-    (
-        form,
-        first_judge,
-        judge_tree,
-        judge_predicate,
-        raised,
-        known,
-        noted,
-        settled,
-        at,
-    ) = judges
+    tree_slot, kept, bits = steps[0], steps[6], steps[7]
     transitions = redone = missed = 0
     deadlock = False
     asked = np.empty(MOST, np.int32)
@@ -172,81 +233,32 @@ def _expand(  # type: ignore[no-untyped-def]
         if missed + MOST > len(misses) or size + MOST > len(rows):
             return done, size, transitions, redone, missed, deadlock
         position = todo[done]
-        for i in range(words):
-            pair[i] = rows[position, i]
-        active = unknown = False
-        asks = 0
-        for t in range(len(places)):
-            word, shift, mask = places[t]
-            here = np.int64((pair[word] >> np.uint64(shift)) & np.uint64(mask))
-            active |= not resting[t, here]
-            asked[asks] = step_tree[t, here]
-            asks += 1
-        count = 0
-        while asks > 0:
-            asks -= 1
-            tree = asked[asks]
-            slot = _walk(tree_slot[tree], pair, code)
-            leaf = code[slot]
-            if leaf > LEAF:
-                unknown = True
-                missed = _miss(code, slot, misses, missed, tree, position, -1)
-                continue
-            number = LEAF - leaf
-            if number % 2 == 0:
-                commands[count] = number // 2
-                count += 1
-                continue
-            for option in range(
-                first_option[number // 2], first_option[number // 2 + 1]
-            ):
-                asked[asks] = option_tree[option]
-                asks += 1
-        for k in range(count):
-            command = commands[k]
-            for i in range(words):
-                pair[words + i] = (pair[i] & kept[command, i]) | bits[command, i]
-            first = first_judge[form[command]]
-            for j in range(first, first_judge[form[command] + 1]):
-                answer = at[command] + j - first
-                predicate = judge_predicate[j]
-                if settled[answer] or (predicate >= 0 and noted[predicate]):
-                    continue
-                slot, within = _walk_within(
-                    tree_slot[judge_tree[j]], pair, code, known[command]
-                )
-                leaf = code[slot]
-                if leaf > LEAF:
-                    unknown = True
-                    missed = _miss(
-                        code, slot, misses, missed, judge_tree[j], position, command
-                    )
-                    continue
-                said[LEAF - leaf] = True
-                settled[answer] = within
-            said[raised[command]] = True
-        for k in range(count):
-            if unknown:
-                break
-            for i in range(words):
-                pair[words + i] = (pair[i] & kept[commands[k], i]) | bits[
-                    commands[k], i
-                ]
+        pair[:words] = rows[position]
+        count, active, unknown, missed = _commands(
+            pair, position, code, steps, asked, commands, misses, missed
+        )
+        for command in commands[:count]:
+            _take(pair, command, kept, bits)
+            unjudged, missed = _judge(
+                pair, position, command, code, tree_slot, judges, said, misses, missed
+            )
+            unknown |= unjudged
             if symmetry:
-                missed, known_name = rename(
+                missed, named = rename(
                     pair[words:], rows[size], fields, naming, misses, missed
                 )
-                unknown = not known_name
+                unknown |= not named
             else:
+                named = True
                 rows[size] = pair[words:]
-            if not unknown:
+            if named:
                 size = _add(rows, size, table)
         if unknown:
             redo[redone] = position
             redone += 1
-            continue
-        deadlock |= active and count == 0
-        transitions += count
+        else:
+            deadlock |= active and count == 0
+            transitions += count
     return len(todo), size, transitions, redone, missed, deadlock
 
 

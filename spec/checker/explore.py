@@ -140,7 +140,8 @@ class Exploration:
         except KeyboardInterrupt:
             interrupted = True
         evaluations = self.knowledge.evaluations
-        self.knowledge.keep()
+        if not self._learning:
+            self.knowledge.keep()
         return Verdict(
             states=self.base[-1],
             transitions=self.transitions,
@@ -164,6 +165,7 @@ class Exploration:
         self.states.append(np.unique(np.array(rows, np.uint64), axis=0))
         self.levels = Levels(self.states, self.options.memory, self.folder)
         self.transitions = 0
+        self._learning = False
         self.first: dict[str, Violation] = {}
         self.watched: dict[str, int] = {}
         self.witnesses: dict[str, int] = {}
@@ -325,9 +327,12 @@ class Exploration:
         if not misses:
             return
         tabulation = self.knowledge.tabulation
+        # an interrupt in between leaves half of something learned: not to be kept
+        self._learning = True
         for tree, row in misses:
             tabulation.learn(tree, self.states.layout, row)
         tabulation.count()
+        self._learning = False
         if not self.states.layout.fits(self.tables.counts):
             layout = self._layout()
             self.tables.forest.lay_out(layout)

@@ -13,11 +13,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from spec.checker.packing import Layout
 
 # numba keeps these numbers in what it has compiled: whoever changes one has to touch
 # compiled.py as well.
+Ints = npt.NDArray[np.int32]
 UNKNOWN = -1
 """In a slot: nothing was learned for this value yet."""
 PENDING = -2
@@ -39,9 +41,14 @@ class Forest:
     """
 
     def __init__(self) -> None:
-        self.code = np.full(1024, UNKNOWN, np.int32)
+        self._keep(np.full(1024, UNKNOWN, np.int32))
         self.size = 0
         self.nodes: list[int] = []
+
+    def _keep(self, code: Ints) -> None:
+        self.code = code
+        # single numbers are read and written faster through a view
+        self.view = memoryview(code)
 
     def __getstate__(self) -> dict[str, Any]:
         """What was learned; what was only asked is to be asked again."""
@@ -53,7 +60,8 @@ class Forest:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.code, self.size = state["code"], state["size"]
+        self._keep(state["code"])
+        self.size = state["size"]
         self.nodes = state["nodes"].tolist()
 
     def lay_out(self, layout: Layout) -> None:
@@ -78,36 +86,37 @@ class Forest:
             leaf: the result, 0 or more.
         """
         for cell, number in path:
-            node = int(self.code[slot])
+            node = self.view[slot]
             if node < 0:
                 node = self._node(cell, number + 1)
-                self.code[slot] = node
-            elif number >= self.code[node + WIDTH]:
+                self.view[slot] = node
+            elif number >= self.view[node + WIDTH]:
                 node = self._widened(node, number + 1)
-                self.code[slot] = node
+                self.view[slot] = node
             slot = node + CHILDREN + number
-        self.code[slot] = LEAF - leaf
+        self.view[slot] = LEAF - leaf
 
     def _room(self, count: int) -> int:
         first, self.size = self.size, self.size + count
         if self.size > len(self.code):
             more = np.full(max(len(self.code), count, 1024), UNKNOWN, np.int32)
-            self.code = np.concatenate([self.code, more])
+            self._keep(np.concatenate([self.code, more]))
         return first
 
     def _node(self, cell: int, width: int) -> int:
         node = self._room(CHILDREN + width + 1)
-        self.code[node + CELL] = cell
-        self.code[node + PLACE] = self.places[cell]
-        self.code[node + MASK] = self.masks[cell]
-        self.code[node + WIDTH] = width
+        view = self.view
+        view[node + CELL] = cell
+        view[node + PLACE] = self.places[cell]
+        view[node + MASK] = self.masks[cell]
+        view[node + WIDTH] = width
         self.nodes.append(node)
         return node
 
     def _widened(self, old: int, width: int) -> int:
         """A wider node with the same children, to be put in place of `old`."""
-        had = int(self.code[old + WIDTH])
-        node = self._node(int(self.code[old + CELL]), max(width, 2 * had))
+        had = self.view[old + WIDTH]
+        node = self._node(self.view[old + CELL], max(width, 2 * had))
         first, last = node + CHILDREN, old + CHILDREN
         self.code[first : first + had] = self.code[last : last + had]
         return node

@@ -67,9 +67,11 @@ class View:
 
     def read(self, key: str) -> Any:
         """The value of the cell, noted."""
-        if key not in self.reads:
-            self.reads[key] = self.source(key)
-        return self.reads[key]
+        try:
+            return self.reads[key]
+        except KeyError:
+            value = self.reads[key] = self.source(key)
+            return value
 
     def write(self, key: str, value: Hashable) -> None:
         """Properties must not write."""
@@ -91,7 +93,7 @@ class ViewAfter(View):
 
     def read(self, key: str) -> Any:
         """The value of the cell after the step, noted."""
-        return super().read(primed(key) if key in self.written else key)
+        return super().read(f"{key}'" if key in self.written else key)
 
 
 def primed(key: str) -> str:

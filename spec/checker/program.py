@@ -119,14 +119,15 @@ class Options:
 
     Attributes:
         engine: ``numpy`` or ``numba``; by default what is faster and installed.
-        memory: bytes that the states in memory may take, and the table of them; what is
-            more goes to disk. 0 for any number.
+        memory: bytes that the states in memory may take, and the table of them; all
+            but the last level goes to disk beyond it. 0 for any number.
         folder: where to keep the states, level by level. An exploration that finds
             levels there goes on from the last one.
         learned: a folder in which to keep what was learned of programs with names.
         workers: how many programs to explore at the same time.
         symmetry: store one state for all that differ by the names of interchangeable
-            records only. Counts are smaller then; verdicts are the same.
+            records only. Counts are smaller then, and so may be the depths at which
+            a witness or a watched step is met first; verdicts are the same.
     """
 
     engine: str = ""

@@ -163,12 +163,19 @@ class _Pool:
             raise message
 
 
+def _interrupt_once(*_: Any) -> None:
+    """Raise KeyboardInterrupt at the first signal: what follows it is to be done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def _work(
     programs: Sequence[Make], taken: Any, messages: Connection, options: Options
 ) -> None:
     """What a worker does; after an interrupt it takes no further program."""
     from spec.checker.explore import explore
 
+    signal.signal(signal.SIGINT, _interrupt_once)
     interrupted = False
     while not interrupted:
         with taken.get_lock():

@@ -55,35 +55,34 @@ Reader = Callable[[str], Any]
 """Reads one cell of a state; a primed cell as it is after a step."""
 
 
+Field = tuple[int, int, int, int, list[Any]]
+"""Number, word, shift and mask of a cell, and what its code numbers stand for."""
+
+
 class Reading:
     """Reads cells of one row, and notes which cells were read and what was found.
 
     Args:
-        tabulation: how cells are numbered, and what their codes stand for.
-        layout: of the row.
-        row: a state, or two side by side of which primed cells mean the second.
+        fields: the cells by name; primed ones mean the second of two states.
+        row: a state, or two side by side.
     """
 
-    def __init__(
-        self, tabulation: Tabulation, layout: Layout, row: Sequence[int]
-    ) -> None:
-        self.cells, self.values = tabulation.cells, tabulation.values
-        self.fields = layout.fields
+    def __init__(self, fields: dict[str, Field], row: Sequence[int]) -> None:
+        self.fields = fields
         self.row = row
         self.path: list[tuple[int, int]] = []
 
     def __call__(self, key: str) -> Any:
         """The value of a cell, noted."""
-        cell = self.cells[key]
-        word, shift, mask = self.fields[cell]
+        cell, word, shift, mask, values = self.fields[key]
         code = (self.row[word] >> shift) & mask
         self.path.append((cell, code))
-        return self.values[key][code]
+        return values[code]
 
     def peek(self, key: str) -> Any:
         """The value of a cell, not noted."""
-        word, shift, mask = self.fields[self.cells[key]]
-        return self.values[key][(self.row[word] >> shift) & mask]
+        _, word, shift, mask, values = self.fields[key]
+        return values[(self.row[word] >> shift) & mask]
 
 
 class Tree(NamedTuple):
@@ -135,13 +134,18 @@ class Tabulation:
         self.predicates = predicates(program)
         self.cells = {key: i for i, key in enumerate(keys)}
         self.cells |= {primed(key): i + len(keys) for i, key in enumerate(keys)}
+        self.layout: Layout | None = None
+        self.fields: dict[str, Field] = {}
         self.threads_by_key = {thread.key: t for t, thread in enumerate(self.threads)}
         self.values = {key: self.codes[key].values for key in keys}
         self.values |= {primed(key): self.codes[key].values for key in keys}
 
     def __getstate__(self) -> dict[str, Any]:
         """What was learned, without the functions and the tables."""
-        own = {"program", "steppers", "predicates", "cells", "values", "tables"}
+        own = {
+            *("program", "steppers", "predicates", "cells", "values", "tables"),
+            *("layout", "fields"),
+        }
         kept = {name: value for name, value in vars(self).items() if name not in own}
         return kept | {"evaluations": 0}
 
@@ -202,10 +206,19 @@ class Tabulation:
             self._learn_name(-1 - tree, *row)
             return
         self.evaluations += 1
-        reading = Reading(self, layout, row)
+        reading = Reading(self._fields(layout), row)
         kind, arguments = self.trees[tree]
         leaf = KINDS[kind](self, *arguments, reading)
         self._teach(tree, reading.path, leaf)
+
+    def _fields(self, layout: Layout) -> dict[str, Field]:
+        if self.layout is not layout:
+            self.layout = layout
+            self.fields = {
+                key: (cell, *layout.fields[cell], self.values[key])
+                for key, cell in self.cells.items()
+            }
+        return self.fields
 
     def _learn_name(self, kind: int, number: int, packed: int) -> None:
         """Give a code number to a value with other names, given as a packed list."""
@@ -284,7 +297,8 @@ class Tabulation:
         self.commands.append(Command(t, source, reads, outcome, place, form))
         tables = self.tables
         tables.form.append(form)
-        tables.raises.append(self._judgement(Judgement(broken=outcome.raised)))
+        raised = Judgement(broken=outcome.raised) if outcome.raised else Judgement()
+        tables.raises.append(self._judgement(raised))
         tables.found.append(self.cells[key] for key in reads)
         cells = [self.cells[key] for key in outcome.writes]
         tables.written.append([*cells, tables.threads[t]])
@@ -340,6 +354,8 @@ class Tabulation:
 
     def _both(self, one: int, other: int) -> int:
         """The number of two judgements together."""
+        if not (one and other):
+            return one or other
         found = self.tables.judgements
         return self._judgement(found[one] + found[other])
 
@@ -351,12 +367,12 @@ class Tabulation:
         # a set of its own: predicates may keep what they computed for one
         assigned = set(written)
         before, after = View(read, reads), ViewAfter(read, reads, assigned)
-        judgements = (
-            predicate.says
-            for predicate in (self.predicates[number] for number in members)
-            if predicate.holds(before, after, assigned) == predicate.noted
-        )
-        return self._judgement(sum(judgements, Judgement()))
+        said = []
+        for number in members:
+            predicate = self.predicates[number]
+            if predicate.holds(before, after, assigned) == predicate.noted:
+                said.append(predicate.says)
+        return self._judgement(sum(said, Judgement())) if said else 0
 
 
 KINDS: dict[str, Callable[..., int]] = {
