@@ -286,7 +286,7 @@ class Exploration:
             self.first[DEADLOCK] = Violation(DEADLOCK, "", trace)
 
     def _forget_known(self) -> None:
-        """Remove new states of which the engine could not know that they are on disk."""
+        """Remove new states that are on disk, which the engine could not know."""
         if self.levels.first and self.levels.forget_known():
             self.engine.rebuild()
 
