@@ -134,7 +134,13 @@ def check_command(
         for id in without:
             promised(removable(id), model)
         removed = [id.upper() for id in without]
-        return check(bounds, model, removed, Ticker(), options)
+        try:
+            return check(bounds, model, removed, Ticker(), options)
+        except OSError as error:
+            raise SpecificationError(
+                f"states cannot be kept in {error.filename!r} ({error.strerror}); give "
+                f"a folder that you may write to and that has room"
+            ) from None
 
     forget_others(LEARNED)
     verdict = or_exit_2(explore)

@@ -203,6 +203,8 @@ def free_pages_prepare(page: Page) -> None:
 def alloc_page(machine: Machine) -> Page:
     """A free page with one reference, the caller's (``folio_alloc``).
 
+    It is the first free one; nothing in the protocol depends on which it is.
+
     Raises:
         MemoryError: there is none; the bounds are too small for the operations.
     """

@@ -88,6 +88,7 @@ def test_an_ablated_check_claims_no_more_than_it_checked():
         ),
         (["cite", "AE-GPU-1"], "the nearest is AE-GUP-1"),
         (["check", "--memory", "much"], "no size of memory"),
+        (["check", "--resume", "/dev/null/x"], "states cannot be kept in"),
         (["ablate", "FORK-2"], "the nearest is AE-FORK-2"),
         (["ablate", "AE-INV-1"], "no rule that operations obey"),
     ],

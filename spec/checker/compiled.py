@@ -17,8 +17,8 @@ from numba import njit
 from spec.checker.bulk import Found, Numbers
 from spec.checker.columns import Column
 from spec.checker.forest import CHILDREN, LEAF, MASK, PENDING, PLACE, WIDTH
-from spec.checker.packing import States, Words
-from spec.checker.renaming import numbers, places, rename
+from spec.checker.packing import Layout, States, Words
+from spec.checker.renaming import numbers, places, rename, scratch_for
 from spec.checker.symmetry import Naming
 from spec.checker.tables import Assignments, Tables
 
@@ -151,8 +151,7 @@ def _commands(pair, position, code, steps, asked, commands, misses, missed):  # 
     active = unknown = False
     asks = count = 0
     for t in range(len(places)):
-        word, shift, mask = places[t]
-        here = np.int64((pair[word] >> np.uint64(shift)) & np.uint64(mask))
+        here = np.int64(pair[places[t, 0]] >> np.uint64(places[t, 1])) & places[t, 2]
         active |= not resting[t, here]
         asked[asks] = step_tree[t, here]
         asks += 1
@@ -191,7 +190,7 @@ def _take(pair, command, kept, bits):  # type: ignore[no-untyped-def]
 def _judge(pair, position, command, code, tree_slot, judges, said, misses, missed):  # type: ignore[no-untyped-def]
     """Judge a step; returns whether not all is known, and the number of misses."""
     form, first_judge, judge_tree, judge_predicate, raised = judges[:5]
-    known, noted, settled, at = judges[5:]
+    known, settled, at, noted = judges[5:]
     unknown = False
     first = first_judge[form[command]]
     for j in range(first, first_judge[form[command] + 1]):
@@ -229,6 +228,8 @@ def _expand(  # type: ignore[no-untyped-def]
     asked = np.empty(MOST, np.int32)
     commands = np.empty(MOST, np.int32)
     pair = np.empty(2 * words, np.uint64)
+    after = pair[words:]
+    scratch = scratch_for(fields, naming)
     for done in range(len(todo)):
         if missed + MOST > len(misses) or size + MOST > len(rows):
             return done, size, transitions, redone, missed, deadlock
@@ -245,12 +246,12 @@ def _expand(  # type: ignore[no-untyped-def]
             unknown |= unjudged
             if symmetry:
                 missed, named = rename(
-                    pair[words:], rows[size], fields, naming, misses, missed
+                    after, rows[size], fields, naming, scratch, misses, missed
                 )
                 unknown |= not named
             else:
                 named = True
-                rows[size] = pair[words:]
+                rows[size] = after
             if named:
                 size = _add(rows, size, table)
         if unknown:
@@ -312,6 +313,7 @@ class CompiledEngine:
         self.states = states
         self.settled = Settled(tables)
         self.misses = np.zeros((1 << 14, 3), np.int64)
+        self._made: tuple[Any, tuple[Any, ...]] | None = None
         self.rebuild()
 
     @property
@@ -367,9 +369,7 @@ class CompiledEngine:
                 self.states.size,
                 self.table,
                 self.tables.forest.code,
-                self._steps(),
-                self._judges(noted),
-                self._renaming(),
+                *self._arrays(noted),
                 said,
                 redo,
                 self.misses,
@@ -399,6 +399,18 @@ class CompiledEngine:
 
     # -- what machine code is given ---------------------------------------------------
 
+    def _arrays(self, noted: npt.NDArray[np.bool_]) -> tuple[Any, ...]:
+        """All arrays, made anew only after something was learned."""
+        table, naming = self.tables, self.tables.naming
+        columns = [table.tree_slot, table.form, table.option_trees.first]
+        if naming is not None:
+            columns += [naming.start, naming.code]
+        now = self.states.layout, *(column.size for column in columns)
+        if self._made is None or self._made[0] != now:
+            self._made = now, (self._steps(), self._judges(), self._renaming())
+        steps, judges, renaming = self._made[1]
+        return steps, (*judges, noted), renaming
+
     def _steps(self) -> tuple[Any, ...]:
         table, fields = self.tables, self.states.layout.fields
         return (
@@ -413,12 +425,16 @@ class CompiledEngine:
 
     def _renaming(self) -> tuple[Any, ...]:
         """Whether to rename states, and how."""
-        naming = self.tables.naming
-        wanted = naming is not None
-        numbers_of = numbers(naming or Naming((), ()))
-        return wanted, places(self.states.layout), numbers_of
+        naming, layout = self.tables.naming, self.states.layout
+        if naming is None:
+            return (
+                False,
+                places(layout),
+                numbers(Naming(("",), ()), Layout(("",), (1,), 0)),
+            )
+        return True, places(layout), numbers(naming, layout)
 
-    def _judges(self, noted: npt.NDArray[np.bool_]) -> tuple[Any, ...]:
+    def _judges(self) -> tuple[Any, ...]:
         table = self.tables
         self.settled.refresh()
         return (
@@ -428,7 +444,6 @@ class CompiledEngine:
             table.judge_predicate.used,
             table.raises.used,
             self.settled.known,
-            noted,
             self.settled.made,
             self.settled.first,
         )

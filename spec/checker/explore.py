@@ -36,6 +36,7 @@ from spec.checker.program import (
     still_to_come,
 )
 from spec.checker.retrace import Retracer
+from spec.checker.symmetry import MOST_NAMES
 from spec.checker.tabulation import Command, ThreadTable
 
 __all__ = ["Exploration", "Progress", "explore"]
@@ -73,7 +74,8 @@ class Exploration:
         self.report = report
         self.beyond = beyond
         self.options = options
-        symmetry = options.symmetry and bool(program.interchangeable) and not beyond
+        alike = sum(map(len, program.interchangeable))
+        symmetry = options.symmetry and 0 < alike <= MOST_NAMES and not beyond
         self.folder = _folder(program, options)
         file = _file(program, options) if self.folder is None else self.folder / LEARNED
         self.knowledge = Knowledge(program, file, symmetry)
@@ -113,8 +115,6 @@ class Exploration:
         except _FoundUpToNames:
             options = replace(self.options, symmetry=False)
             return self._again(options).run()
-        finally:
-            self.levels.remove()
         if self.folder is not None and not verdict.interrupted:
             write(self.folder / VERDICT, verdict)
         return verdict

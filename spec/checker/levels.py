@@ -8,7 +8,6 @@ order; states are compared as a whole.
 from __future__ import annotations
 
 import pickle
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +85,7 @@ class Levels:
         self.base = [0, states.size]
         self.first = 0
         self.layouts = 0
-        self._own: Path | None = None
+        self._own: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def last(self) -> int:
@@ -166,13 +165,8 @@ class Levels:
             self.folder.mkdir(parents=True, exist_ok=True)
             return self.folder
         if self._own is None:
-            self._own = Path(tempfile.mkdtemp(prefix="levels-"))
-        return self._own
-
-    def remove(self) -> None:
-        """Remove from disk what is not to be kept."""
-        if self._own is not None:
-            shutil.rmtree(self._own, ignore_errors=True)
+            self._own = tempfile.TemporaryDirectory(prefix="levels-")
+        return Path(self._own.name)
 
     # -- going on later ---------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from spec.checker.packing import Layout, Words
 from spec.checker.symmetry import BITS, Naming
 
 Function = Callable[..., Any]
+WEIGHT = np.uint64(0x9E3779B97F4A7C15)
+SHIFT = np.uint64(24)
 compiled: Callable[[Function], Function]
 try:
     from numba import njit
@@ -36,23 +38,26 @@ def _name(value, naming, rank, following):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _name_the_rest(g, codes, naming, rank, following):  # type: ignore[no-untyped-def]
+def _name_the_rest(g, naming, rank, following, codes, held):  # type: ignore[no-untyped-def]
     """Give names to the records of a group that nothing mentions, by what they hold."""
-    kind, own_first, own, group_first = naming[0], naming[4], naming[5], naming[7]
-    values, shape = naming[8], naming[11]
-    for _ in range(following[g], group_first[g + 1]):
-        best, least = -1, np.int64(0)
-        for name in range(group_first[g], group_first[g + 1]):
-            if rank[name] >= 0:
-                continue
-            held = np.int64(0)
-            for i in range(own_first[name], own_first[name + 1]):
-                value = values[kind[own[i]], codes[own[i]]]
-                held = held * 1000003 + shape[value] + 1
-            if best < 0 or held < least:
-                best, least = name, held
-        rank[best] = following[g]
-        following[g] += 1
+    kind, group_first, numbered, shape = naming[0], naming[7], naming[8], naming[11]
+    every_first, every = naming[14], naming[15]
+    begin, end = group_first[g], group_first[g + 1]
+    if following[g] == end:
+        return
+    for name in range(begin, end):
+        if rank[name] < 0:
+            # a sum: keys that are left out add the same to all, which changes no order
+            held[name] = 0
+            for i in range(every_first[name], every_first[name + 1]):
+                value = numbered[kind[every[i]], codes[every[i]]]
+                held[name] += np.int64(np.uint64(shape[value] + 1) * WEIGHT >> SHIFT)
+    for wanted in range(following[g], end):
+        best = -1
+        for name in range(begin, end):
+            if rank[name] < 0 and (best < 0 or held[name] < held[best]):
+                best = name
+        rank[best] = wanted
 
 
 @compiled
@@ -68,7 +73,21 @@ def _number(value, naming, rank):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def rename(row, out, fields, naming, misses, missed):  # type: ignore[no-untyped-def]
+def scratch_for(fields, naming):  # type: ignore[no-untyped-def]
+    """Value and code of each key; rank, next rank, contents; the names in order."""
+    names = len(naming[6])
+    return (
+        np.empty(len(fields), np.int64),
+        np.empty(len(fields), np.int64),
+        np.empty(names, np.int64),
+        np.empty(len(naming[7]) - 1, np.int64),
+        np.empty(names, np.int64),
+        np.empty(names, np.int64),
+    )
+
+
+@compiled
+def rename(row, out, fields, naming, scratch, misses, missed):  # type: ignore[no-untyped-def]
     """Give the records of a state the names that it does best with.
 
     Args:
@@ -76,6 +95,7 @@ def rename(row, out, fields, naming, misses, missed):  # type: ignore[no-untyped
         out: where the renamed one is written.
         fields: word, shift and mask of each key.
         naming: see `numbers`.
+        scratch: arrays to work with, see `scratch_for`.
         misses: what is to be learned is written there: the kind of the cell (as
             ``-1 - kind``), the code number, the new names in a list.
         missed: how many misses there are already.
@@ -84,30 +104,37 @@ def rename(row, out, fields, naming, misses, missed):  # type: ignore[no-untyped
         how many there are now, and whether the state could be renamed.
     """
     kind, owner, cell, free, own_first, own = naming[:6]
-    group_first, values, first, mentions = naming[7], naming[8], naming[9], naming[10]
-    code = naming[13]
-    groups = len(group_first) - 1
-    codes = np.empty(len(fields), np.int64)
-    for key in range(len(fields)):
-        word, shift, mask = fields[key]
-        codes[key] = np.int64(row[word] >> np.uint64(shift)) & mask
-    rank = np.full(len(cell[0]), -1, np.int64)
-    following = group_first[:-1].copy()
+    group_first, numbered, first, mentions = naming[7:11]
+    code, named, plain = naming[13], naming[16], naming[17]
+    values, codes, rank, following, held, order = scratch
+    for key in plain:
+        number = np.int64(row[fields[key, 0]] >> np.uint64(fields[key, 1]))
+        codes[key] = number & fields[key, 2]
+    for key in named:
+        number = np.int64(row[fields[key, 0]] >> np.uint64(fields[key, 1]))
+        codes[key] = number & fields[key, 2]
+        values[key] = numbered[kind[key], codes[key]]
+    rank[:] = -1
+    following[:] = group_first[:-1]
     for key in free:
-        _name(values[kind[key], codes[key]], naming, rank, following)
-    for g in range(groups):
-        _name_the_rest(g, codes, naming, rank, following)
-        for wanted in range(group_first[g], group_first[g + 1]):
-            for name in range(group_first[g], group_first[g + 1]):
-                if rank[name] == wanted:
-                    for i in range(own_first[name], own_first[name + 1]):
-                        value = values[kind[own[i]], codes[own[i]]]
-                        _name(value, naming, rank, following)
+        _name(values[key], naming, rank, following)
+    for g in range(len(group_first) - 1):
+        _name_the_rest(g, naming, rank, following, codes, held)
+        for name in range(group_first[g], group_first[g + 1]):
+            order[rank[name]] = name
+        for place in range(group_first[g], group_first[g + 1]):
+            name = order[place]
+            for i in range(own_first[name], own_first[name + 1]):
+                _name(values[own[i]], naming, rank, following)
     known = True
     for i in range(len(out)):
         out[i] = np.uint64(0)
-    for key in range(len(fields)):
-        value = values[kind[key], codes[key]]
+    for key in plain:
+        target = key if owner[key] < 0 else cell[kind[key], rank[owner[key]]]
+        bits = np.uint64(codes[key]) << np.uint64(fields[target, 1])
+        out[fields[target, 0]] |= bits
+    for key in named:
+        value = values[key]
         slot, here = _number(value, naming, rank)
         if not here:
             known = False
@@ -122,8 +149,8 @@ def rename(row, out, fields, naming, misses, missed):  # type: ignore[no-untyped
                 missed += 1
             continue
         target = key if owner[key] < 0 else cell[kind[key], rank[owner[key]]]
-        word, shift, mask = fields[target]
-        out[word] |= np.uint64(code[slot]) << np.uint64(shift)
+        bits = np.uint64(code[slot]) << np.uint64(fields[target, 1])
+        out[fields[target, 0]] |= bits
     return missed, known
 
 
@@ -131,30 +158,55 @@ def rename(row, out, fields, naming, misses, missed):  # type: ignore[no-untyped
 def rename_all(rows, out, known, fields, naming, misses):  # type: ignore[no-untyped-def]
     """The same for several states; returns the number of misses."""
     missed = 0
+    scratch = scratch_for(fields, naming)
     for i in range(len(rows)):
-        missed, known[i] = rename(rows[i], out[i], fields, naming, misses, missed)
+        missed, known[i] = rename(
+            rows[i], out[i], fields, naming, scratch, misses, missed
+        )
     return missed
 
 
-def numbers(naming: Naming) -> tuple[Any, ...]:
-    """What machine code is given of a naming."""
-    own_first = np.cumsum([0, *(len(keys) for keys in naming.own)])
+def numbers(naming: Naming, layout: Layout) -> tuple[Any, ...]:
+    """What machine code is given of a naming.
+
+    Keys that have one value only, and mention no name, are left out. Of the others,
+    those are `named` of whose values some mention names.
+    """
+    mentions = naming.mentions.first.used
+    mentioning = {
+        kind
+        for kind, row in enumerate(naming.value)
+        if (mentions[row[row >= 0] + 1] > mentions[row[row >= 0]]).any()
+    }
+    named = [key for key, kind in enumerate(naming.kind) if kind in mentioning]
+    varies = [key for key, bits in enumerate(layout.bits) if bits]
+    plain = [key for key in varies if naming.kind[key] not in mentioning]
+    own = [[key for key in keys if key in {*named}] for keys in naming.own]
+    every = [[key for key in keys if key in {*named, *plain}] for keys in naming.own]
     return (
         np.array(naming.kind, np.int64),
         np.array(naming.owner, np.int64),
         naming.cell,
-        np.array(naming.free, np.int64),
-        own_first,
-        np.array([key for keys in naming.own for key in keys], np.int64),
+        np.array([key for key in naming.free if key in {*named}], np.int64),
+        *_one_behind_the_other(own),
         np.array(naming.group, np.int64),
         np.array(naming.group_first, np.int64),
         naming.value,
-        naming.mentions.first.used,
+        mentions,
         naming.mentions.items.used,
         naming.shape.used,
         naming.start.used,
         naming.code.used,
+        *_one_behind_the_other(every),
+        np.array(named, np.int64),
+        np.array(plain, np.int64),
     )
+
+
+def _one_behind_the_other(lists: list[list[int]]) -> tuple[Any, Any]:
+    """Where each list begins, and the items of all."""
+    first = np.cumsum([0, *(len(items) for items in lists)])
+    return first, np.array([item for items in lists for item in items], np.int64)
 
 
 def places(layout: Layout) -> Any:
@@ -169,6 +221,8 @@ def renamed_rows(
     out = np.zeros_like(rows)
     known = np.zeros(len(rows), np.bool_)
     misses = np.zeros((1 << 12, 3), np.int64)
-    missed = rename_all(rows, out, known, places(layout), numbers(naming), misses)
+    missed = rename_all(
+        rows, out, known, places(layout), numbers(naming, layout), misses
+    )
     wanted = misses[:missed].tolist()
     return out, known, [(kind, [number, names]) for kind, number, names in wanted]

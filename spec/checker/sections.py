@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from spec.checker.program import DEFAULT, Options, Program, Progress, Verdict
+from spec.checker.search import search
 
 Make = Callable[[], Program]
 Report = Callable[[Progress], None]
@@ -84,9 +85,19 @@ def _sum(counts: list[int | None]) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
-def _here(programs: Sequence[Make], sums: _Sums, options: Options) -> Iterator[Verdict]:
-    from spec.checker.explore import explore
+def _explorer() -> Callable[..., Verdict]:
+    """The fast engine; where NumPy is not to be had, the reference search."""
+    try:
+        from spec.checker.explore import explore
+    except ModuleNotFoundError as missing:
+        if missing.name != "numpy":
+            raise
+        return lambda program, report, options: search(program)
+    return explore
 
+
+def _here(programs: Sequence[Make], sums: _Sums, options: Options) -> Iterator[Verdict]:
+    explore = options.explore or _explorer()
     for number, make in enumerate(programs):
 
         def report(progress: Progress, number: int = number) -> None:
@@ -173,8 +184,7 @@ def _work(
     programs: Sequence[Make], taken: Any, messages: Connection, options: Options
 ) -> None:
     """What a worker does; after an interrupt it takes no further program."""
-    from spec.checker.explore import explore
-
+    explore = _explorer()
     signal.signal(signal.SIGINT, _interrupt_once)
     interrupted = False
     while not interrupted:
