@@ -135,7 +135,8 @@ class Cluster:
 
     def _finished(self, futures: list[Future[Any]], seconds: float) -> bool:
         try:
-            wait(futures, timeout=seconds)
+            with self.client.as_current():
+                wait(futures, timeout=seconds)
         except TimeoutError:
             return False
         return True
