@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from distributed import Future
 
-from spec.checker.bulk import Engine, Flags, Found, Miss, Numbers, Walker
+from spec.checker.bulk import BulkEngine, Engine, Flags, Found, Miss, Numbers, Walker
 from spec.checker.connection import Cluster, WorkerLost
 from spec.checker.explore import Exploration
 from spec.checker.levels import Levels
-from spec.checker.packing import Words
+from spec.checker.packing import Layout, States, Words
 from spec.checker.program import DEFAULT, Options, Program, Progress, Verdict
 from spec.checker.shards import (
     NOTHING,
@@ -308,6 +308,26 @@ class ClusterExploration(Exploration):
             for worker, count in engine.stored.items():
                 stored[worker] = stored.get(worker, 0) + count
         return verdict
+
+    def _learn(self, misses: list[Miss]) -> None:
+        layout = self.states.layout
+        super()._learn(misses)
+        if isinstance(self.engine, ClusterEngine):
+            rows = [row[: layout.words] for tree, row in misses if tree >= 0]
+            self._learn_ahead(layout, rows)
+
+    def _learn_ahead(self, layout: Layout, rows: list[list[int]]) -> None:
+        """Learn all that some states ask for, so that workers have to ask but once."""
+        while rows and self.states.layout is layout:
+            states = States(layout)
+            states.append(np.unique(np.array(rows, np.uint64), axis=0))
+            engine, found = BulkEngine(self.tables, states), self._found()
+            todo = np.arange(states.size)
+            engine.check(todo, found)
+            engine.expand(todo, self._noted(), found)
+            if not found.misses:
+                return
+            super()._learn(found.misses)
 
     def _again(self, options: Options) -> Exploration:
         return ClusterExploration(self.cluster, self.program, self.report, options)

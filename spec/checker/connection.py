@@ -14,7 +14,7 @@ from spec.codename import code
 
 POLL = 0.5
 """Seconds between two looks at which workers are alive."""
-PATIENCE = 30
+PATIENCE = 10
 """Seconds to wait for a scheduler, or for the first worker."""
 
 
@@ -41,6 +41,15 @@ class Cost:
     exchanged: int = 0
     restarts: int = 0
     lost: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for machines."""
+        return {
+            "states": self.states,
+            "bytes_exchanged": self.exchanged,
+            "levels_restarted": self.restarts,
+            "seconds_lost": round(self.lost, 3),
+        }
 
     def line(self) -> str:
         """The same in words."""
@@ -143,4 +152,4 @@ class Cluster:
 
     def _fetched(self, futures: list[Future[Any]]) -> list[Any]:
         """Results of finished tasks; a worker that does not send them is lost."""
-        return [future.result(timeout=10 * PATIENCE) for future in futures]
+        return [future.result(timeout=60 * PATIENCE) for future in futures]
