@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from spec.cells import SpecificationError
 from spec.checker.shards import Stale
 from spec.codename import code
 
+ADDRESS = re.compile(r"((tcp|tls)://)?[^\s/]+:(\d{1,4}|[1-6]\d{4})")
 POLL = 0.5
 """Seconds between two looks at which workers are alive."""
 PATIENCE = 10
@@ -80,11 +82,16 @@ class Cluster:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         self.address, self.cost = address, Cost()
+        if not ADDRESS.fullmatch(address):
+            raise ClusterError(
+                f"{address!r} is no address of a Dask scheduler; "
+                f"give one such as tcp://HOST:8786"
+            )
         try:
             self.client = Client(
                 address, timeout=PATIENCE, set_as_default=False, direct_to_workers=True
             )
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise ClusterError(
                 f"no Dask scheduler answers at {address!r}; start one with "
                 f"'dask scheduler' and give the address that it prints"
