@@ -155,6 +155,15 @@ def test_a_lost_worker_costs_a_level(cluster, monkeypatch, at):
     assert sum(cluster.cost.states.values()) == verdict.states
 
 
+def test_workers_that_always_fail_are_given_up(cluster, monkeypatch):
+    def failing(self, futures, party):
+        raise connection.WorkerLost
+
+    monkeypatch.setattr(connection.Cluster, "results", failing)
+    with pytest.raises(connection.ClusterError, match="failed 10 times"):
+        engine.explore_on(cluster, program(SMALL, find_model("sketch")))
+
+
 def test_a_worker_that_has_lost_its_states_says_so():
     layout = Layout(["n"], [256], 0)
     shards = Shards(layout)

@@ -36,7 +36,7 @@ class Cost:
         states: by worker, how many states it has stored in the end.
         exchanged: bytes of states and tables that went over the network.
         restarts: how often a level was begun again.
-        lost: seconds that passed until then.
+        lost: seconds from their beginnings until they could be begun again.
     """
 
     states: dict[str, int] = field(default_factory=dict)
