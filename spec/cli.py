@@ -6,9 +6,12 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +26,9 @@ from spec.publish.traces import as_dict, violation_text
 from spec.publish.verdicts import FOLDER, Store
 from spec.releases import find_model
 from spec.rules import Rule, find, load
+
+if TYPE_CHECKING:
+    from spec.checker.connection import Cluster
 
 LEARNED = FOLDER.with_name("learned")
 ELSEWHERE = {
@@ -87,6 +93,12 @@ def main() -> None:
     metavar="FOLDER",
     help="Keep all levels in FOLDER, and go on from those that are there.",
 )
+@click.option(
+    "--cluster",
+    "address",
+    metavar="ADDRESS",
+    help="Explore on the Dask cluster of the scheduler at ADDRESS.",
+)
 @click.option("--afresh", is_flag=True, help="Do not use what was learned before.")
 @as_json
 def check_command(
@@ -98,18 +110,21 @@ def check_command(
     reduce: str,
     memory: str | None,
     resume: Path | None,
+    address: str | None,
     afresh: bool,
     as_json: bool,
 ) -> None:
     """Explore every interleaving and judge rules and guarantees."""
     model = kernel or model
-    workers = os.cpu_count() or 1
+    cluster = None if address is None else or_exit_2(lambda: connected(address))
+    workers = 1 if cluster is not None else os.cpu_count() or 1
     options = Options(
         engine=engine or "",
         memory=or_exit_2(lambda: size(memory)) // workers,
         folder=resume,
         learned=None if afresh else LEARNED,
         workers=workers,
+        explore=None if cluster is None else cluster_explorer(cluster),
         symmetry=reduce == "symmetry",
     )
 
@@ -129,10 +144,34 @@ def check_command(
     forget_others(LEARNED)
     verdict = or_exit_2(explore)
     if as_json:
-        click.echo(json.dumps(verdict_dict(verdict, model, bounds, without), indent=2))
+        found = verdict_dict(verdict, model, bounds, without)
+        used = {} if cluster is None else {"cluster": cluster.cost.as_dict()}
+        click.echo(json.dumps(found | used, indent=2))
     else:
         print_verdict(verdict, model, bounds, without)
+        if cluster is not None:
+            click.echo(cluster.cost.line())
+    if cluster is not None:
+        cluster.close()
     sys.exit(0 if verdict.holds else 1)
+
+
+def connected(address: str) -> Cluster:
+    """A connection to the Dask cluster of the scheduler at `address`."""
+    if find_spec("distributed") is None:
+        raise SpecificationError(
+            "--cluster needs Dask; install it with: pip install distributed"
+        )
+    from spec.checker.connection import Cluster
+
+    return Cluster(address)
+
+
+def cluster_explorer(cluster: Cluster) -> Callable[..., Verdict]:
+    """Explores on a cluster."""
+    from spec.checker.cluster import explore_on
+
+    return partial(explore_on, cluster)
 
 
 UNITS = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}

@@ -114,10 +114,14 @@ class Exploration:
             verdict = self._run()
         except _FoundUpToNames:
             options = replace(self.options, symmetry=False)
-            return Exploration(self.program, self.report, 0, options).run()
+            return self._again(options).run()
         if self.folder is not None and not verdict.interrupted:
             write(self.folder / VERDICT, verdict)
         return verdict
+
+    def _again(self, options: Options) -> Exploration:
+        """The exploration of the same program with other options."""
+        return Exploration(self.program, self.report, 0, options)
 
     def _run(self) -> Verdict:
         self._begin()
@@ -166,7 +170,7 @@ class Exploration:
         self.watched: dict[str, int] = {}
         self.witnesses: dict[str, int] = {}
         self._go_on()
-        self.engine: Engine = self._engine()(self.tables, self.states)
+        self.engine = self._new_engine()
 
     def _go_on(self) -> None:
         """Take up what an interrupted exploration has left in the folder."""
@@ -209,23 +213,23 @@ class Exploration:
         return self.tables.layout(SPARE)
 
     def _engine(self) -> type[Engine]:
-        """The engine that goes on from here: small spaces are not worth compiling."""
-        small = self.base[-1] < COMPILED_FROM and "numba" not in sys.modules
-        wanted = self.options.engine or ("numpy" if small else "numba")
-        if wanted == "numpy" or find_spec("numba") is None:
-            return BulkEngine
-        from spec.checker.compiled import CompiledEngine
+        """The engine that goes on from here."""
+        return engine_for(self.options.engine, self.base[-1])
 
-        return CompiledEngine
+    def _new_engine(self) -> Engine:
+        return self._engine()(self.tables, self.states)
 
     def _close_level(self) -> None:
         """Make the new states the last level, and leave others to the disk."""
         self.levels.close()
         self._save()
-        if self.levels.spill(self._memory()) or not isinstance(
-            self.engine, self._engine()
-        ):
-            self.engine = self._engine()(self.tables, self.states)
+        spilled = self.levels.spill(self._memory())
+        if self._outgrown(spilled):
+            self.engine = self._new_engine()
+
+    def _outgrown(self, spilled: bool) -> bool:
+        """Whether the engine knows states that are gone, or another is faster."""
+        return spilled or not isinstance(self.engine, self._engine())
 
     def _memory(self) -> int:
         return self.states.memory + self.engine.memory
@@ -265,8 +269,7 @@ class Exploration:
             found, lambda todo: self.engine.expand(todo, self._noted(), found)
         )
         self.transitions += found.transitions
-        if self.levels.first and self.levels.forget_known():
-            self.engine.rebuild()
+        self._forget_known()
         level = self.levels.last
         judgements = [self.tables.judgements[n] for n in found.judgements]
         for judgement in judgements:
@@ -281,6 +284,11 @@ class Exploration:
         if found.deadlock and DEADLOCK not in self.first:
             trace = self._retracer().to_deadlock(level)
             self.first[DEADLOCK] = Violation(DEADLOCK, "", trace)
+
+    def _forget_known(self) -> None:
+        """Remove new states that are on disk, which the engine could not know."""
+        if self.levels.first and self.levels.forget_known():
+            self.engine.rebuild()
 
     def _rank(self, id: str) -> tuple[int, str]:
         """Where a property of steps stands in the program; then what steps raise."""
@@ -330,6 +338,23 @@ class Exploration:
             self.tables.forest.lay_out(layout)
             self.levels.repack(layout)
             self.engine.rebuild()
+
+
+def engine_for(wanted: str, states: int) -> type[Engine]:
+    """The engine for so many states: small spaces are not worth compiling.
+
+    Args:
+        wanted: the name of an engine, or empty for what is faster and installed.
+        states: how many there are by now.
+    """
+    small = states < COMPILED_FROM and "numba" not in sys.modules
+    if (wanted or ("numpy" if small else "numba")) == "numpy":
+        return BulkEngine
+    if find_spec("numba") is None:
+        return BulkEngine
+    from spec.checker.compiled import CompiledEngine
+
+    return CompiledEngine
 
 
 def _folder(program: Program, options: Options) -> Path | None:

@@ -125,6 +125,8 @@ class Options:
             levels there goes on from the last one.
         learned: a folder in which to keep what was learned of programs with names.
         workers: how many programs to explore at the same time.
+        explore: explores a program elsewhere, given it, what to call after each level,
+            and `options`; by default this process does.
         symmetry: store one state for all that differ by the names of interchangeable
             records only. Counts are smaller then, and so may be the depths at which
             a witness or a watched step is met first; verdicts are the same.
@@ -135,6 +137,7 @@ class Options:
     folder: Path | None = None
     learned: Path | None = None
     workers: int = 1
+    explore: Callable[..., Verdict] | None = None
     symmetry: bool = False
 
 

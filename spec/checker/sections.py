@@ -97,7 +97,7 @@ def _explorer() -> Callable[..., Verdict]:
 
 
 def _here(programs: Sequence[Make], sums: _Sums, options: Options) -> Iterator[Verdict]:
-    explore = _explorer()
+    explore = options.explore or _explorer()
     for number, make in enumerate(programs):
 
         def report(progress: Progress, number: int = number) -> None:
