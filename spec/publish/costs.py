@@ -212,7 +212,7 @@ def _sentence(words: str) -> str:
 def _program(made: Workload) -> Iterator[str]:
     yield from (
         "",
-        f"#### {made.name} {{#{made.name} data-search-exclude}}",
+        f"### {made.name} {{#{made.name} data-search-exclude}}",
         "",
         f"{made.title}.",
         "",
