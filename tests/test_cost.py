@@ -267,7 +267,7 @@ def page() -> str:
 
 def test_the_page_has_every_model_workload_count_and_claim(page):
     for name in WORKLOADS:
-        assert f"#### {name} {{#{name} data-search-exclude}}" in page
+        assert f"### {name} {{#{name} data-search-exclude}}" in page
     for claim in CLAIMS:
         assert f"[{claim.title}](#{claim.id}) | {claim.sentence} |" in page
         assert f": {claim.title} {{#{claim.id}}}" in page

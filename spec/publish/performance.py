@@ -79,7 +79,7 @@ def _measured(found: Sequence[Measured]) -> str:
         *("Ratio", "Engine", "Wall time", "States", "Transitions"),
         *("States/s", "Transitions/s", "Bytes per state", "Compiled in"),
     )
-    return table(header, rows)
+    return table(header, rows, "ae-tight")
 
 
 def _growth(what: str, points: Sequence[Point]) -> Iterator[str]:
