@@ -64,8 +64,8 @@ browser:  ## install Debian's Chromium for the browser tests
 	else echo "Run as root on Debian: apt-get install chromium" >&2; exit 1; fi
 
 records: $(READY)  ## record ablations anew in spec/records; takes half an hour
-	$(BIN)/anon-exclusive ablate --beyond 13000 --record
-	$(BIN)/anon-exclusive ablate --pairs --beyond 5000 --record
+	$(BIN)/anon-exclusive ablate --beyond 30000 --record
+	$(BIN)/anon-exclusive ablate --pairs --beyond 6000 --record
 
 spin:  ## install Debian's Spin and gcc for the tests of the export and for bench
 	@if command -v spin >/dev/null && command -v gcc >/dev/null; then \
