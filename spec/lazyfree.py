@@ -63,7 +63,8 @@ def madvise_free_page(mm: Mm, va: str, page: Page) -> None:
 # %% [markdown]
 # ## Dropping
 #
-# As everywhere, the PTE is cleared before the page is looked at.
+# As everywhere, the PTE is cleared before the page is looked at. Dropping the page ends
+# what soft-dirty and userfaultfd wait for, as unmapping does.
 
 
 # %%
@@ -86,6 +87,8 @@ def discard_one(mm: Mm, va: str, page: Page) -> Steps:
         if page.dirty or in_use:
             page.swapbacked = page.swapbacked or page.dirty
             set_pte_at(mm, va, page, pte)
+        else:
+            mm.tracked[va] = ""
     ptl_unlock(mm)
     yield
 

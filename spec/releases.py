@@ -176,12 +176,15 @@ class Kernel:
     Attributes:
         release: for instance ``5.10``.
         model: answers the decisions.
-        without: ids of rules that the release does not obey.
     """
 
     release: str
     model: Model
-    without: frozenset[str]
+
+    @property
+    def without(self) -> frozenset[str]:
+        """Ids of rules that the release does not obey."""
+        return self.model.without
 
 
 def linux(release: str) -> Kernel:
@@ -200,7 +203,7 @@ def linux(release: str) -> Kernel:
     later = [change for change in CHANGES if parse(change.release) > wanted]
     without = frozenset(id for change in later for id in change.rules)
     without -= KEPT_BEFORE.get(model, frozenset())
-    return Kernel(release, model(release, f"{LINUX}{release}", without), without)
+    return Kernel(release, model(release, f"{LINUX}{release}", without))
 
 
 def find_model(name: str) -> Model:
