@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,6 +115,18 @@ class GuardedProgram:
     transitions: int
     depth: int
     violations: Mapping[str, int] = field(default_factory=dict)
+
+    def judged(self, command: Command) -> Iterator[tuple[str, Tree, set[int]]]:
+        """What a command's step may break, with the leaves of a tree that do not.
+
+        The id is empty where a leaf says that the footprint was not met.
+        """
+        for tree in command.judged:
+            sets = leaves(tree)
+            for id in dict.fromkeys(i for n in sets if n > 0 for i in self.broken[n]):
+                yield id, tree, {n for n in sets if n < 0 or id not in self.broken[n]}
+            if UNKNOWN in sets:
+                yield "", tree, sets - {UNKNOWN}
 
 
 class Incomplete(SpecificationError):

@@ -26,7 +26,6 @@ from spec.export.guarded import (
     Look,
     Tree,
     identifiers,
-    leaves,
 )
 
 ADDED_STATES = 1
@@ -134,15 +133,10 @@ class _Writer:
 
     def judged(self, command: Command) -> Iterator[str]:
         """Assertions for what the step breaks."""
-        for tree in command.judged:
-            sets = leaves(tree)
-            for id in dict.fromkeys(
-                i for n in sets if n > 0 for i in self.made.broken[n]
-            ):
-                kept = {n for n in sets if n < 0 or id not in self.made.broken[n]}
-                yield f"assert({self.names[id]} || {self.found(tree, kept)})"
-            if self.rules and UNKNOWN in sets:
-                yield f"assert({NOT_MET} || {self.found(tree, sets - {UNKNOWN})})"
+        for id, tree, kept in self.made.judged(command):
+            if id or self.rules:
+                name = self.names[id] if id else NOT_MET
+                yield f"assert({name} || {self.found(tree, kept)})"
 
     def found(self, tree: Tree, wanted: set[int]) -> str:
         """An expression that is true where the tree's leaf is a wanted one."""

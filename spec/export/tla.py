@@ -20,7 +20,6 @@ from spec.export.guarded import (
     Look,
     Tree,
     identifiers,
-    leaves,
 )
 
 NOT_MET = "not met"
@@ -188,15 +187,9 @@ class _Writer:
 
     def judged(self, command: Command) -> Iterator[str]:
         """Assertions for what the step breaks."""
-        for tree in command.judged:
-            sets = leaves(tree)
-            for id in dict.fromkeys(
-                i for n in sets if n > 0 for i in self.made.broken[n]
-            ):
-                kept = {n for n in sets if n < 0 or id not in self.made.broken[n]}
-                yield f'Assert({self.found(tree, kept)}, "{id}")'
-            if self.rules and UNKNOWN in sets:
-                yield f'Assert({self.found(tree, sets - {UNKNOWN})}, "{NOT_MET}")'
+        for id, tree, kept in self.made.judged(command):
+            if id or self.rules:
+                yield f'Assert({self.found(tree, kept)}, "{id or NOT_MET}")'
 
     def properties(self) -> Iterator[str]:
         """An invariant for each property of states, and one that forbids deadlock."""
