@@ -81,10 +81,11 @@ def main() -> None:
 )
 @click.option(
     "--reduce",
-    type=click.Choice(["none", "symmetry"]),
+    type=click.Choice(["none", "symmetry", "order", "all"]),
     default="none",
     show_default=True,
-    help="symmetry: states that differ by names only are stored once.",
+    help="symmetry: states that differ by names only are stored once; order: where a"
+    " step leads that commutes with one before it is not looked up; all: both.",
 )
 @click.option("--memory", metavar="SIZE", help="States beyond 500M, 8G, go to disk.")
 @click.option(
@@ -125,7 +126,8 @@ def check_command(
         learned=None if afresh else LEARNED,
         workers=workers,
         explore=None if cluster is None else cluster_explorer(cluster),
-        symmetry=reduce == "symmetry",
+        symmetry=reduce in ("symmetry", "all"),
+        order=reduce in ("order", "all"),
     )
 
     def explore() -> Verdict:

@@ -32,6 +32,8 @@ def test_check_as_json():
     "words",
     [
         ["--reduce", "symmetry"],
+        ["--reduce", "order", "--engine", "numba"],
+        ["--reduce", "all"],
         ["--engine", "numpy"],
         ["--memory", "1M"],
         ["--afresh"],

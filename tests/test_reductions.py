@@ -1,4 +1,4 @@
-"""Symmetry: what is declared is so, and reduced explorations find the same."""
+"""Reductions: what is declared is so, and reduced explorations find the same."""
 
 from __future__ import annotations
 
@@ -221,3 +221,80 @@ def test_a_broken_step_is_shown_with_the_names_of_the_program():
     never = StepProperty("never", lambda before, after, written: not written)
     found = explore(locks(4, steps=[never]), options=SYMMETRY).violations[0]
     assert found.trace.steps[-1].writes == (("n0.owner", True, False),)
+
+
+# -- partial order ---------------------------------------------------------------------
+
+ORDERED = Options("numba", order=True)
+
+
+def counts(verdict):
+    """All that a reduction by order must leave as it is."""
+    return (
+        *(verdict.states, verdict.transitions, verdict.depth, verdict.violations),
+        *(verdict.watched, verdict.witnesses),
+    )
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("section", [*SMALL, CORE[0], RECLAIM[2], MIGRATION[6]])
+def test_steps_that_are_not_followed_change_no_count(section, learned, tmp_path):
+    """Neither while the commands are still learned nor when all are known."""
+    made = program(section, find_model("sketch"))
+    options = dataclasses.replace(ORDERED, learned=tmp_path if learned else None)
+    if learned:
+        explore(made, options=options)
+    exploration = Exploration(made, options=options)
+    assert counts(exploration.run()) == counts(explore(made, options=Options("numpy")))
+    assert exploration.engine.unfollowed > 0
+
+
+@pytest.mark.parametrize("without", ["AE-FORK-2", "AE-FAST-2", "AE-GUP-1"])
+@pytest.mark.parametrize("symmetry", [False, True])
+def test_both_reductions_show_the_same_violations(without, symmetry):
+    made = program(SMALL[0], find_model("sketch"), frozenset({without}))
+    reduced = dataclasses.replace(ORDERED, symmetry=symmetry)
+    assert explore(made, options=reduced).violations == explore(made).violations
+
+
+def counter(cell, times):
+    """A thread that counts a cell up."""
+
+    def thread(cells):
+        yield
+        for _ in range(times):
+            cells.write(cell, cells.read(cell) + 1)
+            yield
+
+    return thread
+
+
+def test_of_steps_that_commute_one_order_is_followed(tmp_path):
+    """Three independent threads: once all is learned, one step leads to each state."""
+    made = Program(
+        [{"a": 0, "b": 0, "c": 0}],
+        {name: counter(name, 3) for name in "abc"},
+        name="counters",
+    )
+    options = dataclasses.replace(ORDERED, learned=tmp_path)
+    explore(made, options=options)
+    exploration = Exploration(made, options=options)
+    verdict = exploration.run()
+    assert verdict.states == 5**3
+    assert verdict.transitions - exploration.engine.unfollowed == verdict.states - 1
+
+
+def test_states_are_missed_where_steps_that_do_not_commute_are_left_out(monkeypatch):
+    """The counts above would tell: nothing that a command assigns is known here."""
+    from spec.checker.compiled import Sleep
+
+    footprints = Sleep.footprints
+
+    def blind(self):
+        reads, writes = footprints(self)
+        return reads, writes * 0
+
+    made = program(SMALL[0], find_model("sketch"))
+    right = explore(made)
+    monkeypatch.setattr(Sleep, "footprints", blind)
+    assert explore(made, options=ORDERED).states < right.states

@@ -204,7 +204,7 @@ class Engine(Protocol):
     def memory(self) -> int:
         """Bytes that the table of states takes."""
 
-    def __init__(self, tables: Tables, states: States) -> None: ...
+    def __init__(self, tables: Tables, states: States, order: bool = False) -> None: ...
 
     def rebuild(self) -> None:
         """Start over from the stored states, after their layout changed."""
@@ -222,11 +222,12 @@ class BulkEngine:
     Args:
         tables: what is known of the program.
         states: the store; new states are added to it.
+        order: not used: looking up a level at once gains nothing by leaving steps out.
     """
 
     name = "numpy"
 
-    def __init__(self, tables: Tables, states: States) -> None:
+    def __init__(self, tables: Tables, states: States, order: bool = False) -> None:
         self.tables = tables
         self.states = states
         self.rebuild()

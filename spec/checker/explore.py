@@ -217,7 +217,7 @@ class Exploration:
         return engine_for(self.options.engine, self.base[-1])
 
     def _new_engine(self) -> Engine:
-        return self._engine()(self.tables, self.states)
+        return self._engine()(self.tables, self.states, self.options.order)
 
     def _close_level(self) -> None:
         """Make the new states the last level, and leave others to the disk."""

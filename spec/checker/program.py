@@ -130,6 +130,8 @@ class Options:
         symmetry: store one state for all that differ by the names of interchangeable
             records only. Counts are smaller then, and so may be the depths at which
             a witness or a watched step is met first; verdicts are the same.
+        order: do not look up where a step leads that commutes with one taken before it
+            (the compiled engine only). All counts stay the same.
     """
 
     engine: str = ""
@@ -139,6 +141,7 @@ class Options:
     workers: int = 1
     explore: Callable[..., Verdict] | None = None
     symmetry: bool = False
+    order: bool = False
 
 
 DEFAULT = Options()
