@@ -22,6 +22,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spec.codename import forget_others
+
 if TYPE_CHECKING:
     from spec import promises, selftest
     from spec.ablation import Ablation
@@ -33,6 +35,8 @@ FOLDER = ROOT / "build" / "verdicts"
 SOURCES = ROOT / "spec"
 TOO_LARGE = "large"
 """The bound that no page waits for."""
+NORMATIVE = "sketch"
+"""The model that the command line checks where nothing else is said."""
 
 _DECIDES = {".py", ".lark", ".litmus", ".json"}
 _ONLY_SHOWS = {
@@ -193,11 +197,18 @@ class Store:
         return found
 
     def check(self, bounds: str, model: str) -> Verdict:
-        """The verdict on a model within named bounds."""
-        from spec import bounds as named
+        """The verdict on a model within named bounds.
 
+        What is learned of the normative model is kept: whoever asks for the same on the
+        command line need not wait for it again.
+        """
+        from spec import bounds as named
+        from spec.checker.program import Options
+
+        learned = self.folder.with_name("learned") if model == NORMATIVE else None
         found: Verdict = self.get(
-            f"check.{bounds}.{model}", lambda: named.check(bounds, model)
+            f"check.{bounds}.{model}",
+            lambda: named.check(bounds, model, options=Options(learned=learned)),
         )
         return found
 
@@ -298,6 +309,7 @@ def fill(folder: Path = FOLDER, sources: Path = SOURCES) -> Store:
     """
     store = Store(folder, sources)
     todo = missing(store, jobs())
+    forget_others(folder.with_name("learned"))
     if todo:
         store.say(f"verdicts: {len(todo)} to compute")
     fresh = multiprocessing.get_context("spawn")
