@@ -700,7 +700,7 @@ static void report_outcomes(long runs)
 
 	printf("# %ld run%s\n", runs, runs == 1 ? "" : "s");
 	for (each = outcomes; each < outcomes + MOST_OUTCOMES && each->times; each++) {
-		printf("# %8ld", each->times);
+		printf("# %8ld:", each->times);
 		for (i = 0; i < FOUND; i++) {
 			printf("%s %s = ", i ? "," : " ", names[i]);
 			if (each->found[i] == NONE)
