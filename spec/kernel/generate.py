@@ -57,12 +57,12 @@ def words(huge: bool = False) -> tuple[str, ...]:
 class Step:
     """One step: `number` chooses the actor among those that are there.
 
-    >>> print(text_of([Step("write"), Step("fork"), Step("ro get", 1), Step("exit")]))
+    >>> steps = [Step("put"), Step("write"), Step("fork"), Step("ro get", 1)]
+    >>> print(text_of(steps), end="")
     litmus random
-    A: write 1
+    A: write 2
     A: fork B
     B: gup r = ro get
-    <BLANKLINE>
     """
 
     word: str

@@ -23,6 +23,8 @@ class Known:
         allowed: a pattern that is found in what the model allows.
         why: what it is.
         example: the operations of a program that shows it.
+        after: a word that stands somewhere before it; empty for none.
+        until: the first release that has it no more, if there is one.
     """
 
     word: str
@@ -30,6 +32,8 @@ class Known:
     allowed: str
     why: str
     example: str
+    after: str = ""
+    until: tuple[int, int] | None = None
 
     def is_of(self, test: Test, found: Comparison) -> bool:
         """Whether `found` is this difference."""
@@ -37,8 +41,10 @@ class Known:
         if difference is None:
             return False
         words = [o.word for o in test.operations if o.line == difference.line]
+        before = [o.word for o in test.operations if o.line < difference.line]
         return (
             words == [self.word]
+            and (not self.after or self.after in before)
             and re.search(self.shown, difference.shown) is not None
             and any(re.search(self.allowed, other) for other in difference.allowed)
         )
@@ -86,6 +92,15 @@ KNOWN = (
         r"p\d+ \S \d huge",
         "split_folio splits the PMD as well; the model wants that done before",
         "A: madvise hugepage\nA: split",
+    ),
+    Known(
+        "force-write",
+        "^the call: fails$",
+        "^the call: succeeds$",
+        "before UFFD_FEATURE_WP_ASYNC (6.7) FOLL_FORCE does not wait for a handler",
+        "A: write 1\nA: uffd-wp\nA: force-write 3",
+        after="uffd-wp",
+        until=(6, 7),
     ),
     Known(
         "mprotect",
