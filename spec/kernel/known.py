@@ -24,7 +24,7 @@ class Known:
         why: what it is.
         example: the operations of a program that shows it.
         after: a word that stands somewhere before it; empty for none.
-        until: the first release that has it no more, if there is one.
+        until: the first release that was seen without it, if there is one.
     """
 
     word: str
@@ -101,6 +101,15 @@ KNOWN = (
         "A: write 1\nA: uffd-wp\nA: force-write 3",
         after="uffd-wp",
         until=(6, 7),
+    ),
+    Known(
+        "mremap",
+        r"^\w( at y)?: -$",
+        r"^\w( at y)?: (p\d|zero|swap)",
+        "mremap clears the target before it finds that there is no source",
+        "A: write 1\nA: munmap at y\nA: mremap at y to x",
+        after="munmap",
+        until=(6, 18),
     ),
     Known(
         "mprotect",
