@@ -20,7 +20,7 @@ from spec.models import MODELS
 
 UPSTREAM = MODELS["upstream"]
 PASS, FAIL, SKIP = 0, 1, 4
-RUNS = 3
+RUNS = 30
 """Each run begins afresh, so a program that keeps anything fails the second time."""
 
 
@@ -56,6 +56,7 @@ def test_each_test_of_the_catalogue_is_a_program_or_says_why_not() -> None:
         "get-fork",  # what upstream does not promise
         "force-write-shared",  # /proc/self/mem
         "mremap-pin",
+        "uffd-wp-pin",
         "thp-pin-fork",  # a huge page
         "selftest-zeropage-cow",
     ],

@@ -79,7 +79,11 @@ class _Writer:
             "// SPDX-License-Identifier: MIT",
             *self.head(),
             *sections()["includes"].rstrip().splitlines(),
-            *(f"#include <{HEADERS[how]}>" for how in HEADERS if how in self.needed()),
+            *dict.fromkeys(
+                f"#include <{HEADERS[part]}>"
+                for part in HEADERS
+                if part in self.needed()
+            ),
             "",
             *self.constants(),
         ]

@@ -10,7 +10,16 @@ VMSPLICE, RING, HOLD, PIN, FUTEX = "vmsplice", "ring", "hold", "brief pin", "fut
 """What takes a reference; the last two let go of it before they return."""
 SECTIONS = (
     *("includes", "core", "threads", VMSPLICE, RING, HOLD, PIN, FUTEX),
-    *("force", "pagemap", "swap", "migrate", "softdirty", "mremap", "huge"),
+    *(
+        "force",
+        "pagemap",
+        "write protection",
+        "swap",
+        "migrate",
+        "softdirty",
+        "mremap",
+        "huge",
+    ),
     "main",
 )
 """The parts of reproducer.c, in the order in which a program has them."""
@@ -18,6 +27,7 @@ ALWAYS = ("includes", "core", "main")
 HEADERS = {
     RING: "linux/io_uring.h",
     HOLD: "linux/userfaultfd.h",
+    "write protection": "linux/userfaultfd.h",
     FUTEX: "linux/futex.h",
 }
 CALLS = {
@@ -33,6 +43,8 @@ CALLS = {
     "mremap": "move({page}, {target});",
     "migrate": "migrate({page});",
     "softdirty": "clear_soft_dirty();",
+    "uffd-wp": "write_protect({page}, UFFDIO_WRITEPROTECT_MODE_WP);",
+    "uffd-unwp": "write_protect({page}, 0);",
 }
 """What a process does, as C."""
 HUGE = {
@@ -49,6 +61,8 @@ NEEDS = {
     "mremap": ("mremap",),
     "migrate": ("migrate",),
     "softdirty": ("pagemap", "softdirty"),
+    "uffd-wp": ("pagemap", "write protection"),
+    "uffd-unwp": ("pagemap", "write protection"),
 }
 TAKE = {
     VMSPLICE: "vmsplice_page(pipe_{name}, {page})",

@@ -159,6 +159,7 @@ static void start(int process, void (*body)(void), unsigned long flags)
 		skip("clone");
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		shared->pid[process] = getpid();
 		body();
 		for (;;)
 			pause();
@@ -526,6 +527,35 @@ static int __attribute__((unused)) exclusive(uint64_t pfn)
 static int __attribute__((unused)) swapped(int process, char *page)
 {
 	return !!(pagemap_of(shared->pid[process], page) & PM_SWAP);
+}
+
+/* section: write protection */
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC (1 << 15)
+#endif
+
+/* UFFDIO_WRITEPROTECT; with WP_ASYNC (6.7) a write lifts it by itself. */
+static void write_protect(char *page, int mode)
+{
+	static int fd;
+	static pid_t owner;
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_WP_ASYNC };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_WP };
+	struct uffdio_writeprotect wp = { .mode = mode };
+
+	if (owner != getpid()) {
+		fd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+		if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
+			skip("userfaultfd with WP_ASYNC");
+		owner = getpid();
+	}
+	range.range.start = wp.range.start = (unsigned long)page;
+	range.range.len = wp.range.len = LENGTH;
+	if (ioctl(fd, UFFDIO_REGISTER, &range))
+		skip("UFFDIO_REGISTER");
+	/* What is not mapped is not protected: it would get a marker. */
+	if (pagemap_of(getpid(), page) & PM_PRESENT && ioctl(fd, UFFDIO_WRITEPROTECT, &wp))
+		skip("UFFDIO_WRITEPROTECT");
 }
 
 /* section: swap */
