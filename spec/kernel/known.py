@@ -108,7 +108,6 @@ KNOWN = (
         r"^\w( at y)?: (p\d|zero|swap)",
         "mremap clears the target before it finds that there is no source",
         "A: write 1\nA: munmap at y\nA: mremap at y to x",
-        after="munmap",
         until=(6, 18),
     ),
     Known(
