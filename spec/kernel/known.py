@@ -95,8 +95,8 @@ KNOWN = (
     ),
     Known(
         "force-write",
-        "^the call: fails$",
-        "^the call: succeeds$",
+        "the call: fails$",
+        "the call: succeeds$",
         "before UFFD_FEATURE_WP_ASYNC (6.7) FOLL_FORCE does not wait for a handler",
         "A: write 1\nA: uffd-wp\nA: force-write 3",
         after="uffd-wp",
