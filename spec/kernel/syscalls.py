@@ -16,7 +16,8 @@ PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
 MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE = 0x02, 0x20, 0x100000
 MREMAP_MAYMOVE, MREMAP_FIXED = 1, 2
-MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_NOHUGEPAGE = 4, 8, 14, 15
+MADV_NORMAL, MADV_DONTNEED, MADV_FREE = 0, 4, 8
+MADV_HUGEPAGE, MADV_NOHUGEPAGE = 14, 15
 MADV_UNMERGEABLE, MADV_COLD, MADV_PAGEOUT, MADV_COLLAPSE = 13, 20, 21, 25
 MAP_FAILED = ctypes.c_void_p(-1).value
 
@@ -113,6 +114,12 @@ def map_page(address: int | None = None, pages: int = 1) -> int:
 def madvise(address: int, length: int, advice: int) -> None:
     """``madvise(2)``."""
     check(libc.madvise(address, length, advice), "madvise")
+
+
+def is_mapped(address: int) -> bool:
+    """Whether there is a mapping of a page: advice about nothing gives ENOMEM."""
+    found: int = libc.madvise(address, PAGE_SIZE, MADV_NORMAL)
+    return found == 0
 
 
 def munmap(address: int, pages: int = 1) -> None:

@@ -230,7 +230,13 @@ class Worker:
         """``mremap(2)`` to an address that is mapped or not."""
         source, target = call["address"], call["target"]
         addresses, pages = self.layout.addresses, self.layout.pages
-        syscalls.mremap(addresses[source], addresses[target], pages)
+        try:
+            syscalls.mremap(addresses[source], addresses[target], pages)
+        except OSError:
+            # Old kernels unmap the target before they find that there is no source.
+            if not syscalls.is_mapped(addresses[target]):
+                self.protection[target] = "none"
+            raise
         self.protection[target] = self.protection[source]
         self.protection[source] = "none"
 
