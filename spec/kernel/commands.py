@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,13 +13,23 @@ import click
 
 from spec.cells import SpecificationError
 from spec.kernel.compare import AGREES, DIFFERS, NOT_EXPRESSIBLE, Comparison, compare
-from spec.kernel.observe import Kernel, KernelError, Run, place, this_machine
-from spec.kernel.programs import NotExpressible
+from spec.kernel.fuzzing import fuzz
+from spec.kernel.observe import (
+    Kernel,
+    KernelError,
+    Observation,
+    Run,
+    place,
+    this_machine,
+)
+from spec.kernel.options import cannot_be_driven, of_the_driver, of_the_model
+from spec.kernel.pagemap import not_visible
+from spec.kernel.programs import BY, NotExpressible
+from spec.kernel.racing import race_command
 from spec.litmus.files import catalogue, find
 from spec.litmus.parser import LitmusError
 from spec.litmus.program import Test
-from spec.models import MODELS
-from spec.options import ModelName, WrongUse
+from spec.options import WrongUse, as_json
 from spec.releases import find_model
 
 WIDTH = 72
@@ -34,18 +44,25 @@ def kernel() -> None:
 
 def _arguments(command: Callable[..., None]) -> Callable[..., None]:
     named = click.argument("tests", metavar="[FILE|NAME]...", nargs=-1)
-    machine = click.option("--json", "as_json", is_flag=True, help="For machines.")
-    return named(machine(command))
+    by = click.option(
+        "--by",
+        type=click.Choice(BY),
+        multiple=True,
+        help="Prefer this to take a reference, use it and let go. Repeatable.",
+    )
+    return named(by(of_the_driver(as_json(command))))
 
 
 @kernel.command()
 @_arguments
-def observe(tests: tuple[str, ...], as_json: bool) -> None:
+def observe(
+    tests: tuple[str, ...], by: tuple[str, ...], driver: list[str], as_json: bool
+) -> None:
     """Run litmus tests on this kernel; show its pages after each line.
 
     Without an argument, the whole catalogue. Exit code 2 if nothing could be run.
     """
-    runs = _each(tests, _observed)
+    runs = _each(tests, driver, lambda test, running: _observed(test, running, by))
     if as_json:
         found = [_run_as_json(test, run) for test, run in runs]
         _print_json({"tests": found})
@@ -55,28 +72,29 @@ def observe(tests: tuple[str, ...], as_json: bool) -> None:
             click.echo(run if isinstance(run, str) else table(test, run))
             click.echo()
         click.echo(f"{LEGEND}\n{this_machine()}")
+        _say_what_is_hidden(driver)
     if all(isinstance(run, str) for _, run in runs):
         raise WrongUse("none of these tests can be run on this kernel")
 
 
 @kernel.command(name="compare")
 @_arguments
-@click.option(
-    "--model",
-    type=ModelName(),
-    default="upstream",
-    show_default=True,
-    help=f"One of {', '.join(MODELS)}.",
-)
-def compare_command(tests: tuple[str, ...], as_json: bool, model: str) -> None:
+@of_the_model
+def compare_command(
+    tests: tuple[str, ...],
+    by: tuple[str, ...],
+    model: str,
+    driver: list[str],
+    as_json: bool,
+) -> None:
     """Does this kernel do only what a model allows?
 
     Without an argument, the whole catalogue. Exit code 1 if some test differs, 2 if
     nothing could be compared.
     """
-    verdicts = [
-        v for _, v in _each(tests, lambda t, k: compare(t, find_model(model), k))
-    ]
+    judge = find_model(model)
+    found = _each(tests, driver, lambda test, on: compare(test, judge, on, by))
+    verdicts = [verdict for _, verdict in found]
     if as_json:
         _print_json({"model": model, "tests": [asdict(v) for v in verdicts]})
     else:
@@ -84,30 +102,38 @@ def compare_command(tests: tuple[str, ...], as_json: bool, model: str) -> None:
         for verdict in verdicts:
             click.echo(_verdict_line(verdict, width))
         click.echo(f"\n{_summary(verdicts, model)}\n{this_machine()}")
-    found = {verdict.verdict for verdict in verdicts}
-    if DIFFERS in found:
+        _say_what_is_hidden(driver)
+    seen = {verdict.verdict for verdict in verdicts}
+    if DIFFERS in seen:
         raise SystemExit(1)
-    if AGREES not in found:
+    if AGREES not in seen:
         raise WrongUse("nothing was compared: none of these tests can be run here")
 
 
-def _observed(test: Test, running: Kernel) -> Run | str:
+def _say_what_is_hidden(driver: Sequence[str]) -> None:
+    """Say so where only values were seen."""
+    hidden = "--values-only" if "--values-only" in driver else not_visible()
+    if hidden:
+        click.echo(f"Values only: {hidden}.")
+
+
+def _observed(test: Test, running: Kernel, by: Collection[str]) -> Run | str:
     try:
-        return running.observe(test)
+        return running.observe(test, by)
     except NotExpressible as reason:
         return f"  {NOT_EXPRESSIBLE}: {reason}"
 
 
 def _each[T](
-    names: Sequence[str], what: Callable[[Test, Kernel], T]
+    names: Sequence[str], driver: Sequence[str], what: Callable[[Test, Kernel], T]
 ) -> list[tuple[Test, T]]:
     """What `what` says of each test, on one kernel."""
     tests = load(names)
     try:
-        with Kernel() as running:
+        with Kernel(*driver) as running:
             return [(test, what(test, running)) for test in tests]
     except KernelError as error:
-        raise WrongUse(f"this kernel cannot be driven: {error}") from None
+        raise cannot_be_driven(error) from None
 
 
 def load(names: Sequence[str]) -> list[Test]:
@@ -122,6 +148,10 @@ def load(names: Sequence[str]) -> list[Test]:
         raise WrongUse(str(mistake)) from None
 
 
+kernel.add_command(fuzz)
+kernel.add_command(race_command)
+
+
 # -- output -----------------------------------------------------------------------
 
 
@@ -131,13 +161,15 @@ def table(test: Test, run: Run) -> str:
     What does not fit is shown in further tables below the first.
     """
     outcomes = [
-        "" if shown.outcome == "succeeds" else f"  {shown.outcome}"
+        f"  {shown.outcome}" if shown and shown.outcome != "succeeds" else ""
         for shown in run.lines
     ]
     rows = [f"{o}{out}" for o, out in zip(test.operations, outcomes, strict=True)]
     facts = [
         {place(*at): str(mapped) for at, mapped in shown.mapped}
         | {name: str(held) for name, held in shown.held}
+        if shown
+        else {}
         for shown in run.lines
     ]
     final = {place(*at): f"= {value}" for at, value in run.final}
@@ -196,15 +228,19 @@ def _run_as_json(test: Test, run: Run | str) -> dict[str, Any]:
     return {
         "test": test.name,
         "lines": [
-            {
-                "line": operation.line,
-                "operation": str(operation),
-                "answer": shown.answer,
-                "failed": shown.failed,
-                "mapped": {place(*at): asdict(mapped) for at, mapped in shown.mapped},
-                "held": {name: asdict(held) for name, held in shown.held},
-            }
+            {"line": operation.line, "operation": str(operation), **_shown_json(shown)}
             for operation, shown in zip(test.operations, run.lines, strict=True)
         ],
         "final": {place(*at): value for at, value in run.final},
+    }
+
+
+def _shown_json(shown: Observation | None) -> dict[str, Any]:
+    if shown is None:
+        return {"with the next line": True}
+    return {
+        "answer": shown.answer,
+        "failed": shown.failed,
+        "mapped": {place(*at): asdict(mapped) for at, mapped in shown.mapped},
+        "held": {name: asdict(held) for name, held in shown.held},
     }

@@ -13,11 +13,11 @@ frame numbers are not: see `Numbering`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from spec.cells import PlainCells, Value
+from spec.cells import Broken, PlainCells, Value
 from spec.counts import bit_of, page_folio, run, walk
 from spec.decisions import Model
 from spec.kernel.driver import MAY_FAIL
@@ -64,33 +64,60 @@ class Comparison:
     difference: Difference | None = None
 
 
-def compare(test: Test, model: Model, kernel: Kernel) -> Comparison:
+def compare(
+    test: Test,
+    model: Model,
+    kernel: Kernel,
+    by: Collection[str] = (),
+    without: frozenset[str] = frozenset(),
+) -> Comparison:
     """Run `test` on the kernel and follow it on `model`.
+
+    Args:
+        test: a test without races.
+        model: what the kernel should do no more than.
+        kernel: the running kernel.
+        by: system calls to prefer; see `spec.kernel.programs.BY`.
+        without: ids of rules that the model is not to obey.
 
     Raises:
         KernelError: the kernel cannot be driven.
     """
     try:
-        seen = kernel.observe(test)
+        seen = kernel.observe(test, by)
     except NotExpressible as reason:
         return Comparison(test.name, NOT_EXPRESSIBLE, str(reason))
-    difference = judge(test, model, seen)
+    difference = judge(test, model, seen, without)
     if difference is None:
         return Comparison(test.name, AGREES)
     return Comparison(test.name, DIFFERS, str(difference), difference)
 
 
-def judge(test: Test, model: Model, seen: Run) -> Difference | None:
-    """The first line at which no outcome of the model is left; ``None`` if none is."""
-    candidates = [start(test, model)]
+def judge(
+    test: Test, model: Model, seen: Run, without: frozenset[str] = frozenset()
+) -> Difference | None:
+    """The first line at which no outcome of the model is left; ``None`` if none is.
+
+    Args:
+        test: a test without races.
+        model: what the kernel should do no more than.
+        seen: what it showed.
+        without: ids of rules that the model is not to obey.
+    """
+    candidates = [start(test, model, without)]
     hidden = unseen(test)
-    shows = seen.lines if has_bit(model) else [o.without_bit() for o in seen.lines]
-    for operation, shown in zip(test.operations, shows, strict=True):
-        outcomes = [o for c in candidates for o in c.after(operation, hidden)]
-        candidates = _distinct(c for c, expected in outcomes if expected == shown)
+    for operation, shown in zip(test.operations, seen.lines, strict=True):
+        outcomes = [
+            (after, _visible(expected, model, seen))
+            for candidate in candidates
+            for after, expected in candidate.after(operation, hidden, shown is not None)
+        ]
+        fits = _visible(shown, model, seen)
+        candidates = _distinct(c for c, expected in outcomes if expected == fits)
         if not candidates:
-            allowed = [expected for _, expected in outcomes]
-            return _difference(operation, shown, allowed)
+            allowed = [expected for _, expected in outcomes if expected is not None]
+            assert fits is not None
+            return _difference(operation, fits, allowed)
     final = [candidate.final_values() for candidate in candidates]
     if seen.final in final:
         return None
@@ -100,7 +127,17 @@ def judge(test: Test, model: Model, seen: Run) -> Difference | None:
 
 def has_bit(model: Model) -> bool:
     """Whether the model keeps the bit; else it is left out of the comparison."""
-    return model.name in BIT_MODELS
+    return model.family in BIT_MODELS
+
+
+def _visible(
+    observation: Observation | None, model: Model, seen: Run
+) -> Observation | None:
+    """What of an observation can be compared."""
+    if observation is None:
+        return None
+    compared = observation if has_bit(model) else observation.without_bit()
+    return compared.values_only() if seen.values_only else compared
 
 
 # -- the model --------------------------------------------------------------------
@@ -112,30 +149,41 @@ class Candidate:
 
     names: Names
     model: Model
+    without: frozenset[str]
     cells: dict[str, Value]
     numbering: Numbering[str]
 
     def after(
-        self, operation: Operation, hidden: frozenset[str] = frozenset()
-    ) -> Iterator[tuple[Candidate, Observation]]:
+        self,
+        operation: Operation,
+        hidden: frozenset[str] = frozenset(),
+        is_seen: bool = True,
+    ) -> Iterator[tuple[Candidate, Observation | None]]:
         """Every state after `operation`, with what one would see of it.
 
         Args:
             operation: what is done.
             hidden: references that cannot be looked at.
+            is_seen: whether one looks.
         """
         scripts: list[tuple[Any, ...]] = [()]
         while scripts:
             chooser = _Script(scripts.pop())
             cells = PlainCells(dict(self.cells), chooser)
-            machine = Machine(self.names, self.model, cells)
-            result = run(perform(machine, operation))
+            machine = Machine(self.names, self.model, cells, without=self.without)
+            try:
+                result = run(perform(machine, operation))
+            except Broken:
+                # Without a rule the model can come to what no kernel can show.
+                continue
             if operation.word == "fork":
                 skip_zeropages(machine, machine.mms[str(operation.child)])
             scripts += chooser.other_answers()
             numbering = self.numbering.copy()
-            seen = see(machine, numbering, operation, result, hidden)
-            yield Candidate(self.names, self.model, cells.values, numbering), seen
+            seen = None
+            if is_seen:
+                seen = see(machine, numbering, operation, result, hidden)
+            yield replace(self, cells=cells.values, numbering=numbering), seen
 
     def final_values(self) -> tuple[tuple[tuple[str, str], int], ...]:
         """What each process reads where it maps a page."""
@@ -171,13 +219,14 @@ class _Script:
                 yield (*given[:i], option)
 
 
-def start(test: Test, model: Model) -> Candidate:
+def start(test: Test, model: Model, without: frozenset[str] = frozenset()) -> Candidate:
     """The first state: one process, every address mapped R/W, nothing present."""
     names = names_of(test)
     machine = Machine(names, model)
     machine.start(test.processes[0])
     assert isinstance(machine.cells, PlainCells)
-    return Candidate(names, model, machine.cells.values, Numbering[str]())
+    removed = without | model.without
+    return Candidate(names, model, removed, machine.cells.values, Numbering[str]())
 
 
 def _distinct(candidates: Iterator[Candidate]) -> list[Candidate]:

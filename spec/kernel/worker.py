@@ -15,12 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from threading import Thread
 from typing import Any, NoReturn
 
-from spec.kernel import pagemap, syscalls
+from spec.kernel import abilities, pagemap, syscalls, whole
+from spec.kernel.abilities import page_at
 from spec.kernel.ring import Ring
 from spec.kernel.syscalls import PAGE_SIZE
 from spec.kernel.uffd import (
+    UFFD_FEATURE_PAGEFAULT_FLAG_WP,
     UFFD_FEATURE_WP_ASYNC,
     UFFDIO_REGISTER_MODE_MISSING,
     UFFDIO_REGISTER_MODE_WP,
@@ -83,6 +86,7 @@ class Resources:
     sockets: dict[str, tuple[socket.socket, socket.socket]]
     pipes: dict[str, tuple[int, int]]
     rings: dict[str, Ring]
+    file: int | None
     layout: Layout
 
 
@@ -198,6 +202,26 @@ class Worker:
         """``MADV_FREE``."""
         self.advise(call, syscalls.MADV_FREE)
 
+    def do_madvise_pageout(self, call: dict[str, Any]) -> None:
+        """``MADV_PAGEOUT``: reclaim what only this process maps."""
+        self.advise(call, syscalls.MADV_PAGEOUT)
+
+    def do_madvise_unmergeable(self, call: dict[str, Any]) -> None:
+        """``MADV_UNMERGEABLE``: KSM pages become pages of one's own."""
+        self.advise(call, syscalls.MADV_UNMERGEABLE)
+
+    def do_madvise_mergeable(self, call: dict[str, Any]) -> None:
+        """``MADV_MERGEABLE``: ksmd looks at the address, if it runs."""
+        self.advise(call, whole.MADV_MERGEABLE)
+
+    def do_migrate(self, call: dict[str, Any]) -> None:
+        """``move_pages(2)`` to another node."""
+        whole.move_to_another_node(self.address(call))
+
+    def do_soft_offline(self, call: dict[str, Any]) -> None:
+        """``MADV_SOFT_OFFLINE``."""
+        whole.soft_offline(self.address(call), PAGE_SIZE)
+
     def advise(self, call: dict[str, Any], advice: int) -> None:
         """``madvise(2)`` of one address."""
         syscalls.madvise(self.address(call), self.layout.length, advice)
@@ -206,7 +230,13 @@ class Worker:
         """``mremap(2)`` to an address that is mapped or not."""
         source, target = call["address"], call["target"]
         addresses, pages = self.layout.addresses, self.layout.pages
-        syscalls.mremap(addresses[source], addresses[target], pages)
+        try:
+            syscalls.mremap(addresses[source], addresses[target], pages)
+        except OSError:
+            # Old kernels unmap the target before they find that there is no source.
+            if not syscalls.is_mapped(addresses[target]):
+                self.protection[target] = "none"
+            raise
         self.protection[target] = self.protection[source]
         self.protection[source] = "none"
 
@@ -216,22 +246,36 @@ class Worker:
 
     def faults(self) -> Uffd:
         """The userfaultfd of this process; write-protect faults lift the protection."""
-        if self.uffd is None:
+        if self.uffd is None and abilities.release() >= (6, 7):
             self.uffd = Uffd(UFFD_FEATURE_WP_ASYNC)
+        elif self.uffd is None:
+            self.uffd = Uffd(UFFD_FEATURE_PAGEFAULT_FLAG_WP)
+            Thread(target=self.uffd.lift_protection, daemon=True).start()
         return self.uffd
+
+    def registered(self, call: dict[str, Any]) -> Uffd:
+        """The userfaultfd, with write-protect faults at the address of the call.
+
+        Raises:
+            OSError: ENOMEM: there is no mapping.
+        """
+        if self.protection[call["address"]] == "none":
+            raise OSError(errno.ENOMEM, "not mapped", "userfaultfd")
+        uffd = self.faults()
+        length = self.layout.length
+        uffd.register(self.address(call), length, UFFDIO_REGISTER_MODE_WP)
+        return uffd
 
     def do_uffd_wp(self, call: dict[str, Any]) -> None:
         """``UFFDIO_WRITEPROTECT`` where a page is mapped."""
-        uffd, address = self.faults(), self.address(call)
-        uffd.register(address, self.layout.length, UFFDIO_REGISTER_MODE_WP)
+        uffd, address = self.registered(call), self.address(call)
         for start, length in present(address, self.layout.pages):
             uffd.write_protect(start, length, UFFDIO_WRITEPROTECT_MODE_WP)
 
     def do_uffd_unwp(self, call: dict[str, Any]) -> None:
         """``UFFDIO_WRITEPROTECT`` that lifts the protection."""
-        uffd, address = self.faults(), self.address(call)
-        uffd.register(address, self.layout.length, UFFDIO_REGISTER_MODE_WP)
-        uffd.write_protect(address, self.layout.length, 0)
+        uffd = self.registered(call)
+        uffd.write_protect(self.address(call), self.layout.length, 0)
 
     def do_uffdio_move(self, call: dict[str, Any]) -> None:
         """``UFFDIO_MOVE`` to where nothing may be mapped."""
@@ -286,6 +330,35 @@ class Worker:
     def do_io_uring_register(self, call: dict[str, Any]) -> None:
         """Pin the page as the fixed buffer of a ring."""
         self.resources.rings[call["reference"]].register(self.address(call))
+
+    def do_read_memory_file(self, call: dict[str, Any]) -> None:
+        """Read through /proc/self/mem: FOLL_GET for the time of the call."""
+        memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.pread(memory, 1, self.address(call))
+        finally:
+            os.close(memory)
+
+    def do_process_vm_readv(self, call: dict[str, Any]) -> None:
+        """Read one's own memory: FOLL_PIN for the time of the call."""
+        byte = ctypes.c_ubyte()
+        target = ctypes.addressof(byte)
+        syscalls.process_vm_readv(os.getpid(), self.address(call), [target])
+
+    def do_process_vm_writev(self, call: dict[str, Any]) -> None:
+        """Write to one's own memory: FOLL_PIN|FOLL_WRITE for the time of the call."""
+        content = bytes([call["value"]]) * PAGE_SIZE
+        syscalls.process_vm_writev(os.getpid(), self.address(call), content)
+
+    def do_direct_read(self, call: dict[str, Any]) -> None:
+        """``read(2)`` with O_DIRECT: the device writes to the page."""
+        assert self.resources.file is not None
+        os.preadv(self.resources.file, [page_at(self.address(call))], 0)
+
+    def do_direct_write(self, call: dict[str, Any]) -> None:
+        """``write(2)`` with O_DIRECT: the device reads the page."""
+        assert self.resources.file is not None
+        os.pwritev(self.resources.file, [page_at(self.address(call))], 0)
 
     def do_futex(self, call: dict[str, Any]) -> None:
         """Reference the page for the duration of a system call."""
