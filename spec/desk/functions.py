@@ -76,9 +76,10 @@ def _leaves(node: Node) -> Iterator[Node]:
             yield at
 
 
-def _digest(node: Node) -> str:
-    """A hash of the tokens, which neither comments nor white space change."""
+def _digest(node: Node, name: str) -> str:
+    """A hash of the tokens: comments, white space and its own name do not count."""
     tokens = [b" ".join((leaf.text or b"").split()) for leaf in _leaves(node)]
+    tokens = [b"*" if token == name.encode() else token for token in tokens]
     return hashlib.sha256(b"\0".join(filter(None, tokens))).hexdigest()[:DIGITS]
 
 
@@ -112,6 +113,6 @@ def functions(source: bytes) -> list[Function]:
         node = left.pop()
         if node.type == "function_definition" and (name := _name(node)):
             first, last = node.start_point.row + 1, node.end_point.row + 1
-            found.append(Function(name, first, last, _digest(node)))
+            found.append(Function(name, first, last, _digest(node, name)))
         left.extend(reversed(node.children))
     return found
