@@ -18,7 +18,7 @@ from spec.desk.trees import Tree
 UNKNOWN = "?"
 """In place of a function that a hunk does not tell."""
 SHORTEST_CUT = 39
-"""GNU diff cuts the line that a header names to 40 characters, blanks at its end off."""
+"""GNU diff cuts what a header names to 40 characters, and drops blanks at its end."""
 _AT_TOP = ("#define", "#undef", "#include")
 _NO_NAMES = frozenset({"if", "for", "while", "switch", "return", "sizeof", "do"})
 
