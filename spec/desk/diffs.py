@@ -48,6 +48,7 @@ class Hunk:
         start, target: the first line, before and after.
         lines: context, removed and added lines.
         number: the line of the file that was read at which the hunk begins.
+        origin: the name of that file.
         title: the subject of the mail.
     """
 
@@ -58,6 +59,7 @@ class Hunk:
     target: int
     lines: tuple[Changed, ...]
     number: int
+    origin: str = ""
     title: str = ""
 
     @property
@@ -101,10 +103,16 @@ def _of_file(
         reading.note(f"{new or old} is binary; it is not read", at)
         return
     for hunk in file:
-        yield _made(hunk, old, new, lines, title)
+        yield _made(hunk, (old, new), lines, reading.name, title)
 
 
-def _made(hunk: ParsedHunk, old: str, new: str, lines: list[Line], title: str) -> Hunk:
+def _made(
+    hunk: ParsedHunk,
+    paths: tuple[str, str],
+    lines: list[Line],
+    origin: str,
+    title: str,
+) -> Hunk:
     numbered = [
         Changed(
             line.line_type, line.value.rstrip("\n"), _number(lines, line.diff_line_no)
@@ -112,16 +120,15 @@ def _made(hunk: ParsedHunk, old: str, new: str, lines: list[Line], title: str) -
         for line in hunk
         if line.line_type in ("+", "-", " ")
     ]
-    first = numbered[0].number - 1 if numbered else 0
     return Hunk(
-        old,
-        new,
-        hunk.section_header,
-        hunk.source_start,
-        hunk.target_start,
-        tuple(numbered),
-        first,
-        title,
+        *paths,
+        header=hunk.section_header,
+        start=hunk.source_start,
+        target=hunk.target_start,
+        lines=tuple(numbered),
+        number=numbered[0].number - 1 if numbered else 0,
+        origin=origin,
+        title=title,
     )
 
 
@@ -215,5 +222,6 @@ def _alone(
             lines[0].number,
         )
         return
+    paths = (_path(old), _path(new))
     for hunk in file:
-        yield _made(hunk, _path(old), _path(new), [*header, *lines], title)
+        yield _made(hunk, paths, [*header, *lines], reading.name, title)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from spec.cells import SpecificationError
@@ -72,8 +73,14 @@ def _wrap(text: str, first: str = "", rest: str = "") -> str:
     )
 
 
+@cache
+def _store() -> Store:
+    """The computed verdicts: to find out whether they are of this code takes time."""
+    return Store()
+
+
 def _full(rules: Sequence[Rule]) -> str:
-    return "\n\n".join(cite(rule, Store()) for rule in rules)
+    return "\n\n".join(cite(rule, _store()) for rule in rules)
 
 
 def _reply(rules: Sequence[Rule]) -> str:

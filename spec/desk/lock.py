@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -106,7 +107,8 @@ def write(path: Path, rules: Sequence[Rule], every: bool) -> None:
         part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise SpecificationError(
             f"cannot write {str(path)!r} ({error.strerror}); give a file that you may "
             f"write to"
@@ -135,7 +137,7 @@ def read(path: Path) -> tuple[dict[str, Locked], bool]:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SpecificationError(
-            f"{str(path)!r} is no lock of rules; write it anew with: anon-exclusive lock"
+            f"{str(path)!r} is no lock of rules; write it with: anon-exclusive lock"
         ) from None
 
 

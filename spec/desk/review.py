@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,20 +96,23 @@ class Review:
     files: list[str]
 
 
-def review(reading: Reading, tree: Tree | None = None, release: str = "") -> Review:
+def review(
+    readings: Sequence[Reading], tree: Tree | None = None, release: str = ""
+) -> Review:
     """Judge what was read.
 
     Args:
-        reading: a patch, a mail or a series.
+        readings: a patch or a mailbox, or the files of a series in their order.
         tree: the tree that it applies to; its release is then that of the tree.
         release: of the kernel that it is for, if there is no tree.
     """
-    found = hunks(reading)
+    found = [hunk for reading in readings for hunk in hunks(reading)]
     known = known_files()
     named = {file for hunk in found for file in (hunk.old, hunk.new)}
+    places, notes = touched(found, known, tree)
     concerns: dict[str, Concern] = {}
     functions = []
-    for place in touched(reading, found, known, tree):
+    for place in places:
         here = rules_at(place.place, tree.release if tree else release)
         if here:
             functions.append(place)
@@ -121,7 +124,8 @@ def review(reading: Reading, tree: Tree | None = None, release: str = "") -> Rev
     for concern in concerns.values():
         concern.cues = _cues(concern)
     ranked = sorted(concerns.values(), key=lambda c: (c.rank, order.index(c.rule.id)))
-    return Review(functions, ranked, reading.notes, len(found), sorted(known & named))
+    said = [note for reading in readings for note in reading.notes]
+    return Review(functions, ranked, [*said, *notes], len(found), sorted(known & named))
 
 
 def _cues(concern: Concern) -> list[str]:

@@ -358,7 +358,8 @@ def anchors(symbol: str, since: str = OLDEST) -> list[Anchor]:
         if last and parse(last) < parse(since):
             continue
         first = max(era.since, since, key=parse)
-        after = era.after or (before(era.since) if era.since != OLDEST else "")
+        known = era.after if first == era.since else ""
+        after = known or (before(first) if first != OLDEST else "")
         for place in era.places:
             begun = found.get(place) or Anchor(place, first, "", after, "", era.source)
             found[place] = replace(begun, last=last, until=until)

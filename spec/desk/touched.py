@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import product
 
 from spec.desk.diffs import Changed, Hunk
 from spec.desk.functions import functions
-from spec.desk.mail import Reading
 from spec.desk.trees import Tree
 
 UNKNOWN = "?"
@@ -76,32 +76,31 @@ class _Collected:
 
 
 def touched(
-    reading: Reading,
-    hunks: Iterable[Hunk],
-    known: Iterable[str],
-    tree: Tree | None = None,
-) -> list[Touched]:
-    """The functions that hunks touch, in the order in which they do.
+    hunks: Iterable[Hunk], known: Iterable[str], tree: Tree | None = None
+) -> tuple[list[Touched], list[str]]:
+    """The functions that hunks touch, in the order in which they do, and notes.
 
     Args:
-        reading: gets a note about each hunk that does not tell its function.
         hunks: of one patch or of a series.
         known: the files that matter; others are passed over.
         tree: what the first of them applies to.
+
+    Returns:
+        The functions, and a sentence about each hunk that does not tell its function.
     """
+    notes: list[str] = []
     collected = _Collected()
     matter = frozenset(known)
     texts = _Texts(tree) if tree else None
     for group in _by_file(hunk for hunk in hunks if {hunk.old, hunk.new} & matter):
         if texts is None or not texts.take(group, collected):
             if texts is not None:
-                reading.note(
-                    f"this does not apply to {group[0].file} of the tree; it is judged "
-                    f"by the diff alone",
-                    group[0].number,
+                notes.append(
+                    f"{group[0].origin}:{group[0].number}: this does not apply to "
+                    f"{group[0].file} of the tree; it is judged by the diff alone"
                 )
-            _by_diff(reading, group, collected)
-    return list(collected.by_place.values())
+            _by_diff(notes, group, collected)
+    return list(collected.by_place.values()), list(dict.fromkeys(notes))
 
 
 def _by_file(hunks: Iterable[Hunk]) -> Iterator[list[Hunk]]:
@@ -123,7 +122,7 @@ def _by_file(hunks: Iterable[Hunk]) -> Iterator[list[Hunk]]:
 # -- by the diff alone -----------------------------------------------------------------
 
 
-def _by_diff(reading: Reading, group: list[Hunk], collected: _Collected) -> None:
+def _by_diff(notes: list[str], group: list[Hunk], collected: _Collected) -> None:
     """Collect what the hunks of a file touch.
 
     A hunk's header has the name before the patch. Where an earlier hunk gave the
@@ -138,7 +137,7 @@ def _by_diff(reading: Reading, group: list[Hunk], collected: _Collected) -> None
             renamed[old] = new
         for line, name in (*before, *after):
             if name == UNKNOWN:
-                reading.note(_unnamed(hunk), hunk.number)
+                notes.append(f"{hunk.origin}:{hunk.number}: {_unnamed(hunk)}")
             else:
                 file = hunk.old if line.kind == "-" else hunk.new
                 collected.take(file, name, line, hunk.title)
@@ -276,11 +275,12 @@ class _Texts:
     def take(self, group: list[Hunk], collected: _Collected) -> bool:
         """Apply the hunks of a file and collect what they touch; false if they do not.
 
-        A patch that the tree has already is taken the other way round.
+        A patch that the tree has already is taken the other way round. Lines are looked
+        for elsewhere only if neither way fits where they should be.
         """
-        for applied in (False, True):
+        for near, applied in product((False, True), (False, True)):
             given = self._text(group[0].new if applied else group[0].old)
-            found = _spliced(given, group, applied)
+            found = _spliced(given, group, applied, near)
             if found is None:
                 continue
             other, places, others = found
@@ -300,7 +300,7 @@ _Places = list[tuple[int, Changed]]
 
 
 def _spliced(
-    given: list[str], group: list[Hunk], applied: bool
+    given: list[str], group: list[Hunk], applied: bool, near: bool
 ) -> tuple[list[str], _Places, _Places] | None:
     """The other text that hunks make of a given one, and where lines changed in both.
 
@@ -314,7 +314,7 @@ def _spliced(
     for hunk in group:
         old = [line for line in hunk.lines if line.kind in (" ", mine)]
         wanted = (hunk.target if applied else hunk.start) - 1
-        start = _find(given, [line.text for line in old], wanted, done)
+        start = _find(given, [line.text for line in old], wanted, done, near)
         if start is None:
             return None
         other += given[done:start]
@@ -327,13 +327,17 @@ def _spliced(
     return other + given[done:], here, there
 
 
-def _find(text: list[str], wanted: list[str], expected: int, least: int) -> int | None:
-    """Where lines stand in a text: where they should, or at the one other place."""
+def _find(
+    text: list[str], wanted: list[str], expected: int, least: int, near: bool
+) -> int | None:
+    """Where lines stand in a text: where they should, or `near`, at one other place."""
     if not wanted:
         return max(expected + 1, least) if expected + 1 <= len(text) else None
     size = len(wanted)
     if expected >= least and _same(text[expected : expected + size], wanted):
         return expected
+    if not near:
+        return None
     first = wanted[0].rstrip()
     found = [
         at
