@@ -20,6 +20,9 @@ LONGEST = 4096
 NOWHERE = "/dev/null"
 _FILE = "diff --git "
 _OLD, _NEW, _HUNK, _MERGED = "--- ", "+++ ", "@@ -", "@@@ -"
+_NO_LINE = ("-- ", _OLD, _NEW)
+"""What may follow a hunk although it begins as a line of one."""
+_BINARY = ("Binary files ", "GIT binary patch")
 _COMBINED = ("diff --cc ", "diff --combined ", _MERGED)
 
 
@@ -50,6 +53,7 @@ class Hunk:
         number: the line of the file that was read at which the hunk begins.
         origin: the name of that file.
         title: the subject of the mail.
+        follows: the line after the hunk.
     """
 
     old: str
@@ -61,6 +65,7 @@ class Hunk:
     number: int
     origin: str = ""
     title: str = ""
+    follows: str = ""
 
     @property
     def file(self) -> str:
@@ -81,9 +86,12 @@ def _hunks(reading: Reading, piece: Piece) -> Iterator[Hunk]:
     for line in lines:
         if line.text.startswith(_COMBINED):
             reading.note("the diff of a merge is not read", line.number)
+    begun = sum(line.text.startswith(_HUNK) for line in lines)
     try:
         files = _parse(lines)
     except (UnidiffParseError, ValueError):
+        files = None
+    if files is None or begun > sum(map(len, files)):
         yield from _one_by_one(reading, lines, piece.title)
         return
     for file in files:
@@ -103,7 +111,7 @@ def _of_file(
         reading.note(f"{new or old} is binary; it is not read", at)
         return
     for hunk in file:
-        yield _made(hunk, (old, new), lines, reading.name, title)
+        yield from _whole(reading, _made(hunk, (old, new), lines, reading.name, title))
 
 
 def _made(
@@ -120,6 +128,7 @@ def _made(
         for line in hunk
         if line.line_type in ("+", "-", " ")
     ]
+    last = max((line.diff_line_no or 0 for line in hunk), default=0)
     return Hunk(
         *paths,
         header=hunk.section_header,
@@ -129,7 +138,18 @@ def _made(
         number=numbered[0].number - 1 if numbered else 0,
         origin=origin,
         title=title,
+        follows=lines[last].text if 0 < last < len(lines) else "",
     )
+
+
+def _whole(reading: Reading, hunk: Hunk) -> Iterator[Hunk]:
+    """The hunk, unless more lines of a hunk follow it than its header says."""
+    if hunk.follows.startswith((" ", "+", "-")) and not hunk.follows.startswith(
+        _NO_LINE
+    ):
+        reading.note(_broken(hunk.file, "hunk is longer than expected"), hunk.number)
+    else:
+        yield hunk
 
 
 def _number(lines: list[Line], position: int | None) -> int:
@@ -176,6 +196,8 @@ def _one_by_one(reading: Reading, lines: list[Line], title: str) -> Iterator[Hun
         elif _is_file_header(lines, at):
             old = line.text.removeprefix(_OLD).partition("\t")[0]
             new = lines[at + 1].text.removeprefix(_NEW).partition("\t")[0]
+        elif line.text.startswith(_BINARY):
+            reading.note("a binary file; it is not read", line.number)
         elif line.text.startswith(_HUNK):
             yield from _alone(reading, lines[at : _end(lines, at + 1)], old, new, title)
 
@@ -211,17 +233,22 @@ def _alone(
             lines[0].number,
         )
         return
-    header = [Line(f"{_OLD}{old}", 0), Line(f"{_NEW}{new}", 0)]
-    try:
-        [file] = _parse([*header, *lines])
-    except (UnidiffParseError, ValueError) as error:
-        said = str(error).partition(":")[0].strip().lower() or "malformed"
-        reading.note(
-            f"a hunk of {_path(new) or _path(old)} is not whole ({said}): wrapped, cut "
-            f"or edited; it is not judged",
-            lines[0].number,
-        )
-        return
     paths = (_path(old), _path(new))
-    for hunk in file:
-        yield _made(hunk, paths, [*header, *lines], reading.name, title)
+    headed = [Line(f"{_OLD}{old}", 0), Line(f"{_NEW}{new}", 0), *lines]
+    try:
+        found = [hunk for file in _parse(headed) for hunk in file]
+        why = "" if found else "its first line is malformed"
+    except (UnidiffParseError, ValueError) as error:
+        why = str(error).partition(":")[0].lower()
+    if why:
+        reading.note(_broken(paths[1] or paths[0], why), lines[0].number)
+        return
+    for hunk in found:
+        yield from _whole(reading, _made(hunk, paths, headed, reading.name, title))
+
+
+def _broken(file: str, why: str) -> str:
+    return (
+        f"a hunk of {file} is not whole ({why}): wrapped, cut or edited; it is not "
+        f"judged"
+    )

@@ -59,7 +59,7 @@ def flow(lines: Iterable[Line]) -> Flowing:
         for offset, character in enumerate(rest, column + 1):
             character = " " if character.isspace() else character
             _put(characters, at, character, (line.number, offset))
-        if characters[-1] == " ":
+        if characters and characters[-1] == " ":
             characters.pop()
             at.pop()
     return Flowing("".join(characters), tuple(at))

@@ -207,7 +207,8 @@ def _parts(reading: Reading, message: Message, line: int) -> Iterator[Message]:
         elif depth == DEPTH:
             reading.note(f"parts are nested more than {DEPTH} deep", line)
         else:
-            left.extend((each, depth + 1) for each in reversed(inner))
+            whole = [each for each in inner if isinstance(each, Message)]
+            left.extend((each, depth + 1) for each in reversed(whole))
 
 
 def _subject(message: Message) -> str:
@@ -234,7 +235,8 @@ def _is_text(part: Message) -> bool:
         kind = part.get_content_maintype()
     except (ValueError, LookupError, TypeError, AttributeError):
         return False
-    return kind == "text" or name.endswith(_READ_AS_TEXT)
+    # a leaf that says it has parts has lost them: its text is all there is
+    return kind in ("text", "multipart") or name.endswith(_READ_AS_TEXT)
 
 
 def _lines_of(

@@ -278,9 +278,9 @@ class _Texts:
         A patch that the tree has already is taken the other way round. Lines are looked
         for elsewhere only if neither way fits where they should be.
         """
-        for near, applied in product((False, True), (False, True)):
+        for elsewhere, applied in product((False, True), (False, True)):
             given = self._text(group[0].new if applied else group[0].old)
-            found = _spliced(given, group, applied, near)
+            found = _spliced(given, group, applied, elsewhere)
             if found is None:
                 continue
             other, places, others = found
@@ -300,7 +300,7 @@ _Places = list[tuple[int, Changed]]
 
 
 def _spliced(
-    given: list[str], group: list[Hunk], applied: bool, near: bool
+    given: list[str], group: list[Hunk], applied: bool, elsewhere: bool
 ) -> tuple[list[str], _Places, _Places] | None:
     """The other text that hunks make of a given one, and where lines changed in both.
 
@@ -314,7 +314,7 @@ def _spliced(
     for hunk in group:
         old = [line for line in hunk.lines if line.kind in (" ", mine)]
         wanted = (hunk.target if applied else hunk.start) - 1
-        start = _find(given, [line.text for line in old], wanted, done, near)
+        start = _find(given, [line.text for line in old], wanted, done, elsewhere)
         if start is None:
             return None
         other += given[done:start]
@@ -328,15 +328,15 @@ def _spliced(
 
 
 def _find(
-    text: list[str], wanted: list[str], expected: int, least: int, near: bool
+    text: list[str], wanted: list[str], expected: int, least: int, elsewhere: bool
 ) -> int | None:
-    """Where lines stand in a text: where they should, or `near`, at one other place."""
+    """Where lines stand in a text: where they should, or `elsewhere` at one place."""
     if not wanted:
         return max(expected + 1, least) if expected + 1 <= len(text) else None
     size = len(wanted)
     if expected >= least and _same(text[expected : expected + size], wanted):
         return expected
-    if not near:
+    if not elsewhere:
         return None
     first = wanted[0].rstrip()
     found = [
