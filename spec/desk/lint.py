@@ -15,7 +15,7 @@ from spec.desk.citing import (
     quotation,
 )
 from spec.desk.flowing import Flowing, flow
-from spec.desk.mail import Line, Piece, Reading
+from spec.desk.mail import Line, Piece, Reading, shown
 from spec.publish.citations import SITE, address
 from spec.rules import CHAPTERS, MOVED, Rule
 
@@ -56,7 +56,8 @@ def lint(reading: Reading, rules: dict[str, Rule]) -> list[Problem]:
         flowing = flow(_standing(piece))
         for cited in citations(flowing):
             for kind, at, message in _about(flowing, cited, rules):
-                found.add(Problem(reading.name, *flowing.place(at), kind, message))
+                place = flowing.place(at)
+                found.add(Problem(reading.name, *place, kind, message))
         for link, at in links(flowing):
             if wrong := _link(link, rules):
                 found.add(Problem(reading.name, *flowing.place(at), *wrong))
@@ -106,7 +107,7 @@ def _about(
         yield (
             "quotation",
             quoted.at,
-            f'{rule.id} does not say "{" ".join(quoted.text.split())}"; '
+            f'{rule.id} does not say "{shown(" ".join(quoted.text.split()))}"; '
             f'it says "{rule.sentence}"',
         )
 
@@ -144,7 +145,10 @@ def _link(link: str, rules: dict[str, Rule]) -> tuple[str, str] | None:
         if parts[0] in VERSIONS:
             return None
         instead = address(rule) if rule else SITE
-        return "link", f"there is no version {parts[0]!r} of the site; see {instead}"
+        return (
+            "link",
+            f"there is no version {shown(parts[0])!r} of the site; see {instead}",
+        )
     if rule is None or rule.withdrawn:
         return None
     if parts == ["spec", rule.chapter]:

@@ -22,6 +22,8 @@ from spec.cells import SpecificationError
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of a file that are read at most; a series is far smaller."""
+SHOWN = 300
+"""Characters that are shown of what somebody else wrote."""
 DEPTH = 50
 """How deep parts may be nested in parts."""
 
@@ -78,9 +80,20 @@ class Reading:
 
     def note(self, said: str, line: int = 0) -> None:
         """Report something, once."""
-        text = f"{self.name}:{line}: {said}" if line else f"{self.name}: {said}"
+        place = f"{self.name}:{line}" if line else self.name
+        text = f"{place}: {shown(said)}"
         if text not in self.notes:
             self.notes.append(text)
+
+
+def shown(text: str) -> str:
+    """A text that somebody else wrote, fit for a terminal.
+
+    >>> shown("mm/\x1b[31mgup.c")
+    'mm/?[31mgup.c'
+    """
+    clean = "".join(c if c.isprintable() else "?" for c in text[: SHOWN + 1])
+    return clean if len(clean) <= SHOWN else f"{clean[:SHOWN]}..."
 
 
 def load_file(name: str, content: bytes | None = None) -> Reading:
@@ -216,7 +229,7 @@ def _subject(message: Message) -> str:
         said = str(make_header(decode_header(message.get("Subject", "") or "")))
     except (ValueError, LookupError, UnicodeError, TypeError, AttributeError):
         return ""
-    return " ".join(said.split())
+    return shown(" ".join(said.split()))
 
 
 def _part_name(part: Message) -> str:

@@ -154,7 +154,7 @@ def text(found: Review) -> Iterator[str]:
         yield _nothing(found)
         return
     for place in found.functions:
-        mail = f"  [{'; '.join(place.titles)}]" if place.titles else ""
+        mail = f"  {'; '.join(place.titles)}" if place.titles else ""
         yield f"{place.file}: {place.function}  +{place.added} -{place.removed}{mail}"
     for concern in found.concerns:
         yield ""

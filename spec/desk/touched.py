@@ -13,6 +13,7 @@ from itertools import product
 
 from spec.desk.diffs import Changed, Hunk
 from spec.desk.functions import functions
+from spec.desk.mail import shown
 from spec.desk.trees import Tree
 
 UNKNOWN = "?"
@@ -156,7 +157,11 @@ def _side(hunk: Hunk, mark: str, named: str) -> tuple[list[tuple[Changed, str]],
 
 def _unnamed(hunk: Hunk) -> str:
     said = hunk.header.strip()
-    what = f"names {said!r}, which is no whole function," if said else "names nothing"
+    what = (
+        f"names {shown(said)!r}, which is no whole function,"
+        if said
+        else "names nothing"
+    )
     return f"a hunk of {hunk.file} {what} as its place; --tree tells the function"
 
 
