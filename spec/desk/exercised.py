@@ -12,6 +12,7 @@ from pathlib import Path
 
 from spec.litmus.exercise import ASKED_OF
 from spec.litmus.files import catalogue
+from spec.publish.selftest import tests_of as tests_that_fail
 from spec.publish.verdicts import Store, fill
 from spec.rules import load
 
@@ -20,16 +21,11 @@ RECORD = Path(__file__).resolve().parents[1] / "records" / "exercised.json"
 
 def computed(store: Store) -> dict[str, list[str]]:
     """The tests of the catalogue that fail without a rule, by rule."""
-    known = catalogue()
-    found: dict[str, list[str]] = {}
     for model in ASKED_OF:
-        for test, verdicts in store.exercised(model).items():
-            for rule in verdicts if test in known else ():
-                found.setdefault(rule, []).append(test)
+        store.exercised(model)
+    found = tests_that_fail(store)
     return {
-        rule: sorted(set(found[rule]), key=_short_first)
-        for rule in load()
-        if rule in found
+        rule: sorted(found[rule], key=_short_first) for rule in load() if rule in found
     }
 
 

@@ -27,6 +27,7 @@ from spec.memory import Machine, Names
 from spec.promises import promised
 from spec.publish import (
     ablations,
+    anchors,
     cards,
     consumers,
     costs,
@@ -258,6 +259,7 @@ class Site:
             selftest.SELFTEST_PAGE: selftest.selftest_page(self),
             consumers.CONSUMERS_PAGE: consumers.consumers_page(self),
             performance.PAGE: performance.performance_page(),
+            anchors.ANCHORS_PAGE: anchors.anchors_page(self),
         }
 
     def _without(self, rule: Rule, uri: str) -> str:
