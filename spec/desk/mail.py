@@ -29,6 +29,7 @@ DEPTH = 50
 
 _HEADERS = ("from", "subject", "message-id", "content-type", "date", "mime-version")
 _READ_AS_TEXT = (".patch", ".diff", ".txt", ".mbox", ".c", ".h", ".md")
+_ENCODINGS = ("quoted-printable", "base64")
 _NO_CHARSETS = {"punycode", "idna", "undefined", "unicode_escape", "raw_unicode_escape"}
 """Codecs of Python that no mail means, and of which some take very long."""
 
@@ -187,10 +188,7 @@ def _read_message(reading: Reading, content: bytes, raw: bytes, start: int) -> N
     title = _subject(message)
     at = start
     for part in _parts(reading, message, _line_of(raw, start)):
-        body = part.get_payload()
-        encoded = (
-            body.encode("utf-8", "surrogateescape") if isinstance(body, str) else b""
-        )
+        encoded = _encoded(part)
         found = raw.find(encoded, at) if encoded else -1
         at = found if found >= 0 else at
         first = _line_of(raw, at)
@@ -205,6 +203,27 @@ def _read_message(reading: Reading, content: bytes, raw: bytes, start: int) -> N
         at += len(encoded)
 
 
+def _payload(part: Message, decode: bool = False) -> object:
+    """The payload of a part; the library trips over some headers, which are left."""
+    try:
+        return part.get_payload(decode=decode)
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError):
+        del part["Content-Type"]
+        return part.get_payload(decode=decode)
+
+
+def _encoding(part: Message) -> str:
+    return str(part.get("Content-Transfer-Encoding", "")).strip().lower()
+
+
+def _encoded(part: Message) -> bytes:
+    """A part as it stands in the file."""
+    body = _payload(part, decode=_encoding(part) not in _ENCODINGS)
+    if isinstance(body, str):
+        return body.encode("utf-8", "surrogateescape")
+    return body if isinstance(body, bytes) else b""
+
+
 def _line_of(raw: bytes, offset: int) -> int:
     return raw.count(b"\n", 0, offset) + 1
 
@@ -214,7 +233,7 @@ def _parts(reading: Reading, message: Message, line: int) -> Iterator[Message]:
     left = [(message, 0)]
     while left:
         part, depth = left.pop()
-        inner = part.get_payload()
+        inner = _payload(part)
         if not isinstance(inner, list):
             yield part
         elif depth == DEPTH:
@@ -256,12 +275,12 @@ def _lines_of(
     reading: Reading, part: Message, encoded: bytes, first: int
 ) -> Iterator[Line]:
     """The decoded lines of a part, with the line of the file that each comes from."""
-    encoding = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
+    encoding = _encoding(part)
     charset = _charset(part)
     if encoding == "quoted-printable":
         yield from _unquoted(reading, encoded, charset, first)
     elif encoding == "base64":
-        content = part.get_payload(decode=True)
+        content = _payload(part, decode=True)
         if part.defects:
             reading.note("the base64 of a part is broken; it is not read", first)
             return
