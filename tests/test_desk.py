@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from desk_diffs import diff
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -243,22 +244,6 @@ MEMORY_C = "".join(
     + "out:\n\treturn 0;\n}\n\n"
     for name in ("do_swap_page", "unrelated", "do_wp_page", "copy_present_page")
 )
-
-
-def diff(old: str, new: str, file: str = "mm/memory.c") -> str:
-    """As ``git diff`` writes it, with the function in each hunk's header."""
-    before, after = old.splitlines(), new.splitlines()
-    out = [f"diff --git a/{file} b/{file}"]
-    for line in difflib.unified_diff(
-        before, after, f"a/{file}", f"b/{file}", lineterm=""
-    ):
-        if line.startswith("@@ "):
-            start = int(line.split()[1].split(",")[0][1:])
-            above = before[: start - 1]
-            named = [a for a in above if a[:1].isalpha() and not a.endswith(":")]
-            line = f"{line} {named[-1]}" if named else line
-        out.append(line)
-    return "\n".join(out) + "\n"
 
 
 def functions_of(content: str | bytes, tree: Tree | None = None) -> set[str]:

@@ -205,11 +205,15 @@ def _read_message(reading: Reading, content: bytes, raw: bytes, start: int) -> N
 
 def _payload(part: Message, decode: bool = False) -> object:
     """The payload of a part; the library trips over some headers, which are left."""
+
+    def taken() -> object:
+        return part.get_payload(decode=True) if decode else part.get_payload()
+
     try:
-        return part.get_payload(decode=decode)
+        return taken()
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError):
         del part["Content-Type"]
-        return part.get_payload(decode=decode)
+        return taken()
 
 
 def _encoding(part: Message) -> str:
