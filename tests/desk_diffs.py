@@ -14,13 +14,32 @@ def diff(old: str, new: str, file: str = "mm/memory.c") -> str:
     ):
         if line.startswith("@@ "):
             start = int(line.split()[1].split(",")[0][1:])
-            above = before[: start - 1]
-            named = [a for a in above if _begins(a)]
-            line = f"{line} {named[-1]}" if named else line
+            line = f"{line} {_named(before[: start - 1])}".rstrip()
         out.append(line)
     return "\n".join(out) + "\n"
 
 
-def _begins(line: str) -> bool:
-    """What git takes for the beginning of something, labels aside."""
-    return (line[:1].isalpha() or line[:1] == "_") and not line.endswith(":")
+def inserting(old: list[str], at: int, line: str, file: str) -> str:
+    """The diff that puts one line behind the first `at` lines."""
+    first, last = max(at - 3, 0), min(at + 3, len(old))
+    sizes = f"-{first + 1},{last - first} +{first + 1},{last - first + 1}"
+    return "\n".join(
+        [
+            f"diff --git a/{file} b/{file}",
+            f"--- a/{file}",
+            f"+++ b/{file}",
+            f"@@ {sizes} @@ {_named(old[:first])}".rstrip(),
+            *(f" {context}" for context in old[first:at]),
+            f"+{line}",
+            *(f" {context}" for context in old[at:last]),
+            "",
+        ]
+    )
+
+
+def _named(lines: list[str]) -> str:
+    """The last line that begins something, labels aside."""
+    for line in reversed(lines):
+        if (line[:1].isalpha() or line[:1] == "_") and not line.endswith(":"):
+            return line
+    return ""

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from desk_diffs import diff
+from desk_diffs import inserting
 
 from spec.cells import SpecificationError
 from spec.desk.anchors import by_place, rules_at
@@ -83,11 +83,9 @@ def test_a_line_in_a_function_leads_to_its_rules_and_to_no_others(tree):
     tried = told = 0
     for place, ends in bodies(tree):
         file = place.partition(":")[0]
-        old = (tree.root / file).read_text()
+        old = (tree.root / file).read_text().split("\n")[:-1]
         for at in ends:
-            lines = old.split("\n")
-            new = "\n".join([*lines[:at], ADDED, *lines[at:]])
-            patch = load_file("p", diff(old, new, file).encode())
+            patch = load_file("p", inserting(old, at, ADDED, file).encode())
             exact = review([patch], tree)
             assert [f.place for f in exact.functions] == [place]
             wanted = {found.rule.id for found in rules_at(place, RELEASE)}
