@@ -161,8 +161,8 @@ On a patch that lets do_swap_page() take exclusivity from the entry alone:
 
 {FORMS["reply"]([first])}
 
-With the count as a second reason, the model with two processes, reclaim and
-migration breaks this rule and no guarantee. Without it all holds.
+With the count as a second reason, the model breaks this rule and no guarantee
+(section 25 of the bounds "standard"). Without it all holds there.
 """
 print(reply)
 

@@ -119,6 +119,11 @@ def test_a_release_decides_which_rules_a_function_has():
     assert "AE-COW-1" not in rules("5.18")
 
 
+def test_a_function_that_a_patch_adds_to_an_older_tree_has_its_rules():
+    added = rules_at("mm/userfaultfd.c:move_present_pte", "6.1")
+    assert {found.rule.id for found in added} >= {"AE-MOVE-2", "AE-MOVE-3"}
+
+
 # -- functions and trees ---------------------------------------------------------------
 
 KERNEL_C = b"""\
@@ -516,6 +521,12 @@ def test_what_is_wrong_is_said_with_its_place(content, says):
 )
 def test_what_is_right_is_not_reported(content):
     assert problems(content) == []
+
+
+def test_an_empty_file_has_no_wrong_citation_and_no_diff():
+    assert call("lint", "-", given="").exit_code == 0
+    result = call("review", "-", given="")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
 
 
 def test_a_moved_rule_alone_is_no_mistake_for_the_exit_status():

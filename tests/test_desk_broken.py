@@ -102,8 +102,8 @@ def lines(old: str, new: str) -> bytes:
 
 
 BROKEN = {
-    "empty": (b"", set(), "is empty"),
-    "blank": (b" \n\n", set(), "is empty"),
+    "empty": (b"", set(), ""),
+    "blank": (b" \n\n", set(), ""),
     "hunk cut at the end": (
         PATCH.rpartition(" \tfour")[0].encode(),
         {"do_swap_page", "do_wp_page"},

@@ -106,13 +106,15 @@ def rules_at(place: str, release: str = "") -> list[Anchored]:
 
     Args:
         place: ``file:function``.
-        release: of the tree that is looked at. Without it the newest is meant, unless
-            the function has another name there.
+        release: of the tree that is looked at; without it the newest is meant. A
+            function that only other releases have is taken for what it is there: a
+            patch may be what adds it, or be older than the tree.
     """
     here = by_place().get(place, ())
     if release:
-        return [each for each in here if each.anchor.may_cover(release)]
-    current = [each for each in here if not each.anchor.last]
+        current = [each for each in here if each.anchor.may_cover(release)]
+    else:
+        current = [each for each in here if not each.anchor.last]
     return current or list(here)
 
 

@@ -37,7 +37,7 @@ def opened(name: str) -> Reading:
     """What a file holds, or standard input.
 
     Raises:
-        SpecificationError: it cannot be read, is empty or too large.
+        SpecificationError: it cannot be read or is too large.
     """
     if name == STDIN:
         return load_file("standard input", sys.stdin.buffer.read())

@@ -44,11 +44,12 @@ def fetch(release: str, folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as aside:
         archive = _download(Path(aside), suite, package)
-        for name, content in _unpacked(archive):
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        files = dict(_unpacked(archive))
         version = archive.name.split("_")[1].replace("%3a", ":")
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
     return f"{package} {version}"
 
 

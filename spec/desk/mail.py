@@ -105,11 +105,9 @@ def load_file(name: str, content: bytes | None = None) -> Reading:
         content: what it holds, if it is no file; then `name` is only reported.
 
     Raises:
-        SpecificationError: it cannot be read, is empty or too large.
+        SpecificationError: it cannot be read or is too large.
     """
     raw = _content(Path(name)) if content is None else content
-    if not raw.strip():
-        raise SpecificationError(f"{name} is empty; give a patch, a mail or a mailbox")
     if len(raw) > LARGEST:
         raise SpecificationError(
             f"{name} has more than {LARGEST // 1024**2} MiB; give a patch or a series"
