@@ -138,7 +138,7 @@ def _by_diff(notes: list[str], group: list[Hunk], collected: _Collected) -> None
             renamed[old] = new
         for line, name in (*before, *after):
             if name == UNKNOWN:
-                notes.append(f"{hunk.origin}:{hunk.number}: {_unnamed(hunk)}")
+                notes.append(f"{hunk.origin}:{hunk.number}: {shown(_unnamed(hunk))}")
             else:
                 file = hunk.old if line.kind == "-" else hunk.new
                 collected.take(file, name, line, hunk.title)
@@ -157,11 +157,7 @@ def _side(hunk: Hunk, mark: str, named: str) -> tuple[list[tuple[Changed, str]],
 
 def _unnamed(hunk: Hunk) -> str:
     said = hunk.header.strip()
-    what = (
-        f"names {shown(said)!r}, which is no whole function,"
-        if said
-        else "names nothing"
-    )
+    what = f"names {said!r}, which is no whole function," if said else "names nothing"
     return f"a hunk of {hunk.file} {what} as its place; --tree tells the function"
 
 
