@@ -22,7 +22,7 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve live site test lint format cells browser-tests browser spin bench \
-	records lock clean
+	records man anchors lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' Makefile | \
@@ -66,6 +66,7 @@ browser:  ## install Debian's Chromium for the browser tests
 records: $(READY)  ## record ablations anew in spec/records; takes half an hour
 	$(BIN)/anon-exclusive ablate --beyond 30000 --record
 	$(BIN)/anon-exclusive ablate --pairs --beyond 6000 --record
+	$(BIN)/python -m spec.desk.exercised
 
 spin:  ## install Debian's Spin and gcc for the tests of the export and for bench
 	@if command -v spin >/dev/null && command -v gcc >/dev/null; then \
@@ -78,6 +79,12 @@ spin:  ## install Debian's Spin and gcc for the tests of the export and for benc
 
 bench: $(READY)  ## measure all engines (BENCH="--bounds small --runs 5"); takes hours
 	$(BIN)/python -m spec.bench $(BENCH)
+
+man: $(READY)  ## write the man page into build/anon-exclusive.1
+	$(BIN)/python -m spec.desk.manual build/anon-exclusive.1
+
+anchors: $(READY)  ## fetch kernel sources from Debian and record the anchored functions
+	$(BIN)/anon-exclusive kernel-anchors record build/sources
 
 lock: $(UV)  ## resolve the requirements anew and pin them with hashes
 	$(UV) pip compile -q --upgrade --universal --python-version 3.12 \

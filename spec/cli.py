@@ -19,13 +19,14 @@ from spec.bounds import BOUNDS, check, find_bounds
 from spec.cells import SpecificationError
 from spec.checker.program import Options, Verdict, Violation
 from spec.codename import forget_others
+from spec.desk.exits import with_exits
 from spec.guarantees import OBSERVABLE
 from spec.models import MODELS, governs
 from spec.options import ModelName, Release, Ticker, as_json, or_exit_2, removable
 from spec.publish.traces import as_dict, violation_text
-from spec.publish.verdicts import FOLDER, Store
+from spec.publish.verdicts import FOLDER
 from spec.releases import find_model
-from spec.rules import Rule, find, load
+from spec.rules import Rule, load
 
 if TYPE_CHECKING:
     from spec.checker.connection import Cluster
@@ -36,6 +37,11 @@ ELSEWHERE = {
     "run": ("spec.litmus.commands", "run"),
     "litmus": ("spec.litmus.commands", "litmus"),
     "kernel": ("spec.kernel.commands", "kernel"),
+    "cite": ("spec.desk.commands", "cite_command"),
+    "lint": ("spec.desk.commands", "lint_command"),
+    "lock": ("spec.desk.commands", "lock_command"),
+    "review": ("spec.desk.commands", "review_command"),
+    "kernel-anchors": ("spec.desk.anchor_commands", "kernel_anchors"),
 }
 """Commands that are imported when they are called, so that others start at once."""
 
@@ -49,11 +55,14 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of this name, if there is one."""
-        if cmd_name not in ELSEWHERE:
-            return super().get_command(ctx, cmd_name)
-        module, name = ELSEWHERE[cmd_name]
-        found: click.Command = getattr(importlib.import_module(module), name)
-        return found
+        if cmd_name in ELSEWHERE:
+            module, name = ELSEWHERE[cmd_name]
+            found: click.Command = getattr(importlib.import_module(module), name)
+        elif (here := super().get_command(ctx, cmd_name)) is not None:
+            found = here
+        else:
+            return None
+        return with_exits(found, cmd_name)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -343,18 +352,6 @@ def rules_command(as_json: bool) -> None:
         return
     for rule in rules:
         click.echo(f"{rule.id:10} {rule.sentence}")
-
-
-@main.command("cite")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@as_json
-def cite_command(ids: tuple[str, ...], as_json: bool) -> None:
-    """Print rules as text for an e-mail."""
-    from spec.publish.citations import cite as citation
-
-    rules = or_exit_2(lambda: [find(id) for id in ids])
-    texts = {rule.id: citation(rule, Store()) for rule in rules}
-    click.echo(json.dumps(texts, indent=2) if as_json else "\n\n".join(texts.values()))
 
 
 @main.command("export")

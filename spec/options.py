@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable
 
 import click
+from click.shell_completion import CompletionItem
 
 from spec.ablation import checkable
 from spec.cells import SpecificationError
 from spec.checker.program import Progress
-from spec.releases import LINUX, find_model
+from spec.models import MODELS
+from spec.releases import LINUX, RELEASES, find_model
 from spec.rules import Rule, find
 
 
@@ -34,6 +36,16 @@ class ModelName(click.ParamType[str]):
         except SpecificationError as error:
             raise WrongUse(str(error)) from None
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Names that begin as what was typed."""
+        return [CompletionItem(n) for n in self.names() if n.startswith(incomplete)]
+
+    def names(self) -> list[str]:
+        """What is offered for completion."""
+        return list(MODELS)
+
 
 class Release(ModelName):
     """A release of Linux; gives the name of its model."""
@@ -45,6 +57,10 @@ class Release(ModelName):
     ) -> str:
         """The name of the release's model, as ``linux-5.10``."""
         return super().convert(f"{LINUX}{value.removeprefix(LINUX)}", param, ctx)
+
+    def names(self) -> list[str]:
+        """Releases, one of each kind."""
+        return list(RELEASES)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -22,6 +22,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs takes it back once this module is loaded
 from spec.cells import SpecificationError  # noqa: E402
+from spec.desk import manual  # noqa: E402
 from spec.publish import chapters, pages  # noqa: E402
 
 os.environ["JUPYTER_NO_CONFIG"] = "1"  # nbconvert reads the user's settings otherwise
@@ -94,6 +95,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.append(_download(config, file.src_uri, path))
         elif path.suffix not in PUBLISHED_BESIDE_CHAPTERS:
             files.remove(file)
+    page = manual.page()
+    files.append(File.generated(config, "download/anon-exclusive.1", content=page))
     for uri, markdown in pages.generated_pages().items():
         if files.get_file_from_path(uri):
             raise PluginError(f"{uri} is generated and also written by hand")

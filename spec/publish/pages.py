@@ -27,6 +27,7 @@ from spec.memory import Machine, Names
 from spec.promises import promised
 from spec.publish import (
     ablations,
+    anchors,
     cards,
     consumers,
     costs,
@@ -260,6 +261,7 @@ class Site:
             consumers.CONSUMERS_PAGE: consumers.consumers_page(self),
             performance.PAGE: performance.performance_page(),
             races.PAGE: races.races_page(),
+            anchors.ANCHORS_PAGE: anchors.anchors_page(self),
         }
 
     def _without(self, rule: Rule, uri: str) -> str:

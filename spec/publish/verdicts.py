@@ -43,7 +43,7 @@ _ONLY_SHOWS = {
     *("publish", "kernel", "cli.py", "__main__.py"),
     *("claims.py", "closings.py", "consumers.py", "cost.py", "findings.py"),
     *("lkmm.py", "records", "removals.py", "steps.py", "workloads.py"),
-    *("ablating.py", "bench.py", "export", "handover.py", "options.py"),
+    *("ablating.py", "bench.py", "desk", "export", "handover.py", "options.py"),
 }
 _RUN_TESTS = ("promises.py", "selftest.py")
 """What only makes further litmus tests."""
