@@ -98,6 +98,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if files.get_file_from_path(uri):
             raise PluginError(f"{uri} is generated and also written by hand")
         files.append(File.generated(config, uri, content=markdown))
+    for uri, content in pages.generated_files().items():
+        files.append(File.generated(config, uri, content=content))
     return files
 
 

@@ -31,6 +31,7 @@ from spec.publish import (
     consumers,
     costs,
     drawings,
+    explorer,
     findings,
     litmus,
     performance,
@@ -193,7 +194,8 @@ class Site:
                 f"{uri} has a heading {rule.id}, but {chapter_uri(rule)} defines it"
             )
         tests, near = self._tests_of(rule, uri), self._near_miss_of(rule, uri)
-        card = cards.rule_card(rule, self.store, tests, near)
+        explore = self._explore_removal(rule, uri)
+        card = cards.rule_card(rule, self.store, tests, near, explore)
         return f"{heading[1]} {rule.id} {{#{rule.id}}}\n\n{card}\n\n"
 
     def _tests_of(self, rule: Rule, uri: str) -> tuple[tuple[str, str], ...]:
@@ -220,6 +222,17 @@ class Site:
         page = built_link(ablations.NEAR_MISSES, uri)
         return f"{page}#near-{rule.id}" if kept and kept.found.effect else ""
 
+    def _explore_removal(self, rule: Rule, uri: str) -> str:
+        """The trace on the rule's card in the explorer; empty if it is not recorded."""
+        kept, ablation = self.rows.get(rule.id), self.store.ablated(rule.id)
+        if kept is None or ablation is None or ablation.violation is None:
+            return ""
+        run = kept.found.breaks.get(ablation.violation.property)
+        if run is None:
+            return ""
+        name = explorer.graph_name(run.place, kept.found.model, [rule.id])
+        return self.explore(name, ablation.violation.property, uri)
+
     def _linked(self, prose: str, uri: str) -> str:
         def link(found: re.Match[str]) -> str:
             return (
@@ -237,6 +250,33 @@ class Site:
                 raise SpecificationError(
                     f"{uri} defines {rule.id} but has no heading ### {rule.id}"
                 )
+
+    # -- the explorer -----------------------------------------------------------------
+
+    @cached_property
+    def graphs(self) -> explorer.Graphs:
+        """What the explorer shows."""
+        return explorer.Graphs(self.store)
+
+    def explore(self, graph: str, way: str, uri: str) -> str:
+        """The address of a trace in the explorer; empty if it is not there.
+
+        Args:
+            graph: the name of a graph.
+            way: the title of the trace; empty for the first.
+            uri: the page that leads there.
+        """
+        found = self.graphs.address(graph, way)
+        folder = built_link(explorer.PAGE, uri)
+        return f"{folder}index.html{found}" if found else ""
+
+    def files(self) -> dict[str, str]:
+        """Files of the site besides its pages: address to content."""
+        said = {
+            id: (rule.sentence, f"{built_link(chapter_uri(rule), 'index.md')}#{id}")
+            for id, rule in self.registry.items()
+        }
+        return self.graphs.files(said)
 
     # -- generated pages --------------------------------------------------------------
 
@@ -489,6 +529,11 @@ def generated_pages() -> dict[str, str]:
     """
     _site[:] = [Site(verdicts.fill())]
     return _site[0].generated()
+
+
+def generated_files() -> dict[str, str]:
+    """What is generated besides pages: address on the site to content."""
+    return _site[0].files()
 
 
 def expand(markdown: str, src_uri: str) -> str:
