@@ -22,7 +22,7 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve live site test lint format cells browser-tests browser spin bench \
-	records lock clean
+	records release publish lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' Makefile | \
@@ -78,6 +78,12 @@ spin:  ## install Debian's Spin and gcc for the tests of the export and for benc
 
 bench: $(READY)  ## measure all engines (BENCH="--bounds small --runs 5"); takes hours
 	$(BIN)/python -m spec.bench $(BENCH)
+
+release: $(READY)  ## list the rules of this version for the changelog
+	$(BIN)/python -m spec.publish.changes
+
+publish: site  ## put the site into a folder beside its older versions (TO=FOLDER)
+	$(BIN)/python -m spec.publish.versions $(SITE) "$(TO)"
 
 lock: $(UV)  ## resolve the requirements anew and pin them with hashes
 	$(UV) pip compile -q --upgrade --universal --python-version 3.12 \

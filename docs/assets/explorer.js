@@ -337,7 +337,7 @@
     ...(graph.broken[here()] ?? []).map((id) => `${id} is broken${rules[id] ? `: ${rules[id][0]}` : ""}`),
   ].join("\n");
 
-  const status = make("p", { role: "status", class: "ae-status" });
+  const status = make("p", { role: "status", class: "ae-said" });
   const body = make("div", {});
 
   const render = (focus = "") => {

@@ -454,6 +454,7 @@ def _most_copies(test: Test) -> int:
 
 
 def first_node(test: Test, names: Names) -> Node:
+    """The state in which a test begins, with the cells of its results."""
     cells = PlainCells({})
     machine = Machine(names, cells=cells)
     cells.values.update(machine.initial())

@@ -82,15 +82,17 @@ def _without(rule: Rule, store: Store | None, explore: str) -> tuple[str, str]:
     return _entry("Without it", f"{said}.{effect}"), trace
 
 
-def _citation(rule: Rule, store: Store | None) -> str:
-    name = f"cite-{rule.id}"
-    text = html.escape(citations.cite(rule, store))
-    return _folded(
-        "ae-cite",
-        f"Cite {rule.id}",
-        f'<button type="button" class="ae-copy" data-copy="#{name}">Copy</button>'
-        f'<pre class="ae-trace" id="{name}">{text}</pre>',
+def copied(name: str, text: str, label: str) -> str:
+    """Text with a button that copies it; `name` is the id of the text."""
+    return (
+        f'<button type="button" class="ae-copy" data-copy="#{name}">{label}</button>'
+        f'<pre class="ae-trace" id="{name}">{html.escape(text)}</pre>'
     )
+
+
+def _citation(rule: Rule, store: Store | None) -> str:
+    text = copied(f"cite-{rule.id}", citations.cite(rule, store), "Copy")
+    return _folded("ae-cite", f"Cite {rule.id}", text)
 
 
 def _near_link(address: str) -> str:

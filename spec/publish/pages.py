@@ -28,13 +28,17 @@ from spec.promises import promised
 from spec.publish import (
     ablations,
     cards,
+    changes,
+    citations,
     consumers,
     costs,
     drawings,
     explorer,
     findings,
+    glossary,
     litmus,
     performance,
+    permalinks,
     records,
     selftest,
     traces,
@@ -189,6 +193,8 @@ class Site:
 
     def _headed(self, heading: re.Match[str], uri: str) -> str:
         rule = self.find(heading[2], uri)
+        if uri == permalinks.page_uri(rule):
+            return heading[0]
         if chapter_uri(rule) != uri:
             raise SpecificationError(
                 f"{uri} has a heading {rule.id}, but {chapter_uri(rule)} defines it"
@@ -276,7 +282,10 @@ class Site:
             id: (rule.sentence, f"{built_link(chapter_uri(rule), 'index.md')}#{id}")
             for id, rule in self.registry.items()
         }
-        return self.graphs.files(said)
+        return {
+            **self.graphs.files(said),
+            **permalinks.files(self, glossary.meanings()),
+        }
 
     # -- generated pages --------------------------------------------------------------
 
@@ -298,6 +307,10 @@ class Site:
             selftest.SELFTEST_PAGE: selftest.selftest_page(self),
             consumers.CONSUMERS_PAGE: consumers.consumers_page(self),
             performance.PAGE: performance.performance_page(),
+            **permalinks.pages(self),
+            changes.PAGE: changes.changelog(
+                self.registry.values(), citations.version()
+            ),
         }
 
     def _without(self, rule: Rule, uri: str) -> str:
@@ -314,6 +327,10 @@ class Site:
             said = "survives"
         return f"[{said}]({source_link(ablations.ABLATION, uri)}#{anchor})"
 
+    def _cite_link(self, rule: Rule) -> str:
+        page = source_link(permalinks.page_uri(rule), RULES)
+        return f'[cite]({page} "Cite {rule.id}")'
+
     def rules_page(self) -> str:
         """The rule index: guarantees and assumptions are among the topics."""
         ablation = source_link(ablations.ABLATION, RULES)
@@ -328,7 +345,7 @@ class Site:
         for about, members in _topics(self.registry):
             rows = [
                 (
-                    rule_link(rule, RULES),
+                    f"{rule_link(rule, RULES)}<br>{self._cite_link(rule)}",
                     "withdrawn" if rule.withdrawn else rule.modal,
                     rule.sentence,
                     ", ".join(rule.models),
