@@ -34,14 +34,29 @@
     area.remove();
   };
 
+  // What was copied, beside the button and read aloud: its first line, and how long it is.
+  const tell = (button, text) => {
+    const [first, ...more] = text.split("\n");
+    let told = button.parentElement.querySelector(".ae-told");
+    if (!told) {
+      told = document.createElement("span");
+      told.className = "ae-told";
+      told.setAttribute("role", "status");
+      button.after(told);
+    }
+    told.textContent = `Copied: ${first}${more.length ? ` … (${more.length + 1} lines)` : ""}`;
+  };
+
   // <button class="ae-copy" data-copy="#id"> copies the text of the element #id.
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button.ae-copy");
     const source = button && document.querySelector(button.dataset.copy);
     if (!source) return;
     button.dataset.label ??= button.textContent;
-    await write(source.textContent.trim());
+    const text = source.textContent.trim();
+    await write(text);
     button.textContent = "Copied";
+    tell(button, text);
     clearTimeout(button.timer);
     button.timer = setTimeout(() => { button.textContent = button.dataset.label; }, 2000);
   });

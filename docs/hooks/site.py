@@ -160,16 +160,30 @@ def on_page_content(
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Name the search dialog, which the theme does not; say what may be loaded."""
+    """Finish a page; mkdocs-jupyter must not have added a script to it."""
     if "data-mkdocs-jupyter-mathjax" in output:
         raise PluginError("mkdocs-jupyter loads MathJax unless mathjax_version is 2")
+    return _finished(output, page.file.src_uri)
+
+
+def on_post_template(
+    output_content: str, template_name: str, config: MkDocsConfig
+) -> str:
+    """Finish the page for dead addresses, which is made from no source."""
+    if not template_name.endswith(".html"):
+        return output_content
+    return _finished(output_content, template_name)
+
+
+def _finished(output: str, name: str) -> str:
+    """Name the search dialog, which the theme does not; say what may be loaded."""
     if DIALOG not in output:
-        raise PluginError("the theme's search dialog changed; look at on_post_page")
+        raise PluginError("the theme's search dialog changed; look at _finished")
     output = output.replace(DIALOG, f'{DIALOG[:-1]} aria-label="Search">')
     try:
         return policy.with_policy(output)
     except policy.Inline as found:
-        raise PluginError(f"{page.file.src_uri}: {found}") from found
+        raise PluginError(f"{name}: {found}") from found
 
 
 def _close_script(site: Path) -> None:

@@ -85,8 +85,9 @@ def _without(rule: Rule, store: Store | None, explore: str) -> tuple[str, str]:
 def copied(name: str, text: str, label: str) -> str:
     """Text with a button that copies it; `name` is the id of the text."""
     return (
+        '<div class="ae-copied">'
         f'<button type="button" class="ae-copy" data-copy="#{name}">{label}</button>'
-        f'<pre class="ae-trace" id="{name}">{html.escape(text)}</pre>'
+        f'<pre class="ae-trace" id="{name}">{html.escape(text)}</pre></div>'
     )
 
 
