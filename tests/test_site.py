@@ -15,12 +15,13 @@ PAGES = sorted(
     if path.relative_to(SITE).parts[0] != "lite"  # JupyterLite is not ours
 )
 PHONE = {"width": 360, "height": 640}
-# The pages of litmus tests are alike: the largest stand for all.
+# The pages of litmus tests are alike, and so are those of rules: some stand for all.
 TESTS = sorted(
     (path for path in PAGES if path.startswith("litmus/")),
     key=lambda path: (SITE / path / "index.html").stat().st_size,
 )
-SHOWN = [path for path in PAGES if path not in TESTS[:-6]]
+RULES = [path for path in PAGES if path.startswith("r/")]
+SHOWN = [path for path in PAGES if path not in (*TESTS[:-6], *RULES[1:])]
 
 # What a reader types, and where one of the first three hits must lead.
 SEARCHES = {
@@ -28,8 +29,11 @@ SEARCHES = {
     "AE-INV-1": "spec/guarantees/#AE-INV-1",
     "copy_present_pte": "spec/fork/",
     "do_wp_page": "spec/cow/",
+    "present_pte": "spec/fork/",
+    "wp_page": "spec/cow/",
     "write_protect_seq": "spec/gup_fast/",
     "anon_exclusive": "spec/bit/",
+    "protect_seq": "spec/gup_fast/",
     "FOLL_PIN": "spec/gup/",
     "get_user_pages": "spec/gup/",
     "vmsplice": "litmus/vmsplice-leak/",

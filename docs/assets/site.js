@@ -74,11 +74,13 @@
   };
 
   // The search splits ids at hyphens and completes each part: AE-INV-1 would find
-  // AE-INV-10 first. All parts are asked for as they are; the theme has no hook for it.
+  // AE-INV-10 first. All parts are asked for as they are. A name of several words, as
+  // present_pte, is also looked for within others. The theme has no hook for either.
   const { postMessage } = Worker.prototype;
   Worker.prototype.postMessage = function (message, ...rest) {
     if (typeof message?.data === "string") {
-      const data = message.data.replace(/\bAE-([A-Z]+)-(\d+)\b/gi, "+ae +$1 +$2");
+      const data = message.data.replace(/\bAE-([A-Z]+)-(\d+)\b/gi, "+ae +$1 +$2")
+        .replace(/(?<![\w*+])[a-z0-9]+(?:_[a-z0-9]+)+(?![\w*])/gi, "$& *$&*^0.5");
       return postMessage.call(this, { ...message, data }, ...rest);
     }
     return postMessage.call(this, message, ...rest);

@@ -439,7 +439,7 @@ def _json(value: Any) -> str:
 
 
 class Graphs:
-    """All graphs of the site.
+    """All graphs of the site, as far as they were computed.
 
     Args:
         store: where they are kept.
@@ -449,7 +449,7 @@ class Graphs:
         self.found = {
             name: graph
             for source in sources()
-            for name, graph in store.graphs(source).items()
+            for name, graph in (store.read(f"graphs.{source}") or {}).items()
         }
 
     def files(self, rules: Mapping[str, tuple[str, str]]) -> dict[str, str]:

@@ -517,13 +517,11 @@ class Graph:
         walk: whose states.
         nodes: the states in the order of their numbers; 0 is the first one.
         edges: for each state whose steps are known, the steps.
-        ways: traces by name, each as the names of its steps.
     """
 
     walk: Walk
     nodes: dict[Node, int] = field(default_factory=dict)
     edges: dict[Node, list[Edge]] = field(default_factory=dict)
-    starts: list[Node] = field(default_factory=list)
 
     def add(self, node: Node) -> int:
         """The number of a state."""
@@ -546,8 +544,6 @@ class Graph:
         """
         names, node = [], start
         self.add(start)
-        if start not in self.starts:
-            self.starts.append(start)
         for move in moves:
             named = list(zip(self.names(node), self.expand(node), strict=True))
             found = [each for each in named if each[1].move == move]

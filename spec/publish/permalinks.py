@@ -48,6 +48,7 @@ def rule_page(site: Site, rule: Rule) -> str:
             "search: {exclude: true}",
             "hide: [toc]",
             "---",
+            "",
             f"# {rule.id}",
             "",
             '<div class="ae-card" markdown="0">',
