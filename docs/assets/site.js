@@ -74,16 +74,24 @@
   };
 
   // The search splits ids at hyphens and completes each part: AE-INV-1 would find
-  // AE-INV-10 first. All parts are asked for as they are. A name of several words, as
-  // present_pte, is also looked for within others. The theme has no hook for either.
+  // AE-INV-10 first. All parts are asked for as they are. Where nothing begins with a
+  // name as present_pte, it is looked for within names. The theme has no hook for either.
   const { postMessage } = Worker.prototype;
+  const NAME = /(?<![\w*])[a-z0-9]+(?:_[a-z0-9]+)+(?![\w*])/gi;
+  const asked = new WeakMap(); // by worker, the last query
+  const lookWithin = ({ currentTarget: worker, data }) => {
+    const query = asked.get(worker);
+    if (!Array.isArray(data?.data?.items) || data.data.items.length || !query) return;
+    asked.delete(worker);
+    const within = query.data.replace(NAME, "$& *$&*^0.5");
+    if (within !== query.data) postMessage.call(worker, { ...query, data: within });
+  };
   Worker.prototype.postMessage = function (message, ...rest) {
-    if (typeof message?.data === "string") {
-      const data = message.data.replace(/\bAE-([A-Z]+)-(\d+)\b/gi, "+ae +$1 +$2")
-        .replace(/(?<![\w*+])[a-z0-9]+(?:_[a-z0-9]+)+(?![\w*])/gi, "$& *$&*^0.5");
-      return postMessage.call(this, { ...message, data }, ...rest);
-    }
-    return postMessage.call(this, message, ...rest);
+    if (typeof message?.data !== "string") return postMessage.call(this, message, ...rest);
+    if (!asked.has(this)) this.addEventListener("message", lookWithin);
+    const data = message.data.replace(/\bAE-([A-Z]+)-(\d+)\b/gi, "+ae +$1 +$2");
+    asked.set(this, { ...message, data });
+    return postMessage.call(this, { ...message, data }, ...rest);
   };
   document$.subscribe(prepare);
 })();
