@@ -18,6 +18,7 @@ from spec.models import MODELS
 from spec.publish import (
     changes,
     citations,
+    explored,
     explorer,
     glossary,
     pages,
@@ -28,16 +29,17 @@ from spec.publish import (
     versions,
 )
 from spec.publish.changes import Listed
-from spec.publish.graphs import Graph, Heeded, Phase, Walk
+from spec.publish.graphs import Graph
 from spec.publish.verdicts import Store
+from spec.publish.walk import Heeded, Phase, Walk
 from spec.removals import Place
 from spec.rules import find, load
 
 SMALL = Place("small", 2)
 
 
-def walked(removed: tuple[str, ...] = ()) -> explorer.Made:
-    return explorer.section_graph(SMALL, "sketch", removed, most=explorer.EVERYTHING)
+def walked(removed: tuple[str, ...] = ()) -> explored.Made:
+    return explored.section_graph(SMALL, "sketch", removed, most=explored.EVERYTHING)
 
 
 # -- graphs ----------------------------------------------------------------------------
@@ -46,7 +48,7 @@ def walked(removed: tuple[str, ...] = ()) -> explorer.Made:
 def test_a_whole_graph_has_the_states_that_the_checker_counts(store: Store) -> None:
     graph = walked().graph
     first = Place("small", 1)
-    other = explorer.section_graph(first, "sketch", most=explorer.EVERYTHING).graph
+    other = explored.section_graph(first, "sketch", most=explored.EVERYTHING).graph
     counted = store.check("small", "sketch")
     assert graph.complete
     assert len(graph.nodes) + len(other.nodes) == counted.states
@@ -142,7 +144,7 @@ def last_step(graph: dict[str, Any], way: dict[str, Any]) -> list[str]:
 def test_every_recorded_trace_opens_and_breaks_what_it_is_recorded_for(
     store: Store,
 ) -> None:
-    graphs = explorer.Graphs(store)
+    graphs = explorer.Graphs(explored.known(store))
     seen = 0
     for kept in records.rows().values():
         row = kept.found
@@ -166,7 +168,7 @@ def test_every_recorded_trace_opens_and_breaks_what_it_is_recorded_for(
 
 
 def test_every_litmus_violation_opens_at_its_outcome(store: Store) -> None:
-    graphs = explorer.Graphs(store)
+    graphs = explorer.Graphs(explored.known(store))
     for test, found in store.litmus().items():
         for group in found:
             name = explorer.test_name(test, group.models[0])
@@ -180,8 +182,8 @@ def test_every_litmus_violation_opens_at_its_outcome(store: Store) -> None:
 
 def test_a_litmus_graph_has_a_phase_for_each_line() -> None:
     test = read(catalogue()["vmsplice-leak"])
-    made = explorer.test_graph(test, MODELS["mapcount"], "mapcount", ())
-    graph = explorer.as_dict(made)
+    made = explored.test_graph(test, MODELS["mapcount"], "mapcount", ())
+    graph = explored.as_dict(made)
     assert len(graph["phases"]) == len(test.lines)
     assert graph["complete"]
     assert set(graph["phase"]) == set(range(len(test.lines)))

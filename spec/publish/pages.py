@@ -33,6 +33,7 @@ from spec.publish import (
     consumers,
     costs,
     drawings,
+    explored,
     explorer,
     findings,
     glossary,
@@ -262,7 +263,7 @@ class Site:
     @cached_property
     def graphs(self) -> explorer.Graphs:
         """What the explorer shows."""
-        return explorer.Graphs(self.store)
+        return explorer.Graphs(explored.known(self.store))
 
     def explore(self, graph: str, way: str, uri: str) -> str:
         """The address of a trace in the explorer; empty if it is not there.

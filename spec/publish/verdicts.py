@@ -46,7 +46,8 @@ _RUN_TESTS = ("promises.py", "selftest.py")
 _DRAWN_WITH = ("publish/drawings.py", "publish/litmus.py", "publish/traces.py")
 """What is kept of litmus tests has their traces, as text and as pictures."""
 _EXPLORED_WITH = (
-    *("publish/explorer.py", "publish/footprints.py", "publish/graphs.py"),
+    *("publish/explored.py", "publish/explorer.py", "publish/footprints.py"),
+    *("publish/graphs.py", "publish/seen.py", "publish/walk.py"),
     *("publish/records.py", "records/ablation.json", "records/pairs.json"),
     *("removals.py", *_DRAWN_WITH),
 )
@@ -224,12 +225,12 @@ class Store:
 
     def graphs(self, of: str) -> dict[str, dict[str, Any]]:
         """The graphs of the explorer by name: of a section, or of litmus tests."""
-        from spec.publish import explorer
+        from spec.publish import explored
 
         def compute() -> dict[str, dict[str, Any]]:
-            if of == explorer.TESTS:
-                return explorer.all_test_graphs(self.litmus())
-            return explorer.section_graphs(explorer.place_named(of))
+            if of == explored.TESTS:
+                return explored.all_test_graphs(self.litmus())
+            return explored.section_graphs(explored.place_named(of))
 
         found: dict[str, dict[str, Any]] = self.get(f"graphs.{of}", compute)
         return found
@@ -281,7 +282,7 @@ def jobs() -> list[Job]:
     from spec.bounds import BOUNDS
     from spec.litmus.exercise import ASKED_OF
     from spec.models import MODELS
-    from spec.publish import explorer
+    from spec.publish import explored
     from spec.rules import load
 
     names = [name for name in BOUNDS if name != TOO_LARGE]
@@ -294,7 +295,7 @@ def jobs() -> list[Job]:
     # What takes longest begins first.
     exercised: list[Job] = [("exercised", model) for model in ASKED_OF]
     # the graphs of litmus tests are made from the results of these
-    graphs: list[Job] = [("graphs", name) for name in explorer.sources()]
+    graphs: list[Job] = [("graphs", name) for name in explored.sources()]
     runs: list[Job] = [*exercised, ("selftest",), ("promises",), *graphs]
     return [*reversed(checks), *removals, *runs]
 
