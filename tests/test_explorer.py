@@ -313,6 +313,16 @@ def test_a_version_is_not_published_twice_with_other_rules(tmp_path: Path) -> No
         versions.publish(built(tmp_path, "0.1.0", "00000000"), out)
     assert sorted(path.relative_to(out) for path in out.rglob("*")) == before
     assert versions.main([str(tmp_path / "none"), str(out)]) == 2
+    assert versions.main([str(tmp_path / "none"), ""]) == 2
+
+
+def test_other_files_are_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    mine = tmp_path / "home" / "mine.txt"
+    mine.write_text("mine")
+    with pytest.raises(SpecificationError, match="give an empty folder"):
+        versions.publish(built(tmp_path, "0.1.0"), mine.parent)
+    assert mine.read_text() == "mine"
 
 
 # -- policy and glossary ---------------------------------------------------------------

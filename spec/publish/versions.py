@@ -62,11 +62,17 @@ def publish(site: Path, folder: Path) -> str:
         The version.
 
     Raises:
-        SpecificationError: the version is kept already with other rules.
+        SpecificationError: there is no built site, the folder has other things in it,
+            or the version is kept already with other rules.
     """
     if not (site / RULES).is_file():
         raise SpecificationError(
             f"there is no built site in {str(site)!r}; make site builds it"
+        )
+    if folder.exists() and any(folder.iterdir()) and not (folder / LIST).is_file():
+        raise SpecificationError(
+            f"{str(folder)!r} has files and no {LIST}, and all files in it would be "
+            f"replaced; give an empty folder, or one that was published to before"
         )
     rules = _read(site / RULES)
     version: str = rules["version"]
@@ -119,6 +125,7 @@ def with_banner(page: str, where: Path, version: str) -> str:
 
 def _replace(site: Path, folder: Path) -> None:
     """Put the site at the top of the folder in place of the one before."""
+    folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         if path.name != KEPT:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -156,7 +163,7 @@ def _list_versions(folder: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """Publish the site in the first folder to the second; 2 on wrong use."""
-    if len(arguments) != 2:
+    if len(arguments) != 2 or not all(arguments):
         print("usage: python -m spec.publish.versions SITE FOLDER", file=sys.stderr)
         return 2
     site, folder = map(Path, arguments)
