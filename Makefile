@@ -22,7 +22,7 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve live site test lint format cells browser-tests browser spin bench \
-	records man anchors lock clean
+	records man anchors release publish lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' Makefile | \
@@ -85,6 +85,12 @@ man: $(READY)  ## write the man page into build/anon-exclusive.1
 
 anchors: $(READY)  ## fetch kernel sources from Debian and record the anchored functions
 	$(BIN)/anon-exclusive kernel-anchors record build/sources
+
+release: $(READY)  ## list the rules of this version for the changelog
+	$(BIN)/python -m spec.publish.changes
+
+publish: site  ## put the site into a folder beside its older versions (TO=FOLDER)
+	$(BIN)/python -m spec.publish.versions $(SITE) "$(TO)"
 
 lock: $(UV)  ## resolve the requirements anew and pin them with hashes
 	$(UV) pip compile -q --upgrade --universal --python-version 3.12 \

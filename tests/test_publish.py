@@ -229,7 +229,7 @@ def test_a_citation_can_be_mailed(id: str) -> None:
     assert said.startswith(f"{id} revision {rule.rev} (checksum {rule.checksum})\n")
     assert traces.ascii_text(rule.sentence) in " ".join(said.split())
     assert link == f"Link: {citations.address(rule)}"
-    assert link.endswith(f"spec/{rule.chapter}/#{id}")
+    assert link.endswith(f"/r/{id}/")
 
 
 def test_a_citation_is_ascii_whatever_a_rule_says() -> None:

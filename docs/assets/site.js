@@ -34,14 +34,29 @@
     area.remove();
   };
 
+  // What was copied, beside the button and read aloud: its first line, and how long it is.
+  const tell = (button, text) => {
+    const [first, ...more] = text.split("\n");
+    let told = button.parentElement.querySelector(".ae-told");
+    if (!told) {
+      told = document.createElement("span");
+      told.className = "ae-told";
+      told.setAttribute("role", "status");
+      button.after(told);
+    }
+    told.textContent = `Copied: ${first}${more.length ? ` … (${more.length + 1} lines)` : ""}`;
+  };
+
   // <button class="ae-copy" data-copy="#id"> copies the text of the element #id.
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button.ae-copy");
     const source = button && document.querySelector(button.dataset.copy);
     if (!source) return;
     button.dataset.label ??= button.textContent;
-    await write(source.textContent.trim());
+    const text = source.textContent.trim();
+    await write(text);
     button.textContent = "Copied";
+    tell(button, text);
     clearTimeout(button.timer);
     button.timer = setTimeout(() => { button.textContent = button.dataset.label; }, 2000);
   });
@@ -59,14 +74,24 @@
   };
 
   // The search splits ids at hyphens and completes each part: AE-INV-1 would find
-  // AE-INV-10 first. All parts are asked for as they are; the theme has no hook for it.
+  // AE-INV-10 first. All parts are asked for as they are. Where nothing begins with a
+  // name as present_pte, it is looked for within names. The theme has no hook for either.
   const { postMessage } = Worker.prototype;
+  const NAME = /(?<![\w*])[a-z0-9]+(?:_[a-z0-9]+)+(?![\w*])/gi;
+  const asked = new WeakMap(); // by worker, the last query
+  const lookWithin = ({ currentTarget: worker, data }) => {
+    const query = asked.get(worker);
+    if (!Array.isArray(data?.data?.items) || data.data.items.length || !query) return;
+    asked.delete(worker);
+    const within = query.data.replace(NAME, "$& *$&*^0.5");
+    if (within !== query.data) postMessage.call(worker, { ...query, data: within });
+  };
   Worker.prototype.postMessage = function (message, ...rest) {
-    if (typeof message?.data === "string") {
-      const data = message.data.replace(/\bAE-([A-Z]+)-(\d+)\b/gi, "+ae +$1 +$2");
-      return postMessage.call(this, { ...message, data }, ...rest);
-    }
-    return postMessage.call(this, message, ...rest);
+    if (typeof message?.data !== "string") return postMessage.call(this, message, ...rest);
+    if (!asked.has(this)) this.addEventListener("message", lookWithin);
+    const data = message.data.replace(/\bAE-([A-Z]+)-(\d+)\b/gi, "+ae +$1 +$2");
+    asked.set(this, { ...message, data });
+    return postMessage.call(this, { ...message, data }, ...rest);
   };
   document$.subscribe(prepare);
 })();

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs takes it back once this module is loaded
 from spec.cells import SpecificationError  # noqa: E402
 from spec.desk import manual  # noqa: E402
-from spec.publish import chapters, pages  # noqa: E402
+from spec.publish import chapters, glossary, pages, policy, versions  # noqa: E402
 
 os.environ["JUPYTER_NO_CONFIG"] = "1"  # nbconvert reads the user's settings otherwise
 logging.getLogger("mkdocs.mkdocs-jupyter").setLevel(logging.WARNING)
@@ -55,8 +55,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         if path.parent == folder
     ]
     for section in config.nav or []:
-        if isinstance(section, dict) and "Notebooks" in section:
-            section["Notebooks"] = notebooks
+        if isinstance(section, dict) and "Tutorials" in section:
+            section["Tutorials"] = notebooks
     return config
 
 
@@ -101,6 +101,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if files.get_file_from_path(uri):
             raise PluginError(f"{uri} is generated and also written by hand")
         files.append(File.generated(config, uri, content=markdown))
+    for uri, content in pages.generated_files().items():
+        files.append(File.generated(config, uri, content=content))
     return files
 
 
@@ -108,13 +110,15 @@ def _with_links(markdown: str, uri: str) -> str:
     """A chapter with links to its source and downloads under the title."""
     stem = Path(uri).with_suffix("").as_posix()
     up = "../" * (len(Path(uri).parts) - 1)
+    scope = f"{versions.scope()}\n{{ .ae-scope }}"
     bar = (
         f"[View source]({up}download/{stem}.py)\n"
         f"[Download .py]({up}download/{stem}.py){{ download }}\n"
         f"[Download .ipynb]({up}download/{stem}.ipynb){{ download }}\n"
         "{ .ae-bar }"
     )
-    return re.sub(r"\A(\s*# .*\n)", lambda m: f"{m[1]}\n{bar}\n\n", markdown)
+    head = f"{bar}\n\n{scope}\n\n"
+    return re.sub(r"\A(\s*# .*\n)", lambda m: f"{m[1]}\n{head}", markdown)
 
 
 @event_priority(50)  # right after mkdocs-jupyter (100)
@@ -150,16 +154,39 @@ def on_page_content(
     """Put outputs in their places; take explanations of words out of rule ids."""
     content = SPLIT_ID.sub(r"\1", content)
     content = content.replace("<th></th>", "<td></td>")  # a header must say something
+    uri = page.file.src_uri
+    if uri == glossary.PAGE:
+        content = glossary.with_anchors(content)
+    elif not uri.startswith("r/"):
+        content = glossary.linked(content, pages.built_link(glossary.PAGE, uri))
     return PLACED.sub(lambda found: page.nb_outputs[int(found[1])], content)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Give the search dialog the name that the theme does not give it."""
+    """Finish a page; mkdocs-jupyter must not have added a script to it."""
     if "data-mkdocs-jupyter-mathjax" in output:
         raise PluginError("mkdocs-jupyter loads MathJax unless mathjax_version is 2")
+    return _finished(output, page.file.src_uri)
+
+
+def on_post_template(
+    output_content: str, template_name: str, config: MkDocsConfig
+) -> str:
+    """Finish the page for dead addresses, which is made from no source."""
+    if not template_name.endswith(".html"):
+        return output_content
+    return _finished(output_content, template_name)
+
+
+def _finished(output: str, name: str) -> str:
+    """Name the search dialog, which the theme does not; say what may be loaded."""
     if DIALOG not in output:
-        raise PluginError("the theme's search dialog changed; look at on_post_page")
-    return output.replace(DIALOG, f'{DIALOG[:-1]} aria-label="Search">')
+        raise PluginError("the theme's search dialog changed; look at _finished")
+    output = output.replace(DIALOG, f'{DIALOG[:-1]} aria-label="Search">')
+    try:
+        return policy.with_policy(output)
+    except policy.Inline as found:
+        raise PluginError(f"{name}: {found}") from found
 
 
 def _close_script(site: Path) -> None:
@@ -171,6 +198,13 @@ def _close_script(site: Path) -> None:
                 raise PluginError(f"{address} is not in {bundle.name} any more")
             text = text.replace(address, '"data:,"')
         bundle.write_text(text, encoding="utf-8")
+
+
+def _search_local_files(site: Path) -> None:
+    """Write the search index as a script, too: local files can load nothing else."""
+    index = (site / "search" / "search_index.json").read_text(encoding="utf-8")
+    script = site / "search" / "search_index.js"
+    script.write_text(f"var __index = {index}", encoding="utf-8")
 
 
 def _loads_from_elsewhere(site: Path, own: str) -> list[str]:
@@ -187,6 +221,7 @@ def on_post_build(config: MkDocsConfig) -> None:
     """Make sure that no page loads anything from another host."""
     site = Path(config.site_dir)
     _close_script(site)
+    _search_local_files(site)
     if bad := _loads_from_elsewhere(site, urlsplit(config.site_url or "").netloc):
         shown = "\n".join(bad[:20])
         raise PluginError(f"the site would load from another host:\n{shown}")

@@ -434,7 +434,7 @@ def run(test: Test, model: Model, without: frozenset[str] = frozenset()) -> Resu
     """
     names = names_of(test)
     player = _Player(names, model, without | model.without, _most_copies(test))
-    nodes: tuple[Node, ...] = (_first(test, names),)
+    nodes: tuple[Node, ...] = (first_node(test, names),)
     after = []
     for number, line in enumerate(test.lines):
         nodes = tuple(player.play(number, line, nodes))
@@ -453,7 +453,8 @@ def _most_copies(test: Test) -> int:
     return 2 * len(test.operations) * len(test.addresses)
 
 
-def _first(test: Test, names: Names) -> Node:
+def first_node(test: Test, names: Names) -> Node:
+    """The state in which a test begins, with the cells of its results."""
     cells = PlainCells({})
     machine = Machine(names, cells=cells)
     cells.values.update(machine.initial())
@@ -479,7 +480,7 @@ class _Player:
         self.model = model
         self.without = without
         self.most_copies = most_copies
-        self.watch = _Watch(names, model)
+        self.watch = Watch(names, model)
 
     def play(self, number: int, line: Line, starts: Iterable[Node]) -> Iterator[Node]:
         """The nodes in which a line can end, begun in any of `starts`.
@@ -572,7 +573,7 @@ class _Thread:
         )
 
 
-class _Watch:
+class Watch:
     """Looks at each step: counts copies and notes what went wrong.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from spec.checker.program import Trace
-from spec.publish import cards, citations, contrasts, traces
+from spec.publish import cards, citations, contrasts, explorer, traces
 from spec.publish.records import Recorded
 from spec.publish.tables import code, number, table
 from spec.removals import (
@@ -193,7 +193,7 @@ def _pairs(site: Site) -> Iterator[str]:
     yield ""
     for pair, property in together:
         run = pair.breaks[property]
-        yield from (_trace(run, pair.model, pair.rules, property), "")
+        yield from (_trace(site, run, pair.model, pair.rules, property), "")
 
 
 def _alone_there(pair: Pair, id: str, property: str) -> str:
@@ -246,7 +246,7 @@ def _removal(site: Site, rule: Rule) -> Iterator[str]:
     if kept is not None:
         yield from ("", _extent(kept.found))
     for property, run in breaks.items():
-        yield from ("", _trace(run, model, [rule.id], property))
+        yield from ("", _trace(site, run, model, [rule.id], property))
 
 
 def _extent(row: Row) -> str:
@@ -271,11 +271,15 @@ def _recorded_as_short(breaks: Mapping[str, Run], property: str, depth: int) -> 
     return property in breaks and breaks[property].depth <= depth
 
 
-def _trace(run: Run, model: str, removed: Iterable[str], property: str) -> str:
+def _trace(
+    site: Site, run: Run, model: str, removed: Iterable[str], property: str
+) -> str:
     """A recorded trace, replayed, to unfold; search leaves it out."""
     ids = list(removed)
     found = play(run, model, ids, property)
     names = " and ".join(f"<code>{id}</code>" for id in ids)
+    graph = explorer.graph_name(run.place, model, ids)
+    link = cards.explore_link(site.explore(graph, property, ABLATION))
     summary = (
         f"Without {names}: <code>{property}</code> after {run.depth} steps "
         f"({model}, {run.place})"
@@ -283,7 +287,7 @@ def _trace(run: Run, model: str, removed: Iterable[str], property: str) -> str:
     return (
         f'<details class="ae-without" id="{_anchor(ids, property)}" '
         f"data-search-exclude><summary>{summary}</summary>"
-        f"{cards.trace_pre(found)}</details>"
+        f"{link}{cards.trace_pre(found)}</details>"
     )
 
 
@@ -349,6 +353,15 @@ def _near_section(site: Site, found: NearMiss) -> list[str]:
     text = html.escape(contrasts.contrast_text(found))
     picture = contrasts.draw_contrast(found).svg()
     same = len(found.before.steps)
+    without = explorer.graph_name(found.place, found.model, [found.rule])
+    links = [
+        (site.explore(explorer.sound_name(found.rule), "", NEAR_MISSES), "with"),
+        (site.explore(without, found.rule, NEAR_MISSES), "without"),
+    ]
+    explore = "".join(
+        cards.explore_link(address, f"Open in the explorer, {word} the rule")
+        for address, word in links
+    )
     return [
         "",
         f"## {found.rule} steps in {{#near-{found.rule}}}",
@@ -359,6 +372,6 @@ def _near_section(site: Site, found: NearMiss) -> list[str]:
         f"{same + len(found.breaking.steps)} breaks it ({found.model}, {found.place}).",
         "",
         '<details class="ae-without" data-search-exclude><summary>Both ways on from '
-        f'there</summary><pre class="ae-trace">{text}</pre>'
+        f'there</summary>{explore}<pre class="ae-trace">{text}</pre>'
         f'<div class="ae-picture">{picture}</div></details>',
     ]

@@ -48,7 +48,14 @@ def _trace(violation: Violation) -> str:
     return f'{trace_pre(violation)}<div class="ae-picture">{picture}</div>'
 
 
-def _without(rule: Rule, store: Store | None) -> tuple[str, str]:
+def explore_link(address: str, text: str = "Open in the explorer") -> str:
+    """A link to a trace in the explorer; nothing without an address."""
+    if not address:
+        return ""
+    return f'<p class="ae-explore"><a href="{html.escape(address)}">{text}</a></p>'
+
+
+def _without(rule: Rule, store: Store | None, explore: str) -> tuple[str, str]:
     """What the removal of the rule does: an entry, and the trace to unfold."""
     ablation = store.ablated(rule.id) if store else None
     if ablation is None:
@@ -70,20 +77,23 @@ def _without(rule: Rule, store: Store | None) -> tuple[str, str]:
     trace = _folded(
         "ae-without",
         f"The shortest way to break {ablation.violation.property}",
-        _trace(ablation.violation),
+        explore_link(explore) + _trace(ablation.violation),
     )
     return _entry("Without it", f"{said}.{effect}"), trace
 
 
-def _citation(rule: Rule, store: Store | None) -> str:
-    name = f"cite-{rule.id}"
-    text = html.escape(citations.cite(rule, store))
-    return _folded(
-        "ae-cite",
-        f"Cite {rule.id}",
-        f'<button type="button" class="ae-copy" data-copy="#{name}">Copy</button>'
-        f'<pre class="ae-trace" id="{name}">{text}</pre>',
+def copied(name: str, text: str, label: str) -> str:
+    """Text with a button that copies it; `name` is the id of the text."""
+    return (
+        '<div class="ae-copied">'
+        f'<button type="button" class="ae-copy" data-copy="#{name}">{label}</button>'
+        f'<pre class="ae-trace" id="{name}">{html.escape(text)}</pre></div>'
     )
+
+
+def _citation(rule: Rule, store: Store | None) -> str:
+    text = copied(f"cite-{rule.id}", citations.cite(rule, store), "Copy")
+    return _folded("ae-cite", f"Cite {rule.id}", text)
 
 
 def _near_link(address: str) -> str:
@@ -95,6 +105,7 @@ def rule_card(
     store: Store | None = None,
     tests: tuple[tuple[str, str], ...] = (),
     near: str = "",
+    explore: str = "",
 ) -> str:
     """The card of a rule.
 
@@ -104,11 +115,12 @@ def rule_card(
             evidence is computed when the site is built, and offers nothing to copy.
         tests: litmus tests that exercise the rule: name and address.
         near: the address of the rule's near miss.
+        explore: the address of its removal in the explorer.
     """
     links = ", ".join(
         f'<a href="{html.escape(url)}">{html.escape(name)}</a>' for name, url in tests
     )
-    without, trace = _without(rule, store)
+    without, trace = _without(rule, store, explore)
     about = [
         _entry("Source", html.escape(rule.source)),
         _entry("Kernel", _codes(rule.kernel)) if rule.kernel else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from spec.publish.traces import WIDTH, ascii_text
@@ -18,9 +19,19 @@ SITE = "https://anon-exclusive.example/"
 UNKNOWN = "computed when the site is built, or by: anon-exclusive check"
 
 
+def version() -> str:
+    """The version of the specification that is installed."""
+    return metadata.version("anon-exclusive")
+
+
 def address(rule: Rule) -> str:
-    """The permanent link of a rule."""
-    return f"{SITE}spec/{rule.chapter}/#{rule.id}"
+    """The permanent link of a rule, whatever chapter it stands in."""
+    return f"{SITE}r/{rule.id}/"
+
+
+def text_address(rule: Rule) -> str:
+    """The permanent link of its citation as plain text."""
+    return f"{SITE}r/{rule.id}.txt"
 
 
 def link_line(rule: Rule) -> str:
@@ -118,6 +129,7 @@ def cite(rule: Rule, store: Store | None = None) -> str:
         *_field("Asked of", ", ".join(rule.models)),
         *_field("Evidence", evidence(rule, store)),
         *(_field("Without", removed) if removed else []),
+        *_field("Version", f"anon-exclusive {version()}"),
         link_line(rule),
     ]
     return "\n".join(lines)

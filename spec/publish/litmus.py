@@ -19,7 +19,7 @@ from spec.litmus.program import Test
 from spec.litmus.run import Node, Outcome, Result, run
 from spec.litmus.show import SHORT, machine_at, steps_text
 from spec.models import MODELS
-from spec.publish import drawings
+from spec.publish import cards, drawings, explorer
 from spec.publish.tables import code, table
 from spec.releases import CHANGES, LINUX, RELEASES, find_model
 
@@ -188,7 +188,7 @@ def test_page(site: Site, test: Test, found: tuple[Group, ...]) -> str:
     lines += _disagreements(test, of)
     lines += ["", "## Traces", ""]
     for group in found:
-        lines += _trace(group)
+        lines += _trace(site, test, group)
     return "\n".join(lines) + "\n"
 
 
@@ -250,7 +250,7 @@ def _disagreements(test: Test, of: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _trace(group: Group) -> list[str]:
+def _trace(site: Site, test: Test, group: Group) -> list[str]:
     """One way to a verdict: for which models, as text and as a picture."""
     anchors = "".join(f'<span id="{anchor(name)}"></span>' for name in group.models)
     named = [model for model in group.models if model not in _LINUXES]
@@ -258,9 +258,12 @@ def _trace(group: Group) -> list[str]:
     on = [code(model) for model in named]
     on += [f"Linux {', '.join(releases)}"] if releases else []
     text = html.escape(group.text)
+    graph = explorer.test_name(test.name, group.models[0])
+    explore = site.explore(graph, "", uri(test.name))
     lines = [
         f"{anchors}{badge(group.verdict)} on {', '.join(on)}",
         "",
+        *([cards.explore_link(explore), ""] if explore else []),
         "<details data-search-exclude><summary>The worst outcome, line by line"
         f'</summary><pre class="ae-trace">{text}</pre></details>',
     ]

@@ -29,12 +29,18 @@ from spec.publish import (
     ablations,
     anchors,
     cards,
+    changes,
+    citations,
     consumers,
     costs,
     drawings,
+    explored,
+    explorer,
     findings,
+    glossary,
     litmus,
     performance,
+    permalinks,
     races,
     records,
     selftest,
@@ -190,12 +196,15 @@ class Site:
 
     def _headed(self, heading: re.Match[str], uri: str) -> str:
         rule = self.find(heading[2], uri)
+        if uri == permalinks.page_uri(rule):
+            return heading[0]
         if chapter_uri(rule) != uri:
             raise SpecificationError(
                 f"{uri} has a heading {rule.id}, but {chapter_uri(rule)} defines it"
             )
         tests, near = self._tests_of(rule, uri), self._near_miss_of(rule, uri)
-        card = cards.rule_card(rule, self.store, tests, near)
+        explore = self._explore_removal(rule, uri)
+        card = cards.rule_card(rule, self.store, tests, near, explore)
         return f"{heading[1]} {rule.id} {{#{rule.id}}}\n\n{card}\n\n"
 
     def _tests_of(self, rule: Rule, uri: str) -> tuple[tuple[str, str], ...]:
@@ -222,6 +231,17 @@ class Site:
         page = built_link(ablations.NEAR_MISSES, uri)
         return f"{page}#near-{rule.id}" if kept and kept.found.effect else ""
 
+    def _explore_removal(self, rule: Rule, uri: str) -> str:
+        """The trace on the rule's card in the explorer; empty if it is not recorded."""
+        kept, ablation = self.rows.get(rule.id), self.store.ablated(rule.id)
+        if kept is None or ablation is None or ablation.violation is None:
+            return ""
+        run = kept.found.breaks.get(ablation.violation.property)
+        if run is None:
+            return ""
+        name = explorer.graph_name(run.place, kept.found.model, [rule.id])
+        return self.explore(name, ablation.violation.property, uri)
+
     def _linked(self, prose: str, uri: str) -> str:
         def link(found: re.Match[str]) -> str:
             return (
@@ -239,6 +259,36 @@ class Site:
                 raise SpecificationError(
                     f"{uri} defines {rule.id} but has no heading ### {rule.id}"
                 )
+
+    # -- the explorer -----------------------------------------------------------------
+
+    @cached_property
+    def graphs(self) -> explorer.Graphs:
+        """What the explorer shows."""
+        return explorer.Graphs(explored.known(self.store))
+
+    def explore(self, graph: str, way: str, uri: str) -> str:
+        """The address of a trace in the explorer; empty if it is not there.
+
+        Args:
+            graph: the name of a graph.
+            way: the title of the trace; empty for the first.
+            uri: the page that leads there.
+        """
+        found = self.graphs.address(graph, way)
+        folder = built_link(explorer.PAGE, uri)
+        return f"{folder}index.html{found}" if found else ""
+
+    def files(self) -> dict[str, str]:
+        """Files of the site besides its pages: address to content."""
+        said = {
+            id: (rule.sentence, f"{built_link(chapter_uri(rule), 'index.md')}#{id}")
+            for id, rule in self.registry.items()
+        }
+        return {
+            **self.graphs.files(said),
+            **permalinks.files(self, glossary.meanings()),
+        }
 
     # -- generated pages --------------------------------------------------------------
 
@@ -262,6 +312,10 @@ class Site:
             performance.PAGE: performance.performance_page(),
             races.PAGE: races.races_page(),
             anchors.ANCHORS_PAGE: anchors.anchors_page(self),
+            **permalinks.pages(self),
+            changes.PAGE: changes.changelog(
+                self.registry.values(), citations.version()
+            ),
         }
 
     def _without(self, rule: Rule, uri: str) -> str:
@@ -278,6 +332,10 @@ class Site:
             said = "survives"
         return f"[{said}]({source_link(ablations.ABLATION, uri)}#{anchor})"
 
+    def _cite_link(self, rule: Rule) -> str:
+        page = source_link(permalinks.page_uri(rule), RULES)
+        return f'[cite]({page} "Cite {rule.id}")'
+
     def rules_page(self) -> str:
         """The rule index: guarantees and assumptions are among the topics."""
         ablation = source_link(ablations.ABLATION, RULES)
@@ -292,7 +350,7 @@ class Site:
         for about, members in _topics(self.registry):
             rows = [
                 (
-                    rule_link(rule, RULES),
+                    f"{rule_link(rule, RULES)}<br>{self._cite_link(rule)}",
                     "withdrawn" if rule.withdrawn else rule.modal,
                     rule.sentence,
                     ", ".join(rule.models),
@@ -493,6 +551,11 @@ def generated_pages() -> dict[str, str]:
     """
     _site[:] = [Site(verdicts.fill())]
     return _site[0].generated()
+
+
+def generated_files() -> dict[str, str]:
+    """What is generated besides pages: address on the site to content."""
+    return _site[0].files()
 
 
 def expand(markdown: str, src_uri: str) -> str:

@@ -49,6 +49,13 @@ _RUN_TESTS = ("promises.py", "selftest.py")
 """What only makes further litmus tests."""
 _DRAWN_WITH = ("publish/drawings.py", "publish/litmus.py", "publish/traces.py")
 """What is kept of litmus tests has their traces, as text and as pictures."""
+_EXPLORED_WITH = (
+    *("publish/explored.py", "publish/explorer.py", "publish/footprints.py"),
+    *("publish/graphs.py", "publish/seen.py", "publish/walk.py"),
+    *("publish/records.py", "records/ablation.json", "records/pairs.json"),
+    *("removals.py", *_DRAWN_WITH),
+)
+"""What makes the graphs of the explorer."""
 _CLASS = "class"
 
 
@@ -148,6 +155,7 @@ class Store:
         return {
             **dict.fromkeys(["check", "ablate"], exploring),
             "litmus": drawn,
+            "graphs": fingerprint(self.sources, _RUN_TESTS, also=_EXPLORED_WITH),
             **dict.fromkeys(["exercised", "selftest", "promises"], running),
         }
 
@@ -226,6 +234,18 @@ class Store:
         found: dict[str, tuple[Group, ...]] = self.get("litmus", all_groups)
         return found
 
+    def graphs(self, of: str) -> dict[str, dict[str, Any]]:
+        """The graphs of the explorer by name: of a section, or of litmus tests."""
+        from spec.publish import explored
+
+        def compute() -> dict[str, dict[str, Any]]:
+            if of == explored.TESTS:
+                return explored.all_test_graphs(self.litmus())
+            return explored.section_graphs(explored.place_named(of))
+
+        found: dict[str, dict[str, Any]] = self.get(f"graphs.{of}", compute)
+        return found
+
     def exercised(self, model: str) -> dict[str, dict[str, str]]:
         """The verdict without each rule that matters, by program and rule.
 
@@ -273,6 +293,7 @@ def jobs() -> list[Job]:
     from spec.bounds import BOUNDS
     from spec.litmus.exercise import ASKED_OF
     from spec.models import MODELS
+    from spec.publish import explored
     from spec.rules import load
 
     names = [name for name in BOUNDS if name != TOO_LARGE]
@@ -284,7 +305,9 @@ def jobs() -> list[Job]:
     ]
     # What takes longest begins first.
     exercised: list[Job] = [("exercised", model) for model in ASKED_OF]
-    runs: list[Job] = [*exercised, ("selftest",), ("promises",), ("litmus",)]
+    # the graphs of litmus tests are made from the results of these
+    graphs: list[Job] = [("graphs", name) for name in explored.sources()]
+    runs: list[Job] = [*exercised, ("selftest",), ("promises",), *graphs]
     return [*reversed(checks), *removals, *runs]
 
 
