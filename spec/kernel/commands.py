@@ -13,7 +13,14 @@ import click
 
 from spec.cells import SpecificationError
 from spec.kernel.compare import AGREES, DIFFERS, NOT_EXPRESSIBLE, Comparison, compare
-from spec.kernel.observe import Kernel, KernelError, Run, place, this_machine
+from spec.kernel.observe import (
+    Kernel,
+    KernelError,
+    Observation,
+    Run,
+    place,
+    this_machine,
+)
 from spec.kernel.programs import NotExpressible
 from spec.litmus.files import catalogue, find
 from spec.litmus.parser import LitmusError
@@ -131,13 +138,15 @@ def table(test: Test, run: Run) -> str:
     What does not fit is shown in further tables below the first.
     """
     outcomes = [
-        "" if shown.outcome == "succeeds" else f"  {shown.outcome}"
+        f"  {shown.outcome}" if shown and shown.outcome != "succeeds" else ""
         for shown in run.lines
     ]
     rows = [f"{o}{out}" for o, out in zip(test.operations, outcomes, strict=True)]
     facts = [
         {place(*at): str(mapped) for at, mapped in shown.mapped}
         | {name: str(held) for name, held in shown.held}
+        if shown
+        else {}
         for shown in run.lines
     ]
     final = {place(*at): f"= {value}" for at, value in run.final}
@@ -196,15 +205,19 @@ def _run_as_json(test: Test, run: Run | str) -> dict[str, Any]:
     return {
         "test": test.name,
         "lines": [
-            {
-                "line": operation.line,
-                "operation": str(operation),
-                "answer": shown.answer,
-                "failed": shown.failed,
-                "mapped": {place(*at): asdict(mapped) for at, mapped in shown.mapped},
-                "held": {name: asdict(held) for name, held in shown.held},
-            }
+            {"line": operation.line, "operation": str(operation), **_shown_json(shown)}
             for operation, shown in zip(test.operations, run.lines, strict=True)
         ],
         "final": {place(*at): value for at, value in run.final},
+    }
+
+
+def _shown_json(shown: Observation | None) -> dict[str, Any]:
+    if shown is None:
+        return {"with the next line": True}
+    return {
+        "answer": shown.answer,
+        "failed": shown.failed,
+        "mapped": {place(*at): asdict(mapped) for at, mapped in shown.mapped},
+        "held": {name: asdict(held) for name, held in shown.held},
     }

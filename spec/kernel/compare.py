@@ -13,7 +13,7 @@ frame numbers are not: see `Numbering`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,14 +64,22 @@ class Comparison:
     difference: Difference | None = None
 
 
-def compare(test: Test, model: Model, kernel: Kernel) -> Comparison:
+def compare(
+    test: Test, model: Model, kernel: Kernel, by: Collection[str] = ()
+) -> Comparison:
     """Run `test` on the kernel and follow it on `model`.
+
+    Args:
+        test: a test without races.
+        model: what the kernel should do no more than.
+        kernel: the running kernel.
+        by: system calls to prefer; see `spec.kernel.programs.BY`.
 
     Raises:
         KernelError: the kernel cannot be driven.
     """
     try:
-        seen = kernel.observe(test)
+        seen = kernel.observe(test, by)
     except NotExpressible as reason:
         return Comparison(test.name, NOT_EXPRESSIBLE, str(reason))
     difference = judge(test, model, seen)
@@ -84,13 +92,18 @@ def judge(test: Test, model: Model, seen: Run) -> Difference | None:
     """The first line at which no outcome of the model is left; ``None`` if none is."""
     candidates = [start(test, model)]
     hidden = unseen(test)
-    shows = seen.lines if has_bit(model) else [o.without_bit() for o in seen.lines]
-    for operation, shown in zip(test.operations, shows, strict=True):
-        outcomes = [o for c in candidates for o in c.after(operation, hidden)]
-        candidates = _distinct(c for c, expected in outcomes if expected == shown)
+    for operation, shown in zip(test.operations, seen.lines, strict=True):
+        outcomes = [
+            (after, _visible(expected, model, seen))
+            for candidate in candidates
+            for after, expected in candidate.after(operation, hidden, shown is not None)
+        ]
+        fits = _visible(shown, model, seen)
+        candidates = _distinct(c for c, expected in outcomes if expected == fits)
         if not candidates:
-            allowed = [expected for _, expected in outcomes]
-            return _difference(operation, shown, allowed)
+            allowed = [expected for _, expected in outcomes if expected is not None]
+            assert fits is not None
+            return _difference(operation, fits, allowed)
     final = [candidate.final_values() for candidate in candidates]
     if seen.final in final:
         return None
@@ -100,7 +113,17 @@ def judge(test: Test, model: Model, seen: Run) -> Difference | None:
 
 def has_bit(model: Model) -> bool:
     """Whether the model keeps the bit; else it is left out of the comparison."""
-    return model.name in BIT_MODELS
+    return model.family in BIT_MODELS
+
+
+def _visible(
+    observation: Observation | None, model: Model, seen: Run
+) -> Observation | None:
+    """What of an observation can be compared."""
+    if observation is None:
+        return None
+    compared = observation if has_bit(model) else observation.without_bit()
+    return compared.values_only() if seen.values_only else compared
 
 
 # -- the model --------------------------------------------------------------------
@@ -116,13 +139,17 @@ class Candidate:
     numbering: Numbering[str]
 
     def after(
-        self, operation: Operation, hidden: frozenset[str] = frozenset()
-    ) -> Iterator[tuple[Candidate, Observation]]:
+        self,
+        operation: Operation,
+        hidden: frozenset[str] = frozenset(),
+        is_seen: bool = True,
+    ) -> Iterator[tuple[Candidate, Observation | None]]:
         """Every state after `operation`, with what one would see of it.
 
         Args:
             operation: what is done.
             hidden: references that cannot be looked at.
+            is_seen: whether one looks.
         """
         scripts: list[tuple[Any, ...]] = [()]
         while scripts:
@@ -134,7 +161,9 @@ class Candidate:
                 skip_zeropages(machine, machine.mms[str(operation.child)])
             scripts += chooser.other_answers()
             numbering = self.numbering.copy()
-            seen = see(machine, numbering, operation, result, hidden)
+            seen = None
+            if is_seen:
+                seen = see(machine, numbering, operation, result, hidden)
             yield Candidate(self.names, self.model, cells.values, numbering), seen
 
     def final_values(self) -> tuple[tuple[tuple[str, str], int], ...]:

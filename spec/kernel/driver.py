@@ -4,105 +4,48 @@
 on a line, and answers each with a line of JSON. It needs the standard library only.
 All that it starts are its own children, pinned with it to one CPU: another CPU's
 LRU batches hold references that make write faults copy where they could reuse.
+
+It changes nothing but its own processes, unless ``--own-machine`` says that nobody
+else uses this one. With ``--values-only``, or where page frames are hidden, it tells
+what is read and whether anything is mapped, as any user could see it.
 """
 
 from __future__ import annotations
 
+import argparse
 import errno
+import gc
 import json
 import os
-import select
-import signal
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from spec.kernel import syscalls
+from spec.kernel import abilities, syscalls, tracing
 from spec.kernel.numbering import Numbering
-from spec.kernel.pagemap import Entry, Pages, has_soft_dirty
-from spec.kernel.pin import PATIENCE, HeldPin
-from spec.kernel.ring import IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED, Ring
-from spec.kernel.syscalls import PAGE_SIZE
+from spec.kernel.own import Machine
+from spec.kernel.pagemap import Entry, Pages, has_soft_dirty, not_visible
+from spec.kernel.pin import PATIENCE
+from spec.kernel.process import DriverError, Process, Unavailable, receive
+from spec.kernel.references import FUTEX, IO_URING, READV, VMSPLICE, Reference, pipe
+from spec.kernel.ring import Ring
 from spec.kernel.worker import Layout, Resources, Worker, lay_out
-
-VMSPLICE, IO_URING = "vmsplice", "io_uring_register"
-READV, FUTEX = "process_vm_readv", "futex"
-"""How a reference is taken and kept; with futex(2) it is gone on return."""
-
 
 MAY_FAIL = ("read", "write", "mprotect", "force-write", "mremap", "uffdio-move")
 """Words whose failure is an answer; others must not fail where a page is mapped."""
-
-
-class DriverError(Exception):
-    """The program could not be driven; one sentence."""
-
-
-class Unavailable(DriverError):
-    """This kernel refuses a system call that the program needs."""
-
-
-class Process:
-    """A worker as the driver sees it."""
-
-    def __init__(self, name: str, channel: socket.socket, pid: int) -> None:
-        self.name = name
-        self.channel = channel
-        self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
-        self.pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        self.alive = True
-
-    def call(self, call: dict[str, Any]) -> dict[str, Any]:
-        """Have it make one call; returns its answer."""
-        self.channel.send(json.dumps(call).encode())
-        ends = [self.channel.fileno(), self.pidfd]
-        if self.pidfd in select.select(ends, [], [], PATIENCE)[0]:
-            self.channel.setblocking(False)
-        return receive(self.channel, self.name, call["word"])
-
-    def wait_for_exit(self) -> None:
-        """Wait until it is a zombie: its address space is gone by then."""
-        if not select.select([self.pidfd], [], [], PATIENCE)[0]:
-            raise DriverError(f"{self.name} did not exit")
-        self.alive = False
-
-    def close(self) -> None:
-        """End it, whatever it does."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        os.close(self.pidfd)
-        os.close(self.pagemap)
-
-
-def receive(channel: socket.socket, name: str, word: str) -> dict[str, Any]:
-    """The next message of a worker.
-
-    Raises:
-        DriverError: it ended, or takes too long.
-    """
-    try:
-        message = channel.recv(4096)
-    except TimeoutError:
-        raise DriverError(f"{name} did not return from {word}") from None
-    except BlockingIOError:
-        message = b""
-    if not message:
-        raise DriverError(f"{name} ended during {word}")
-    answer: dict[str, Any] = json.loads(message)
-    return answer
-
-
-class Reference:
-    """A reference as its holder sees it; `page` was mapped when it was taken."""
-
-    def __init__(self) -> None:
-        self.how = ""
-        self.live = False
-        self.page: Entry | None = None
-        self.address = 0
-        self.pin: HeldPin | None = None
+LATER = "later"
+"""Nothing is done and nothing observed: one call of a later line does it all."""
+PTRACE_PEEK, PTRACE_POKE = "ptrace peek", "ptrace poke"
+DIRECT_READ, DIRECT_WRITE = "direct read", "direct write"
+DIRECT = (DIRECT_READ, DIRECT_WRITE)
+BRIEF = (
+    *("read memory file", READV, "process_vm_writev"),
+    *(PTRACE_PEEK, *DIRECT),
+)
+"""Calls that take a reference and let go of it; what they fail with is no answer."""
+NOTHING_THERE = ("EFAULT", "EIO")
 
 
 class Run:
@@ -111,27 +54,35 @@ class Run:
     Args:
         program: ``processes`` (the first is there from the start), ``addresses``,
             ``huge`` and ``calls``; see `spec.kernel.programs`.
-        pages: the open files of the kernel.
+        machine: what is at the driver's disposal.
         stack: closes what is opened.
     """
 
-    def __init__(self, program: dict[str, Any], pages: Pages, stack: ExitStack) -> None:
+    def __init__(
+        self, program: dict[str, Any], machine: Machine, stack: ExitStack
+    ) -> None:
         self.program = program
-        self.pages = pages
+        self.machine = machine
+        self.pages = machine.pages
         self.stack = stack
         self.layout = self._layout()
-        taken = {c["reference"]: c["how"] for c in program["calls"] if "how" in c}
-        self.references = {name: Reference() for name in taken}
         self.processes: dict[str, Process] = {}
         self.numbers = Numbering[int]()
         self.looks = len(program["calls"]) + 1
+        taken = {c["reference"]: c["how"] for c in program["calls"] if "how" in c}
+        rings = {name: self._ring() for name, how in taken.items() if how == IO_URING}
+        aside = pipe(stack)
+        self.references = {
+            name: Reference(how, rings.get(name), aside, stack)
+            for name, how in taken.items()
+        }
         self.resources = Resources(
             {name: self._socketpair() for name in program["processes"]},
-            {name: self._pipe() for name, how in taken.items() if how == VMSPLICE},
-            {name: self._ring() for name, how in taken.items() if how == IO_URING},
+            {n: r.pipe for n, r in self.references.items() if r.how == VMSPLICE},
+            rings,
+            self._file(),
             self.layout,
         )
-        self.aside = self._pipe()
 
     def _layout(self) -> Layout:
         self.pages.scan = self.program["huge"]
@@ -148,12 +99,6 @@ class Run:
             self.stack.enter_context(end)
         return pair
 
-    def _pipe(self) -> tuple[int, int]:
-        pipe = os.pipe()
-        for end in pipe:
-            self.stack.callback(os.close, end)
-        return pipe
-
     def _ring(self) -> Ring:
         try:
             ring = Ring()
@@ -161,6 +106,20 @@ class Run:
             raise Unavailable(f"io_uring_setup: {error.strerror}") from error
         self.stack.callback(ring.close)
         return ring
+
+    def _file(self) -> int | None:
+        wanted = [c["pins"] for c in self.program["calls"] if c["word"] in DIRECT]
+        if not wanted:
+            return None
+        if any(pins != abilities.direct_io_pins() for pins in wanted):
+            flag = "FOLL_PIN" if True in wanted else "FOLL_GET"
+            raise Unavailable(f"O_DIRECT of this kernel is not known to use {flag}")
+        try:
+            file = abilities.file_for_direct_io()
+        except OSError as error:
+            raise Unavailable(f"{error.filename}: {error.strerror}") from error
+        self.stack.callback(os.close, file)
+        return file
 
     def run(self) -> dict[str, Any]:
         """Make all calls; what was seen after each, and the values at the end."""
@@ -170,11 +129,18 @@ class Run:
         for _, worker in self.resources.sockets.values():
             worker.close()
         self.adopt(first)
-        lines = []
+        lines: list[dict[str, Any]] = []
         for call in self.program["calls"]:
+            if call["word"] == LATER:
+                lines.append({LATER: True})
+                continue
             answer = self.make(call)
             lines.append({**answer, **self.observe()})
-        return {"lines": lines, "final": self.final_values(lines[-1])}
+        return {
+            "sees": self.pages.sees,
+            "lines": lines,
+            "final": self.final_values(lines[-1]),
+        }
 
     def adopt(self, name: str) -> None:
         """Take charge of a new worker."""
@@ -185,15 +151,18 @@ class Run:
         self.stack.callback(process.close)
 
     def make(self, call: dict[str, Any]) -> dict[str, Any]:
-        """Make one call, by a process or by the holder of a reference."""
+        """Make one call, by a process, by the holder of a reference, by the driver."""
         if call["actor"] in self.references:
             return self.by_reference(self.references[call["actor"]], call)
+        if call["word"] == "swapoff":
+            self.machine.swap_in_everything()
+            return {"value": None}
         process = self.processes[call["actor"]]
         if call["word"] == "gup":
             return self.gup(process, call)
-        if call["word"] == "softdirty" and not has_soft_dirty():
-            raise Unavailable("this kernel does not track soft-dirty pages")
-        answer = process.call(call)
+        if call["word"] in BRIEF:
+            return self.briefly(process, call)
+        answer = self.carry_out(process, call)
         if "errno" in answer and call["word"] not in MAY_FAIL:
             if answer["errno"] != "ENOMEM":
                 raise Unavailable(f"{call['word']} fails with {answer['errno']}")
@@ -204,10 +173,79 @@ class Run:
             process.wait_for_exit()
         return answer
 
+    def carry_out(self, process: Process, call: dict[str, Any]) -> dict[str, Any]:
+        """Make a call of a process by what this machine has for it.
+
+        Raises:
+            Unavailable: it has nothing.
+        """
+        match call["word"]:
+            case "softdirty" if not has_soft_dirty():
+                raise Unavailable("this kernel does not track soft-dirty pages")
+            case "swapout" | "madvise pageout":
+                self.machine.needs_swap()
+                return process.call({**call, "word": "madvise pageout"})
+            case "reclaim":
+                self.machine.can_reclaim(self.entry(process, call))
+                return process.call({**call, "word": "madvise pageout"})
+            case "migrate":
+                return process.call({**call, "word": self.machine.migration()})
+            case "ksm":
+                return self.merge(process, call)
+            case "force-write" if self.forces_by_ptrace(call):
+                return self.traced(process, call)
+        return process.call(call)
+
+    def entry(self, process: Process, call: dict[str, Any]) -> Entry:
+        """What the address of a call maps."""
+        address = self.layout.addresses[call["address"]]
+        return self.pages.entry(process.pagemap, address)
+
+    def forces_by_ptrace(self, call: dict[str, Any]) -> bool:
+        """Whether ptrace(2) carries out FOLL_FORCE: wanted, or nothing else does."""
+        wanted = call.get("by") == PTRACE_POKE
+        if self.layout.huge:
+            return False
+        return wanted or not abilities.memory_file_forces()
+
+    def merge(self, process: Process, call: dict[str, Any]) -> dict[str, Any]:
+        """Have ksmd merge what two processes map."""
+        self.machine.needs_ksm()
+        for each in (process, self.processes[call["other"]]):
+            answer = each.call({**call, "word": "madvise mergeable"})
+            if "errno" in answer:
+                return answer
+        self.machine.run_ksmd()
+        return {"value": None}
+
+    def traced(self, process: Process, call: dict[str, Any]) -> dict[str, Any]:
+        """Read or write the memory of a process as a debugger does."""
+        address = self.layout.addresses[call["address"]]
+        try:
+            if call["word"] == PTRACE_PEEK:
+                tracing.peek(process.pid, address)
+            else:
+                tracing.poke(process.pid, address, call["value"])
+        except OSError as error:
+            return {"errno": errno.errorcode[error.errno or 0]}
+        return {"value": None}
+
+    def briefly(self, process: Process, call: dict[str, Any]) -> dict[str, Any]:
+        """Take a reference, use it and let go, all in one system call."""
+        if call["word"] == PTRACE_PEEK:
+            answer = self.traced(process, call)
+        else:
+            if call["word"] == DIRECT_READ:
+                assert self.resources.file is not None
+                abilities.store(self.resources.file, call["value"])
+            answer = process.call(call)
+        if answer.get("errno", "EFAULT") not in NOTHING_THERE:
+            raise Unavailable(f"{call['word']} fails with {answer['errno']}")
+        return {"value": None}
+
     def gup(self, process: Process, call: dict[str, Any]) -> dict[str, Any]:
         """Take a reference."""
         reference = self.references[call["reference"]]
-        reference.how = call["how"]
         reference.address = self.layout.addresses[call["address"]]
         if reference.how == READV:
             answer = self.hold(process, reference)
@@ -219,67 +257,28 @@ class Run:
             return answer
         if reference.how != FUTEX:
             reference.live = True
-            entry = self.pages.entry(process.pagemap, reference.address)
-            reference.page = entry
+            reference.page = self.entry(process, call)
         return answer
 
     def hold(self, process: Process, reference: Reference) -> dict[str, Any]:
         """Have process_vm_readv(2) pin a page."""
         try:
-            reference.pin = HeldPin(process.pid, reference.address, self.looks)
+            reference.hold(process.pid, self.looks)
         except OSError as error:
             if error.filename == READV:
                 return {"errno": errno.errorcode[error.errno or 0]}
             raise Unavailable(f"{error.filename}: {error.strerror}") from error
-        self.stack.callback(self.let_go, reference)
         return {"value": None}
 
     def by_reference(
         self, reference: Reference, call: dict[str, Any]
     ) -> dict[str, Any]:
         """What the holder of a reference does; a void one does nothing."""
-        if not reference.live:
-            return {"value": None}
-        if call["word"] == "put":
-            self.put(call["actor"], reference)
-        elif call["word"] == "write":
-            self.poke(call["actor"], reference, call["value"])
+        if reference.live and call["word"] == "put":
+            reference.put()
+        elif reference.live and call["word"] == "write":
+            reference.write(call["value"])
         return {"value": None}
-
-    def put(self, name: str, reference: Reference) -> None:
-        """Let go of the page."""
-        reference.live = False
-        if reference.how == VMSPLICE:
-            os.read(self.resources.pipes[name][0], PAGE_SIZE)
-        elif reference.how == IO_URING:
-            self.resources.rings[name].unregister()
-        else:
-            self.let_go(reference)
-
-    def let_go(self, reference: Reference) -> None:
-        """End a held process_vm_readv(2)."""
-        if reference.pin is not None:
-            pin, reference.pin = reference.pin, None
-            pin.put()
-
-    def poke(self, name: str, reference: Reference, value: int) -> None:
-        """The device writes."""
-        reader, writer = self.aside
-        os.write(writer, bytes([value]) * PAGE_SIZE)
-        ring = self.resources.rings[name]
-        ring.transfer(IORING_OP_READ_FIXED, reader, reference.address, PAGE_SIZE)
-
-    def look(self, name: str, reference: Reference) -> int:
-        """What the holder sees in the page, without letting go of it."""
-        reader, writer = self.aside
-        if reference.pin is not None:
-            return reference.pin.look()
-        if reference.how == VMSPLICE:
-            syscalls.tee(self.resources.pipes[name][0], writer)
-            return os.read(reader, PAGE_SIZE)[0]
-        ring = self.resources.rings[name]
-        ring.transfer(IORING_OP_WRITE_FIXED, writer, reference.address, 1)
-        return os.read(reader, 1)[0]
 
     def observe(self) -> dict[str, Any]:
         """What every process maps and what every reference sees; touches nothing."""
@@ -301,7 +300,7 @@ class Run:
                 for name, mapped in found.items()
             },
             "references": {
-                name: self.seen(name, r, r.page)
+                name: self.seen(r, r.page)
                 for name, r in live.items()
                 if r.page is not None
             },
@@ -319,9 +318,9 @@ class Run:
             "huge": entry.huge,
         }
 
-    def seen(self, name: str, reference: Reference, page: Entry) -> dict[str, Any]:
+    def seen(self, reference: Reference, page: Entry) -> dict[str, Any]:
         """The page a reference holds and what its holder reads there, as JSON."""
-        held = {"kind": page.kind, "value": self.look(name, reference)}
+        held = {"kind": page.kind, "value": reference.look()}
         if page.kind == "page":
             held["page"] = self.numbers[page.pfn]
         return held
@@ -358,12 +357,12 @@ def reap() -> None:
             os.wait()
 
 
-def run(program: dict[str, Any], pages: Pages) -> dict[str, Any]:
+def run(program: dict[str, Any], machine: Machine) -> dict[str, Any]:
     """Run one program; ``lines`` and ``final``, or ``unavailable`` or ``error``."""
     try:
         with ExitStack() as stack:
             stack.callback(reap)
-            return Run(program, pages, stack).run()
+            return Run(program, machine, stack).run()
     except Unavailable as error:
         return {"unavailable": str(error)}
     except DriverError as error:
@@ -378,13 +377,22 @@ def pin_to_one_cpu() -> None:
     os.sched_setaffinity(0, {allowed[os.getpid() % len(allowed)]})
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Answer programs until standard input ends."""
+    options = argparse.ArgumentParser(prog="spec.kernel.driver", allow_abbrev=False)
+    options.add_argument("--own-machine", action="store_true")
+    options.add_argument("--values-only", action="store_true")
+    told = options.parse_args(arguments)
     pin_to_one_cpu()
     syscalls.become_subreaper()
-    with Pages() as pages:
+    # A worker is a copy of this process: a collection in it would copy its pages.
+    gc.disable()
+    gc.freeze()
+    values_only = told.values_only or not_visible() is not None
+    with Pages(values_only=values_only) as pages:
+        machine = Machine(pages, own=told.own_machine)
         for line in sys.stdin:
-            print(json.dumps(run(json.loads(line), pages)), flush=True)
+            print(json.dumps(run(json.loads(line), machine)), flush=True)
 
 
 if __name__ == "__main__":

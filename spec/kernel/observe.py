@@ -6,10 +6,12 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from spec.kernel.driver import LATER
 from spec.kernel.pagemap import availability
 from spec.kernel.programs import NotExpressible, Program, program
 from spec.litmus.program import DEFAULT_ADDRESS, Test
@@ -22,6 +24,8 @@ class KernelError(Exception):
 @dataclass(frozen=True)
 class Mapped:
     """What an address maps: ``none``, ``zero``, ``page``, ``swap`` or ``other``.
+
+    Who sees values only sees ``something`` for all that is mapped.
 
     `page` numbers the pages of a run by first appearance; it, the bit, `mapcount`
     and `huge` (a PMD maps it) are about pages. The bit is ``None`` where it cannot
@@ -88,12 +92,22 @@ class Observation:
         clear = [(at, replace(mapped, exclusive=False)) for at, mapped in self.mapped]
         return replace(self, mapped=tuple(clear))
 
+    def values_only(self) -> Observation:
+        """What anybody sees: what is read, which calls fail, where nothing is."""
+        mapped = [(at, Mapped(_coarse(shown.kind))) for at, shown in self.mapped]
+        held = [(name, Held("something", 0, h.value)) for name, h in self.held]
+        return replace(self, mapped=tuple(mapped), held=tuple(held))
+
     @property
     def outcome(self) -> str:
         """In words: what the call came to."""
         if self.failed:
             return "fails"
         return "succeeds" if self.answer is None else f"reads {self.answer}"
+
+
+def _coarse(kind: str) -> str:
+    return kind if kind in ("none", "swap") else "something"
 
 
 def place(process: str, address: str) -> str:
@@ -105,11 +119,15 @@ def place(process: str, address: str) -> str:
 class Run:
     """What a kernel showed of a whole test.
 
-    `final` is what each process reads at the end where it maps a page.
+    Attributes:
+        lines: ``None`` where one system call carries out this line and the next.
+        final: what each process reads at the end where it maps a page.
+        values_only: whether pages were out of sight; see `Mapped`.
     """
 
-    lines: tuple[Observation, ...]
+    lines: tuple[Observation | None, ...]
     final: tuple[tuple[tuple[str, str], int], ...]
+    values_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,16 +155,22 @@ def this_machine() -> Machine:
 class Kernel:
     """The running kernel, driven through a process of its own; use it with ``with``.
 
+    Args:
+        options: for `spec.kernel.driver`.
+
     Raises:
         KernelError: it cannot be driven here; says why.
     """
+
+    def __init__(self, *options: str) -> None:
+        self.options = options
 
     def __enter__(self) -> Kernel:
         if reason := availability():
             raise KernelError(reason)
         # A session of its own: Ctrl-C ends the caller, whose end ends the driver.
         self.driver = subprocess.Popen(
-            [sys.executable, "-m", "spec.kernel.driver"],
+            [sys.executable, "-m", "spec.kernel.driver", *self.options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -157,24 +181,18 @@ class Kernel:
     def __exit__(self, *_: object) -> None:
         self.driver.communicate()
 
-    def observe(self, test: Test) -> Run:
+    def observe(self, test: Test, by: Collection[str] = ()) -> Run:
         """Run `test` and observe it.
+
+        Args:
+            test: a test without races.
+            by: system calls to prefer; see `spec.kernel.programs.BY`.
 
         Raises:
             NotExpressible: the test cannot be carried out by system calls here.
             KernelError: the driver failed.
         """
-        answer = self.ask(program(test))
-        if "unavailable" in answer:
-            raise NotExpressible(f"refused here: {answer['unavailable']}")
-        if "error" in answer:
-            raise KernelError(f"{test.name}: {answer['error']}")
-        operations = test.operations
-        lines = (
-            _observation(line, is_read=operation.word == "read", actor=operation.actor)
-            for line, operation in zip(answer["lines"], operations, strict=True)
-        )
-        return Run(tuple(lines), tuple(_by_place(answer["final"])))
+        return shown(test, self.ask(program(test, by)))
 
     def ask(self, request: Program) -> dict[str, Any]:
         """The driver's answer to a program; see `spec.kernel.driver`.
@@ -196,11 +214,35 @@ class Kernel:
         return found
 
 
+def shown(test: Test, answer: dict[str, Any]) -> Run:
+    """A driver's answer to the program of `test`, wherever that driver ran.
+
+    Raises:
+        NotExpressible: the driver's machine cannot carry it out.
+        KernelError: the driver failed.
+    """
+    if "unavailable" in answer:
+        raise NotExpressible(f"refused here: {answer['unavailable']}")
+    if "error" in answer:
+        raise KernelError(f"{test.name}: {answer['error']}")
+    lines = [
+        None
+        if LATER in line
+        else _observation(line, operation.word == "read", operation.actor)
+        for line, operation in zip(answer["lines"], test.operations, strict=True)
+    ]
+    final = tuple(_by_place(answer["final"]))
+    if answer["sees"] == "pages":
+        return Run(tuple(lines), final)
+    seen = (None if line is None else line.values_only() for line in lines)
+    return Run(tuple(seen), final, values_only=True)
+
+
 def _by_place(table: dict[str, dict[str, Any]]) -> list[tuple[tuple[str, str], Any]]:
     return [((mm, va), found) for mm, row in table.items() for va, found in row.items()]
 
 
-def _observation(line: dict[str, Any], *, is_read: bool, actor: str) -> Observation:
+def _observation(line: dict[str, Any], is_read: bool, actor: str) -> Observation:
     held = {
         name: Held(seen["kind"], seen.get("page", 0), seen["value"])
         for name, seen in line["references"].items()

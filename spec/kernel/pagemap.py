@@ -11,13 +11,16 @@ the head itself, and for all pages while a PMD maps the folio.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import platform
 import re
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 
+from spec.kernel.abilities import release
 from spec.kernel.syscalls import NUMBERS, PAGE_SIZE, map_page, munmap
 
 # Documentation/admin-guide/mm/pagemap.rst
@@ -26,8 +29,10 @@ PM_SOFT_DIRTY, PM_SWAP, PM_PRESENT = 1 << 55, 1 << 62, 1 << 63
 # linux/fs.h
 PAGEMAP_SCAN = 0xC0606610
 PAGE_IS_HUGE = 1 << 6
+FIRST_WITH_BIT = (5, 19)
 # linux/kernel-page-flags.h
-KPF_ANON, KPF_COMPOUND_TAIL, KPF_ZERO_PAGE = 1 << 12, 1 << 16, 1 << 24
+KPF_ANON, KPF_SWAPBACKED, KPF_COMPOUND_TAIL = 1 << 12, 1 << 14, 1 << 16
+KPF_THP, KPF_ZERO_PAGE = 1 << 22, 1 << 24
 KPF_ANON_EXCLUSIVE = 1 << 34
 """KPF_MAPPEDTODISK (KPF_OWNER_2 in later kernels), which for an anonymous page is
 PG_anon_exclusive."""
@@ -40,7 +45,7 @@ class Entry:
     `kind` is ``none``, ``page`` (anonymous), ``zero`` (the shared zeropage),
     ``swap`` (a swap or migration entry) or ``other``. The rest is about pages.
     `exclusive` is ``None`` where the bit of the page cannot be seen; `huge` says that
-    a PMD maps the page.
+    a PMD maps the page; `swapbacked` that reclaim may not just drop it.
     """
 
     kind: str
@@ -48,23 +53,36 @@ class Entry:
     exclusive: bool | None = False
     mapcount: int = 0
     huge: bool = False
+    swapbacked: bool = False
 
 
 class Pages:
     """The open files; close it, or use it with ``with``.
 
+    Args:
+        values_only: tell no more than whether something is mapped, which everybody
+            may know of his own processes.
+
     Attributes:
         scan: whether to look for huge PMDs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, values_only: bool = False) -> None:
         self.scan = False
-        self.flags = os.open("/proc/kpageflags", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            self.counts = os.open("/proc/kpagecount", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            os.close(self.flags)
-            raise
+        self.values_only = values_only
+        self.files: list[int] = []
+        if not self.values_only:
+            try:
+                for name in ("/proc/kpageflags", "/proc/kpagecount"):
+                    self.files.append(os.open(name, os.O_RDONLY | os.O_CLOEXEC))
+            except OSError:
+                self.close()
+                raise
+
+    @property
+    def sees(self) -> str:
+        """``values`` or ``pages``: how much an entry tells."""
+        return "values" if self.values_only else "pages"
 
     def __enter__(self) -> Pages:
         return self
@@ -74,8 +92,8 @@ class Pages:
 
     def close(self) -> None:
         """Close the files."""
-        os.close(self.flags)
-        os.close(self.counts)
+        for file in self.files:
+            os.close(file)
 
     def entry(self, pagemap: int, address: int) -> Entry:
         """What `address` maps in the process whose pagemap file is open."""
@@ -84,27 +102,56 @@ class Pages:
             return Entry("swap")
         if not bits & PM_PRESENT:
             return Entry("none")
-        pfn = bits & PM_PFRAME
-        flags = _u64(self.flags, pfn)
+        if self.values_only:
+            return Entry("page")
+        return self.page(bits & PM_PFRAME, pagemap, address)
+
+    def page(self, pfn: int, pagemap: int, address: int) -> Entry:
+        """What is known of a page frame that is mapped at `address`."""
+        flags_file, counts_file = self.files
+        flags = _u64(flags_file, pfn)
         if flags & KPF_ZERO_PAGE:
             return Entry("zero")
         if not flags & KPF_ANON:
             return Entry("other", pfn)
-        huge = self.scan and is_huge(pagemap, address)
+        huge = self.scan and bool(flags & KPF_THP) and is_huge(pagemap, address)
         hidden = flags & KPF_COMPOUND_TAIL and not huge
         exclusive = None if hidden else bool(flags & KPF_ANON_EXCLUSIVE)
-        return Entry("page", pfn, exclusive, _u64(self.counts, pfn), huge)
+        swapbacked = bool(flags & KPF_SWAPBACKED)
+        count = _u64(counts_file, pfn)
+        return Entry("page", pfn, exclusive, count, huge, swapbacked)
 
 
 def is_huge(pagemap: int, address: int) -> bool:
-    """Whether a PMD maps the page at `address` (``PAGE_IS_HUGE``, 6.7)."""
+    """Whether a PMD maps the page at `address`."""
     found = ctypes.create_string_buffer(24)
     argument = struct.pack(
         "=12Q",
         *(96, 0, address, address + PAGE_SIZE, 0, ctypes.addressof(found), 1, 0),
         *(0, PAGE_IS_HUGE, 0, PAGE_IS_HUGE),
     )
-    return bool(fcntl.ioctl(pagemap, PAGEMAP_SCAN, bytearray(argument)))
+    try:
+        return bool(fcntl.ioctl(pagemap, PAGEMAP_SCAN, bytearray(argument)))
+    except OSError as error:
+        if error.errno not in (errno.ENOTTY, errno.EINVAL):
+            raise
+    return in_smaps(pagemap, address)
+
+
+def in_smaps(pagemap: int, address: int) -> bool:
+    """The same before 6.7: whether the VMA of `address` has any huge PMD.
+
+    Programs have one huge page at most, and a VMA that reaches beyond it holds no
+    other.
+    """
+    process = Path(os.readlink(f"/proc/self/fd/{pagemap}")).parent
+    inside = False
+    for row in (process / "smaps").read_text().splitlines():
+        if bounds := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", row):
+            inside = int(bounds[1], 16) <= address < int(bounds[2], 16)
+        elif inside and row.startswith("AnonHugePages:"):
+            return int(row.split()[1]) > 0
+    return False
 
 
 def present(pagemap: int, address: int, pages: int) -> list[bool]:
@@ -133,30 +180,34 @@ def _u64(file: int, index: int) -> int:
 
 
 def availability() -> str | None:
-    """Why this machine's kernel cannot be observed, in one line; ``None`` if it can.
-
-    The last test is the thing itself: a page just written must show the bit.
-    """
-    system, machine, release = platform.system(), platform.machine(), platform.release()
+    """Why this machine's kernel cannot be driven, in one line; ``None`` if it can."""
+    system, machine = platform.system(), platform.machine()
     if system != "Linux":
-        return f"this is {system}; only a Linux kernel has the bit"
+        return f"this is {system}; the driver makes system calls of Linux"
     if machine not in NUMBERS:
         return f"the driver knows {' and '.join(NUMBERS)}, this is {machine}"
-    version = re.match(r"(\d+)\.(\d+)", release)
-    if version and (int(version[1]), int(version[2])) < (5, 19):
-        return f"Linux {release} has no PG_anon_exclusive; 5.19 is the first that has"
+    return None
+
+
+def not_visible() -> str | None:
+    """Why pages cannot be observed here, in one line; ``None`` if they can.
+
+    The last test is the thing itself: a page just written must show the bit, where
+    the kernel has it (5.19).
+    """
     try:
         entry = _fresh_page()
     except OSError as error:
         return f"{error.filename}: {error.strerror}; observing pages needs root"
-    if entry.kind == "page" and entry.exclusive:
-        return None
-    if entry.kind == "other":
+    if entry is None:
         return "/proc/self/pagemap hides page frame numbers; needs CAP_SYS_ADMIN"
-    return f"Linux {release} does not show the bit in /proc/kpageflags"
+    if entry.kind == "page" and (entry.exclusive or release() < FIRST_WITH_BIT):
+        return None
+    return f"Linux {platform.release()} does not show the bit in /proc/kpageflags"
 
 
-def _fresh_page() -> Entry:
+def _fresh_page() -> Entry | None:
+    """A page just written; ``None`` if it cannot be told which it is."""
     with Pages() as pages:
         pagemap = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         address = map_page()
@@ -166,5 +217,4 @@ def _fresh_page() -> Entry:
         finally:
             munmap(address)
             os.close(pagemap)
-    hidden = entry.pfn == 0
-    return Entry("other") if hidden else entry
+    return entry if entry.pfn else None

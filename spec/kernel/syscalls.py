@@ -17,7 +17,7 @@ PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
 MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE = 0x02, 0x20, 0x100000
 MREMAP_MAYMOVE, MREMAP_FIXED = 1, 2
 MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_NOHUGEPAGE = 4, 8, 14, 15
-MADV_COLD, MADV_COLLAPSE = 20, 25
+MADV_UNMERGEABLE, MADV_COLD, MADV_PAGEOUT, MADV_COLLAPSE = 13, 20, 21, 25
 MAP_FAILED = ctypes.c_void_p(-1).value
 
 # linux/prctl.h, linux/futex.h
@@ -26,8 +26,8 @@ FUTEX_WAKE = 1
 
 # asm/unistd_64.h and asm-generic/unistd.h
 NUMBERS = {
-    "x86_64": {"futex": 202, "userfaultfd": 323},
-    "aarch64": {"futex": 98, "userfaultfd": 282},
+    "x86_64": {"futex": 202, "move_pages": 279, "userfaultfd": 323},
+    "aarch64": {"futex": 98, "move_pages": 239, "userfaultfd": 282},
 }
 """System calls without a wrapper in libc whose numbers differ by architecture."""
 SYS_IO_URING_SETUP, SYS_IO_URING_ENTER, SYS_IO_URING_REGISTER = 425, 426, 427
@@ -59,6 +59,8 @@ def _declare() -> None:
     libc.tee.restype = ctypes.c_ssize_t
     libc.process_vm_readv.argtypes = [number, vector, count, vector, count, count]
     libc.process_vm_readv.restype = ctypes.c_ssize_t
+    libc.process_vm_writev.argtypes = libc.process_vm_readv.argtypes
+    libc.process_vm_writev.restype = ctypes.c_ssize_t
     libc.syscall.restype = ctypes.c_long
 
 
@@ -159,9 +161,28 @@ def process_vm_readv(pid: int, source: int, targets: Sequence[int]) -> int:
     return check(copied, "process_vm_readv")
 
 
+def process_vm_writev(pid: int, target: int, content: bytes) -> None:
+    """Write to the memory of `pid`: FOLL_PIN|FOLL_WRITE for the time of the call."""
+    source = ctypes.create_string_buffer(content, len(content))
+    local = Iovec(ctypes.addressof(source), len(content))
+    remote = Iovec(target, len(content))
+    arguments = (ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
+    check(libc.process_vm_writev(pid, *arguments), "process_vm_writev")
+
+
 def futex_wake_shared(address: int) -> None:
     """Wake nobody: takes and drops FOLL_GET|FOLL_WRITE (``get_futex_key``)."""
     syscall("futex", number_of("futex"), address, FUTEX_WAKE, 0, 0, 0, 0)
+
+
+def swapoff(path: str) -> None:
+    """``swapoff(2)``: swap in all that is there."""
+    check(libc.swapoff(os.fsencode(path)), "swapoff")
+
+
+def swapon(path: str) -> None:
+    """``swapon(2)`` of what was on before."""
+    check(libc.swapon(os.fsencode(path), 0), "swapon")
 
 
 def become_subreaper() -> None:

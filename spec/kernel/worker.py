@@ -17,7 +17,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
 
-from spec.kernel import pagemap, syscalls
+from spec.kernel import pagemap, syscalls, whole
+from spec.kernel.abilities import page_at
 from spec.kernel.ring import Ring
 from spec.kernel.syscalls import PAGE_SIZE
 from spec.kernel.uffd import (
@@ -83,6 +84,7 @@ class Resources:
     sockets: dict[str, tuple[socket.socket, socket.socket]]
     pipes: dict[str, tuple[int, int]]
     rings: dict[str, Ring]
+    file: int | None
     layout: Layout
 
 
@@ -198,6 +200,26 @@ class Worker:
         """``MADV_FREE``."""
         self.advise(call, syscalls.MADV_FREE)
 
+    def do_madvise_pageout(self, call: dict[str, Any]) -> None:
+        """``MADV_PAGEOUT``: reclaim what only this process maps."""
+        self.advise(call, syscalls.MADV_PAGEOUT)
+
+    def do_madvise_unmergeable(self, call: dict[str, Any]) -> None:
+        """``MADV_UNMERGEABLE``: KSM pages become pages of one's own."""
+        self.advise(call, syscalls.MADV_UNMERGEABLE)
+
+    def do_madvise_mergeable(self, call: dict[str, Any]) -> None:
+        """``MADV_MERGEABLE``: ksmd looks at the address, if it runs."""
+        self.advise(call, whole.MADV_MERGEABLE)
+
+    def do_migrate(self, call: dict[str, Any]) -> None:
+        """``move_pages(2)`` to another node."""
+        whole.move_to_another_node(self.address(call))
+
+    def do_soft_offline(self, call: dict[str, Any]) -> None:
+        """``MADV_SOFT_OFFLINE``."""
+        whole.soft_offline(self.address(call), PAGE_SIZE)
+
     def advise(self, call: dict[str, Any], advice: int) -> None:
         """``madvise(2)`` of one address."""
         syscalls.madvise(self.address(call), self.layout.length, advice)
@@ -286,6 +308,35 @@ class Worker:
     def do_io_uring_register(self, call: dict[str, Any]) -> None:
         """Pin the page as the fixed buffer of a ring."""
         self.resources.rings[call["reference"]].register(self.address(call))
+
+    def do_read_memory_file(self, call: dict[str, Any]) -> None:
+        """Read through /proc/self/mem: FOLL_GET for the time of the call."""
+        memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.pread(memory, 1, self.address(call))
+        finally:
+            os.close(memory)
+
+    def do_process_vm_readv(self, call: dict[str, Any]) -> None:
+        """Read one's own memory: FOLL_PIN for the time of the call."""
+        byte = ctypes.c_ubyte()
+        target = ctypes.addressof(byte)
+        syscalls.process_vm_readv(os.getpid(), self.address(call), [target])
+
+    def do_process_vm_writev(self, call: dict[str, Any]) -> None:
+        """Write to one's own memory: FOLL_PIN|FOLL_WRITE for the time of the call."""
+        content = bytes([call["value"]]) * PAGE_SIZE
+        syscalls.process_vm_writev(os.getpid(), self.address(call), content)
+
+    def do_direct_read(self, call: dict[str, Any]) -> None:
+        """``read(2)`` with O_DIRECT: the device writes to the page."""
+        assert self.resources.file is not None
+        os.preadv(self.resources.file, [page_at(self.address(call))], 0)
+
+    def do_direct_write(self, call: dict[str, Any]) -> None:
+        """``write(2)`` with O_DIRECT: the device reads the page."""
+        assert self.resources.file is not None
+        os.pwritev(self.resources.file, [page_at(self.address(call))], 0)
 
     def do_futex(self, call: dict[str, Any]) -> None:
         """Reference the page for the duration of a system call."""
