@@ -158,12 +158,16 @@ class Kernel:
     Args:
         options: for `spec.kernel.driver`.
 
+    Attributes:
+        machine: what is driven, today.
+
     Raises:
         KernelError: it cannot be driven here; says why.
     """
 
     def __init__(self, *options: str) -> None:
         self.options = options
+        self.machine = this_machine()
 
     def __enter__(self) -> Kernel:
         if reason := availability():

@@ -14,12 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from spec.cells import SpecificationError
 from spec.kernel.observe import Held, Machine, Mapped, Observation, Run, place
 from spec.litmus.parser import parse
+from spec.kernel.stable import model_of, release_of
 from spec.litmus.program import DEFAULT_ADDRESS, Test
 from spec.publish.verdicts import SOURCES
-from spec.releases import NEWEST, parse as numbers
 
 FOLDER = SOURCES / "records" / "kernels"
 BITS = {"E": True, ".": False, "?": None}
@@ -80,21 +79,6 @@ class Record:
 def operations(test: Test) -> tuple[str, ...]:
     """The lines of a test."""
     return tuple(map(str, test.lines))
-
-
-def release_of(version: str) -> str:
-    """The release of a kernel, or the newest that has a model.
-
-    Raises:
-        SpecificationError: it is no version of Linux.
-
-    >>> release_of("6.12.107+deb13-cloud-amd64"), release_of("9.9")
-    ('6.12', '7.3')
-    """
-    found = re.match(r"\d+\.\d+", version)
-    if not found:
-        raise SpecificationError(f"{version!r} is no version of Linux, as 6.12.1")
-    return min(found[0], NEWEST, key=numbers)
 
 
 # -- one observation as JSON -----------------------------------------------------------

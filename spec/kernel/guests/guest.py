@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 from spec.kernel.guests.init import END
 from spec.kernel.guests.initramfs import initramfs
 from spec.kernel.guests.packages import Image
-from spec.kernel.observe import Kernel, KernelError, Machine, today
+from spec.kernel.observe import Kernel, KernelError, this_machine
 from spec.kernel.programs import Program
 
 QEMU = "qemu-system-x86_64"
@@ -48,8 +49,8 @@ class Guest(Kernel):
     """
 
     def __init__(self, image: Image) -> None:
+        super().__init__()
         self.image = image
-        self.about: dict[str, Any] = {}
 
     def __enter__(self) -> Guest:
         if reason := missing():
@@ -69,7 +70,8 @@ class Guest(Kernel):
                 text=True,
             )
             stack.callback(self._kill)
-            self.about = self._receive(BOOT)
+            about = self._receive(BOOT)
+            self.machine = replace(this_machine(), **about)
             self.open = stack.pop_all()
         return self
 
@@ -78,11 +80,6 @@ class Guest(Kernel):
             if kind is None:
                 self._end()
 
-    @property
-    def machine(self) -> Machine:
-        """What was booted, today."""
-        return Machine(self.about["release"], self.about["architecture"], today())
-
     def ask(self, request: Program) -> dict[str, Any]:
         """The driver's answer to a program.
 
@@ -90,7 +87,10 @@ class Guest(Kernel):
             KernelError: the guest does not answer any more.
         """
         self._send(json.dumps(request))
-        return self._receive(ANSWER)
+        answer = self._receive(ANSWER)
+        if END in answer:
+            raise KernelError(self._why(f"ended its driver, status {answer[END]}"))
+        return answer
 
     def _end(self) -> None:
         """Have it power off, and make sure that all went well inside.

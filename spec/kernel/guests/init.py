@@ -21,7 +21,10 @@ from typing import Any
 LINK = "/dev/ttyS1"
 END = "end"
 """What is sent to end a guest, and the key in the line that it answers with."""
-DRIVER = [sys.executable, "-SE", "-c", "from spec.kernel import driver; driver.main()"]
+DRIVER = [
+    *(sys.executable, "-SE", "-c", "from spec.kernel import driver; driver.main()"),
+    "--own-machine",
+]
 MODULES = Path("/modules")
 PARAMETERS = {"brd": "rd_nr=1 rd_size=1024"}
 ZRAM, ZRAM_SIZE = Path("/dev/zram0"), 128 << 20
@@ -47,7 +50,8 @@ def main() -> None:
     for module in sorted(MODULES.iterdir()):
         load(module)
     link = open_link()
-    say(link, about() | {"swap": swap_on()})
+    swap_on()
+    say(link, about())
     status = serve(link)
     say(link, {END: status, "tainted": tainted()})
     termios.tcdrain(link)
@@ -64,14 +68,14 @@ def load(module: Path) -> None:
     os.close(file)
 
 
-def swap_on() -> bool:
+def swap_on() -> None:
     """Swap on compressed memory, if the kernel has it."""
     if not ZRAM.exists():
-        return False
+        return
     Path("/sys/block/zram0/disksize").write_text(str(ZRAM_SIZE))
     with ZRAM.open("r+b", buffering=0) as disk:
         disk.write(swap_header(ZRAM_SIZE // PAGE_SIZE))
-    return bool(libc.swapon(str(ZRAM).encode(), 0) == 0)
+    libc.swapon(str(ZRAM).encode(), 0)
 
 
 def swap_header(pages: int) -> bytes:

@@ -16,8 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 INIT = "spec.kernel.guests.init"
-LAZY = ("encodings.ascii", "encodings.latin_1", "_strptime")
-"""Modules that the library imports only when it needs them."""
+ENCODINGS = ("encodings.ascii", "encodings.latin_1")
 MODULES = "/modules"
 FILE, FOLDER = 0o100755, 0o040755
 BLOCK = 512
@@ -53,17 +52,24 @@ def _library(python: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _imported(python: Path) -> list[tuple[str, Path]]:
-    """Name and file of each module that the driver imports, itself included."""
+    """Name and file of each module that the driver imports, itself included.
+
+    The driver is run, with nothing to do: some modules are imported on first use.
+    """
     root = Path(__file__).resolve().parents[3]
     lines = [
         f"import sys; sys.path.append({str(root)!r})",
-        *(f"import {name}" for name in (INIT, "spec.kernel.driver", *LAZY)),
+        *(f"import {name}" for name in (INIT, "spec.kernel.driver", *ENCODINGS)),
+        "spec.kernel.driver.main([])",
         "import json",
         "of = {n: getattr(m, '__file__', 0) for n, m in list(sys.modules.items())}",
         "print(json.dumps([(n, f) for n, f in of.items() if f]))",
     ]
     command = [python, "-SE", "-c", "\n".join(lines)]
-    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    nothing = subprocess.DEVNULL
+    done = subprocess.run(
+        command, stdin=nothing, capture_output=True, check=True, text=True
+    )
     return [(name, Path(file)) for name, file in json.loads(done.stdout)]
 
 

@@ -1,0 +1,56 @@
+"""The model of a kernel that is run: of its release, as stable updates changed it.
+
+A distribution serves a release with what the stable team took from later ones. What
+of it can be seen in a sequential program is listed here; the recorded observations
+tell whether the list is right.
+"""
+
+from __future__ import annotations
+
+import re
+from copy import copy
+
+from spec.cells import SpecificationError
+from spec.decisions import Model
+from spec.releases import CHANGES, NEWEST, Change, linux
+from spec.releases import parse as numbers
+
+BACKPORTS = {"5.10": ("feb889fb40fa", "9348b73c2e1b")}
+"""By release, the commits (their ids in Linus' tree) that its stable updates have. Both
+came to 5.10 in January 2021."""
+
+
+def release_of(version: str) -> str:
+    """The release of a kernel, or the newest that has a model.
+
+    Raises:
+        SpecificationError: it is no version of Linux.
+
+    >>> release_of("6.12.107+deb13-cloud-amd64"), release_of("9.9")
+    ('6.12', '7.3')
+    """
+    found = re.match(r"\d+\.\d+", version)
+    if not found:
+        raise SpecificationError(f"{version!r} is no version of Linux, as 6.12.1")
+    return min(found[0], NEWEST, key=numbers)
+
+
+def model_of(version: str) -> Model:
+    """The model of the kernel with this version.
+
+    >>> model_of("5.10.0-32-cloud-amd64").without < linux("5.10").model.without
+    True
+    """
+    release = release_of(version)
+    model = copy(linux(release).model)
+    for change in backports(release):
+        later = linux(change.release).model
+        answers = {name: getattr(later, name) for name in change.answers}
+        without = model.without - set(change.rules)
+        vars(model).update(answers, without=without)
+    return model
+
+
+def backports(release: str) -> list[Change]:
+    """The changes that stable updates of a release have."""
+    return [each for each in CHANGES if each.commit in BACKPORTS.get(release, ())]
