@@ -13,6 +13,7 @@ import click
 
 from spec.cells import SpecificationError
 from spec.kernel.compare import AGREES, DIFFERS, NOT_EXPRESSIBLE, Comparison, compare
+from spec.kernel.guests.commands import witness_command
 from spec.kernel.observe import (
     Kernel,
     KernelError,
@@ -37,6 +38,9 @@ huge: mapped by a PMD, - nothing mapped"""
 @click.group()
 def kernel() -> None:
     """Drive the running Linux kernel, observe it, compare it with a model."""
+
+
+kernel.add_command(witness_command)
 
 
 def _arguments(command: Callable[..., None]) -> Callable[..., None]:

@@ -155,9 +155,7 @@ class Candidate:
         while scripts:
             chooser = _Script(scripts.pop())
             cells = PlainCells(dict(self.cells), chooser)
-            machine = Machine(
-                self.names, self.model, cells, without=self.model.without
-            )
+            machine = Machine(self.names, self.model, cells, without=self.model.without)
             result = run(perform(machine, operation))
             if operation.word == "fork":
                 skip_zeropages(machine, machine.mms[str(operation.child)])

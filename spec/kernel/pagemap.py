@@ -123,7 +123,6 @@ class Pages:
         count = _u64(counts_file, pfn)
         return Entry("page", pfn, exclusive, count, huge, swapbacked)
 
-
     def _head_flags(self, pfn: int) -> int:
         """The flags of the head: what a PMD maps has one bit, which is there."""
         while (flags := _u64(self.files[0], pfn)) & KPF_COMPOUND_TAIL:

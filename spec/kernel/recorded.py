@@ -14,9 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from spec.decisions import Model
+from spec.history import parse as numbers
 from spec.kernel.observe import Held, Machine, Mapped, Observation, Run, place
-from spec.litmus.parser import parse
 from spec.kernel.stable import model_of, release_of
+from spec.litmus.parser import parse
 from spec.litmus.program import DEFAULT_ADDRESS, Test
 from spec.publish.verdicts import SOURCES
 
@@ -57,7 +59,7 @@ class Record:
     """One kernel and what it showed.
 
     Attributes:
-        name: what the kernel is called here, for instance ``6.12``.
+        name: its version without the point release, for instance ``6.12``.
         machine: its release and the day.
         origin: where it came from.
         command: what made the record.
@@ -74,6 +76,11 @@ class Record:
     def release(self) -> str:
         """The release whose model this kernel is compared with."""
         return release_of(self.machine.release)
+
+    @property
+    def model(self) -> Model:
+        """That model."""
+        return model_of(self.machine.release)
 
 
 def operations(test: Test) -> tuple[str, ...]:

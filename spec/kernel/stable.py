@@ -12,8 +12,8 @@ from copy import copy
 
 from spec.cells import SpecificationError
 from spec.decisions import Model
+from spec.history import parse as numbers
 from spec.releases import CHANGES, NEWEST, Change, linux
-from spec.releases import parse as numbers
 
 BACKPORTS = {"5.10": ("feb889fb40fa", "9348b73c2e1b")}
 """By release, the commits (their ids in Linus' tree) that its stable updates have. Both

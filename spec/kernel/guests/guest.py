@@ -75,9 +75,9 @@ class Guest(Kernel):
             self.open = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *raised: object) -> None:
         with self.open:
-            if kind is None:
+            if raised[0] is None:
                 self._end()
 
     def ask(self, request: Program) -> dict[str, Any]:

@@ -19,9 +19,6 @@ INIT = "spec.kernel.guests.init"
 ENCODINGS = ("encodings.ascii", "encodings.latin_1")
 MODULES = "/modules"
 FILE, FOLDER = 0o100755, 0o040755
-BLOCK = 512
-"""The kernel takes archives one after the other where each ends at a multiple of 4; cpio
-itself pads to this."""
 
 
 def initramfs(modules: Iterable[Path]) -> bytes:
@@ -65,7 +62,7 @@ def _imported(python: Path) -> list[tuple[str, Path]]:
         "of = {n: getattr(m, '__file__', 0) for n, m in list(sys.modules.items())}",
         "print(json.dumps([(n, f) for n, f in of.items() if f]))",
     ]
-    command = [python, "-SE", "-c", "\n".join(lines)]
+    command = [str(python), "-SE", "-c", "\n".join(lines)]
     nothing = subprocess.DEVNULL
     done = subprocess.run(
         command, stdin=nothing, capture_output=True, check=True, text=True
@@ -103,8 +100,7 @@ def archive(files: dict[str, bytes]) -> bytes:
     folders |= {"/dev", "/proc", "/sys", "/tmp"}
     parts = [_entry(path, FOLDER, b"") for path in sorted(folders)]
     parts += [_entry(path, FILE, content) for path, content in files.items()]
-    whole = b"".join([*parts, _entry("TRAILER!!!", 0, b"")])
-    return _padded(whole, BLOCK)
+    return b"".join([*parts, _entry("TRAILER!!!", 0, b"")])
 
 
 def _entry(path: str, mode: int, content: bytes) -> bytes:

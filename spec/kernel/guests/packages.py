@@ -111,7 +111,7 @@ def fetch(source: Source, *, afresh: bool = False) -> Image:
         unpacked = Path(aside) / "unpacked"
         packages = _download(source, Path(aside) / "apt", unpacked)
         kept = Path(aside) / "kept"
-        _keep(unpacked, kept, ", ".join(packages))
+        _keep(unpacked, kept, " and ".join(packages))
         shutil.rmtree(folder, ignore_errors=True)
         kept.replace(folder)
     found = _stored(folder)
@@ -132,13 +132,14 @@ def _stored(folder: Path) -> Image | None:
 
 
 def _download(source: Source, apt: Path, target: Path) -> list[str]:
-    """Unpack the newest packages of a source into `target`; returns their names."""
+    """Unpack the newest packages of a source; returns their names and versions."""
     options = _private(apt, source.suite)
     try:
         _run("apt-get", *options, "-qq", "update")
         packages = [_newest(options, pattern, source) for pattern in source.patterns]
         _run("apt-get", *options, "-qq", "download", *packages, folder=apt)
-        for file in apt.glob("*.deb"):
+        files = sorted(apt.glob("*.deb"))
+        for file in files:
             _run("dpkg-deb", "-x", str(file), str(target))
     except subprocess.CalledProcessError as error:
         raise NotServed(_why(error, source)) from None
@@ -146,7 +147,7 @@ def _download(source: Source, apt: Path, target: Path) -> list[str]:
         raise NotServed(
             f"fetching {source.name} from {source.suite} took over {PATIENCE:.0f} s"
         ) from None
-    return packages
+    return [" ".join(file.stem.split("_")[:2]) for file in files]
 
 
 def _private(apt: Path, suite: str) -> list[str]:
@@ -166,7 +167,9 @@ def _private(apt: Path, suite: str) -> list[str]:
         "APT::Update::Error-Mode": "any",
         "Acquire::Languages": "none",
     }
-    return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
+    return [
+        word for key, value in settings.items() for word in ("-o", f"{key}={value}")
+    ]
 
 
 def archive() -> str:

@@ -1,0 +1,173 @@
+"""``anon-exclusive kernel witness``: the catalogue on several kernels."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spec.cells import SpecificationError, one_of
+from spec.kernel.guests import packages, witness
+from spec.kernel.guests.packages import SOURCES
+from spec.kernel.guests.witness import RUNNING, Finding, Progress
+from spec.kernel.observe import KernelError
+from spec.kernel.recorded import Record, write
+from spec.litmus.files import catalogue
+from spec.litmus.parser import read
+from spec.litmus.program import Test
+from spec.options import WrongUse, as_json
+
+ITSELF = "anon-exclusive kernel witness"
+
+
+@click.command("witness")
+@click.argument("kernels", metavar="[KERNEL]...", nargs=-1)
+@click.option(
+    "--image",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Boot this bzImage, with all that it needs built in.",
+)
+@click.option("--afresh", is_flag=True, help="Fetch kernels that were fetched before.")
+@click.option("--record", is_flag=True, help="Keep what is shown in the sources.")
+@as_json
+def witness_command(
+    kernels: tuple[str, ...],
+    image: Path | None,
+    afresh: bool,
+    record: bool,
+    as_json: bool,
+) -> None:
+    """Run the catalogue on KERNELs; compare each with the model of its release.
+
+    A KERNEL is a release that Debian serves (5.10, 6.1, 6.12, 7; by default each of
+    them), which is fetched and booted in QEMU, or "running".
+
+    Exit code 1 if a kernel does what the model of its release does not allow, 2 if no
+    kernel could be run.
+    """
+    tests = [read(path) for path in catalogue().values()]
+    done = []
+    for name in _names(kernels, image):
+        try:
+            found = _observe(name, image, afresh, tests)
+        except KernelError as reason:
+            click.echo(f"{name}: skipped: {reason}", err=True)
+            continue
+        findings = judged(found, tests)
+        done.append(_as_dict(found, findings))
+        if not as_json:
+            click.echo("\n".join(report(found, findings)))
+        if record:
+            click.echo(f"recorded in {write(found)}", err=True)
+    if as_json:
+        click.echo(json.dumps(done, indent=2))
+    if not done:
+        raise WrongUse("no kernel was run")
+    sys.exit(any(each["differs"] for each in done))
+
+
+def _names(kernels: tuple[str, ...], image: Path | None) -> list[str]:
+    """What is to be run, by names.
+
+    Raises:
+        WrongUse: there is no such kernel.
+    """
+    if image is not None:
+        if kernels:
+            raise WrongUse("give either releases or --image")
+        return [str(image)]
+    known = [*SOURCES, RUNNING]
+    try:
+        return [one_of(name, known, "kernel") for name in kernels] or [*SOURCES]
+    except SpecificationError as mistake:
+        raise WrongUse(str(mistake)) from None
+
+
+def _observe(name: str, image: Path | None, afresh: bool, tests: list[Test]) -> Record:
+    """What one kernel shows.
+
+    Raises:
+        KernelError: it cannot be had, or did not come to its end.
+    """
+    command = f"{ITSELF} {name}"
+    progress = ticker(name)
+    if name == RUNNING:
+        return witness.observe_running(tests, command, progress)
+    if image is not None:
+        booted = packages.own(image)
+    else:
+        booted = packages.fetch(SOURCES[name], afresh=afresh)
+    return witness.boot_and_observe(booted, tests, command, progress)
+
+
+def ticker(name: str) -> Progress:
+    """Rewrites a line on standard error, if somebody can see it."""
+
+    def tick(done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            end = "\n" if done == of else ""
+            click.echo(f"\r{name}: {done} of {of} tests{end}", nl=False, err=True)
+
+    return tick
+
+
+def judged(record: Record, tests: list[Test]) -> list[Finding]:
+    """What is to be said of each test."""
+    return [
+        witness.finding(test, record.shown[test.name], record.model) for test in tests
+    ]
+
+
+# -- output ----------------------------------------------------------------------------
+
+
+def report(record: Record, findings: list[Finding]) -> Iterator[str]:
+    """A few lines on one kernel: how many agree, what it got wrong, what differs."""
+    ran = [each for each in findings if each.ran]
+    agreeing = [each for each in ran if each.agrees]
+    yield f"{record.machine}: {record.origin}"
+    yield f"  compared with the model of {record.release}:"
+    yield (
+        f"  {len(agreeing)} agree, {len(ran) - len(agreeing)} differ, "
+        f"{len(findings) - len(ran)} cannot be expressed"
+    )
+    counts = Counter(each.verdict for each in agreeing if each.verdict != "fine")
+    for said, count in sorted(counts.items()):
+        yield f"  {said}, as predicted: {count}"
+    for each in ran:
+        if not each.agrees:
+            yield f"  {each.shown.test} differs: {_why(each)}"
+
+
+def _why(found: Finding) -> str:
+    if found.difference is not None:
+        return str(found.difference)
+    return f"shows {found.verdict}, predicted {' or '.join(sorted(found.outcomes))}"
+
+
+def _as_dict(record: Record, findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "kernel": asdict(record.machine),
+        "origin": record.origin,
+        "release": record.release,
+        "differs": [e.shown.test for e in findings if e.ran and not e.agrees],
+        "tests": [_finding_dict(each) for each in findings],
+    }
+
+
+def _finding_dict(found: Finding) -> dict[str, Any]:
+    if not found.ran:
+        return {"test": found.shown.test, "not expressible": found.shown.why}
+    return {
+        "test": found.shown.test,
+        "agrees": found.agrees,
+        "why": "" if found.agrees else _why(found),
+        "shown": found.verdict,
+        "predicted": found.predicted,
+    }
