@@ -8,6 +8,7 @@ tell whether the list is right.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from copy import copy
 
 from spec.cells import SpecificationError
@@ -42,15 +43,20 @@ def model_of(version: str) -> Model:
     True
     """
     release = release_of(version)
-    model = copy(linux(release).model)
-    for change in backports(release):
-        later = linux(change.release).model
-        answers = {name: getattr(later, name) for name in change.answers}
-        without = model.without - set(change.rules)
-        vars(model).update(answers, without=without)
-    return model
+    return updated(release, backports(release))
 
 
 def backports(release: str) -> list[Change]:
     """The changes that stable updates of a release have."""
     return [each for each in CHANGES if each.commit in BACKPORTS.get(release, ())]
+
+
+def updated(release: str, changes: Iterable[Change]) -> Model:
+    """The model of a release with some changes that came later."""
+    model = copy(linux(release).model)
+    for change in changes:
+        later = linux(change.release).model
+        answers = {name: getattr(later, name) for name in change.answers}
+        without = model.without - set(change.rules)
+        vars(model).update(answers, without=without)
+    return model

@@ -28,6 +28,7 @@ from spec.promises import promised
 from spec.publish import (
     ablations,
     cards,
+    conformance,
     consumers,
     costs,
     drawings,
@@ -248,6 +249,7 @@ class Site:
             litmus.BY_RELEASE: litmus.by_release_page(self),
             litmus.BUGS_PAGE: litmus.bugs_page(self),
             **litmus.pages(self),
+            **conformance.pages(self),
             MODELS: self.models_page(),
             BOUNDS: self.bounds_page(),
             ablations.ABLATION: ablations.ablation_page(self),
