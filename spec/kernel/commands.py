@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,7 @@ import click
 
 from spec.cells import SpecificationError
 from spec.kernel.compare import AGREES, DIFFERS, NOT_EXPRESSIBLE, Comparison, compare
+from spec.kernel.fuzzing import fuzz
 from spec.kernel.guests.commands import witness_command
 from spec.kernel.observe import (
     Kernel,
@@ -22,12 +23,13 @@ from spec.kernel.observe import (
     place,
     this_machine,
 )
-from spec.kernel.programs import NotExpressible
+from spec.kernel.options import cannot_be_driven, of_the_driver, of_the_model
+from spec.kernel.pagemap import not_visible
+from spec.kernel.programs import BY, NotExpressible
 from spec.litmus.files import catalogue, find
 from spec.litmus.parser import LitmusError
 from spec.litmus.program import Test
-from spec.models import MODELS
-from spec.options import ModelName, WrongUse
+from spec.options import WrongUse, as_json
 from spec.releases import find_model
 
 WIDTH = 72
@@ -40,23 +42,27 @@ def kernel() -> None:
     """Drive the running Linux kernel, observe it, compare it with a model."""
 
 
-kernel.add_command(witness_command)
-
-
 def _arguments(command: Callable[..., None]) -> Callable[..., None]:
     named = click.argument("tests", metavar="[FILE|NAME]...", nargs=-1)
-    machine = click.option("--json", "as_json", is_flag=True, help="For machines.")
-    return named(machine(command))
+    by = click.option(
+        "--by",
+        type=click.Choice(BY),
+        multiple=True,
+        help="Prefer this to take a reference, use it and let go. Repeatable.",
+    )
+    return named(by(of_the_driver(as_json(command))))
 
 
 @kernel.command()
 @_arguments
-def observe(tests: tuple[str, ...], as_json: bool) -> None:
+def observe(
+    tests: tuple[str, ...], by: tuple[str, ...], driver: list[str], as_json: bool
+) -> None:
     """Run litmus tests on this kernel; show its pages after each line.
 
     Without an argument, the whole catalogue. Exit code 2 if nothing could be run.
     """
-    runs = _each(tests, _observed)
+    runs = _each(tests, driver, lambda test, running: _observed(test, running, by))
     if as_json:
         found = [_run_as_json(test, run) for test, run in runs]
         _print_json({"tests": found})
@@ -66,28 +72,29 @@ def observe(tests: tuple[str, ...], as_json: bool) -> None:
             click.echo(run if isinstance(run, str) else table(test, run))
             click.echo()
         click.echo(f"{LEGEND}\n{this_machine()}")
+        _say_what_is_hidden(driver)
     if all(isinstance(run, str) for _, run in runs):
         raise WrongUse("none of these tests can be run on this kernel")
 
 
 @kernel.command(name="compare")
 @_arguments
-@click.option(
-    "--model",
-    type=ModelName(),
-    default="upstream",
-    show_default=True,
-    help=f"One of {', '.join(MODELS)}.",
-)
-def compare_command(tests: tuple[str, ...], as_json: bool, model: str) -> None:
+@of_the_model
+def compare_command(
+    tests: tuple[str, ...],
+    by: tuple[str, ...],
+    model: str,
+    driver: list[str],
+    as_json: bool,
+) -> None:
     """Does this kernel do only what a model allows?
 
     Without an argument, the whole catalogue. Exit code 1 if some test differs, 2 if
     nothing could be compared.
     """
-    verdicts = [
-        v for _, v in _each(tests, lambda t, k: compare(t, find_model(model), k))
-    ]
+    judge = find_model(model)
+    found = _each(tests, driver, lambda test, on: compare(test, judge, on, by))
+    verdicts = [verdict for _, verdict in found]
     if as_json:
         _print_json({"model": model, "tests": [asdict(v) for v in verdicts]})
     else:
@@ -95,30 +102,38 @@ def compare_command(tests: tuple[str, ...], as_json: bool, model: str) -> None:
         for verdict in verdicts:
             click.echo(_verdict_line(verdict, width))
         click.echo(f"\n{_summary(verdicts, model)}\n{this_machine()}")
-    found = {verdict.verdict for verdict in verdicts}
-    if DIFFERS in found:
+        _say_what_is_hidden(driver)
+    seen = {verdict.verdict for verdict in verdicts}
+    if DIFFERS in seen:
         raise SystemExit(1)
-    if AGREES not in found:
+    if AGREES not in seen:
         raise WrongUse("nothing was compared: none of these tests can be run here")
 
 
-def _observed(test: Test, running: Kernel) -> Run | str:
+def _say_what_is_hidden(driver: Sequence[str]) -> None:
+    """Say so where only values were seen."""
+    hidden = "--values-only" if "--values-only" in driver else not_visible()
+    if hidden:
+        click.echo(f"Values only: {hidden}.")
+
+
+def _observed(test: Test, running: Kernel, by: Collection[str]) -> Run | str:
     try:
-        return running.observe(test)
+        return running.observe(test, by)
     except NotExpressible as reason:
         return f"  {NOT_EXPRESSIBLE}: {reason}"
 
 
 def _each[T](
-    names: Sequence[str], what: Callable[[Test, Kernel], T]
+    names: Sequence[str], driver: Sequence[str], what: Callable[[Test, Kernel], T]
 ) -> list[tuple[Test, T]]:
     """What `what` says of each test, on one kernel."""
     tests = load(names)
     try:
-        with Kernel() as running:
+        with Kernel(*driver) as running:
             return [(test, what(test, running)) for test in tests]
     except KernelError as error:
-        raise WrongUse(f"this kernel cannot be driven: {error}") from None
+        raise cannot_be_driven(error) from None
 
 
 def load(names: Sequence[str]) -> list[Test]:
@@ -131,6 +146,10 @@ def load(names: Sequence[str]) -> list[Test]:
         return [find(name) for name in names or catalogue()]
     except (LitmusError, SpecificationError) as mistake:
         raise WrongUse(str(mistake)) from None
+
+
+kernel.add_command(fuzz)
+kernel.add_command(witness_command)
 
 
 # -- output -----------------------------------------------------------------------

@@ -14,10 +14,10 @@ frame numbers are not: see `Numbering`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from spec.cells import PlainCells, Value
+from spec.cells import Broken, PlainCells, Value
 from spec.counts import bit_of, page_folio, run, walk
 from spec.decisions import Model
 from spec.kernel.driver import MAY_FAIL
@@ -65,7 +65,11 @@ class Comparison:
 
 
 def compare(
-    test: Test, model: Model, kernel: Kernel, by: Collection[str] = ()
+    test: Test,
+    model: Model,
+    kernel: Kernel,
+    by: Collection[str] = (),
+    without: frozenset[str] = frozenset(),
 ) -> Comparison:
     """Run `test` on the kernel and follow it on `model`.
 
@@ -74,6 +78,7 @@ def compare(
         model: what the kernel should do no more than.
         kernel: the running kernel.
         by: system calls to prefer; see `spec.kernel.programs.BY`.
+        without: ids of rules that the model is not to obey.
 
     Raises:
         KernelError: the kernel cannot be driven.
@@ -82,15 +87,24 @@ def compare(
         seen = kernel.observe(test, by)
     except NotExpressible as reason:
         return Comparison(test.name, NOT_EXPRESSIBLE, str(reason))
-    difference = judge(test, model, seen)
+    difference = judge(test, model, seen, without)
     if difference is None:
         return Comparison(test.name, AGREES)
     return Comparison(test.name, DIFFERS, str(difference), difference)
 
 
-def judge(test: Test, model: Model, seen: Run) -> Difference | None:
-    """The first line at which no outcome of the model is left; ``None`` if none is."""
-    candidates = [start(test, model)]
+def judge(
+    test: Test, model: Model, seen: Run, without: frozenset[str] = frozenset()
+) -> Difference | None:
+    """The first line at which no outcome of the model is left; ``None`` if none is.
+
+    Args:
+        test: a test without races.
+        model: what the kernel should do no more than.
+        seen: what it showed.
+        without: ids of rules that the model is not to obey.
+    """
+    candidates = [start(test, model, without)]
     hidden = unseen(test)
     for operation, shown in zip(test.operations, seen.lines, strict=True):
         outcomes = [
@@ -135,6 +149,7 @@ class Candidate:
 
     names: Names
     model: Model
+    without: frozenset[str]
     cells: dict[str, Value]
     numbering: Numbering[str]
 
@@ -155,8 +170,12 @@ class Candidate:
         while scripts:
             chooser = _Script(scripts.pop())
             cells = PlainCells(dict(self.cells), chooser)
-            machine = Machine(self.names, self.model, cells, without=self.model.without)
-            result = run(perform(machine, operation))
+            machine = Machine(self.names, self.model, cells, without=self.without)
+            try:
+                result = run(perform(machine, operation))
+            except Broken:
+                # Without a rule the model can come to what no kernel can show.
+                continue
             if operation.word == "fork":
                 skip_zeropages(machine, machine.mms[str(operation.child)])
             scripts += chooser.other_answers()
@@ -164,7 +183,7 @@ class Candidate:
             seen = None
             if is_seen:
                 seen = see(machine, numbering, operation, result, hidden)
-            yield Candidate(self.names, self.model, cells.values, numbering), seen
+            yield replace(self, cells=cells.values, numbering=numbering), seen
 
     def final_values(self) -> tuple[tuple[tuple[str, str], int], ...]:
         """What each process reads where it maps a page."""
@@ -200,13 +219,14 @@ class _Script:
                 yield (*given[:i], option)
 
 
-def start(test: Test, model: Model) -> Candidate:
+def start(test: Test, model: Model, without: frozenset[str] = frozenset()) -> Candidate:
     """The first state: one process, every address mapped R/W, nothing present."""
     names = names_of(test)
     machine = Machine(names, model)
     machine.start(test.processes[0])
     assert isinstance(machine.cells, PlainCells)
-    return Candidate(names, model, machine.cells.values, Numbering[str]())
+    removed = without | model.without
+    return Candidate(names, model, removed, machine.cells.values, Numbering[str]())
 
 
 def _distinct(candidates: Iterator[Candidate]) -> list[Candidate]:

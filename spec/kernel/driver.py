@@ -45,6 +45,7 @@ BRIEF = (
     *(PTRACE_PEEK, *DIRECT),
 )
 """Calls that take a reference and let go of it; what they fail with is no answer."""
+COLLAPSE_FAILS = ("EAGAIN", "EBUSY", "EINVAL", "ENOMEM")
 NOTHING_THERE = ("EFAULT", "EIO")
 
 
@@ -192,6 +193,8 @@ class Run:
                 return process.call({**call, "word": self.machine.migration()})
             case "ksm":
                 return self.merge(process, call)
+            case "collapse":
+                return self.collapse(process, call)
             case "force-write" if self.forces_by_ptrace(call):
                 return self.traced(process, call)
         return process.call(call)
@@ -217,6 +220,13 @@ class Run:
                 return answer
         self.machine.run_ksmd()
         return {"value": None}
+
+    def collapse(self, process: Process, call: dict[str, Any]) -> dict[str, Any]:
+        """``MADV_COLLAPSE``; if pages are in use it fails and does nothing."""
+        if abilities.release() < (6, 1):
+            raise Unavailable("MADV_COLLAPSE came with 6.1")
+        answer = process.call(call)
+        return {"value": None} if answer.get("errno") in COLLAPSE_FAILS else answer
 
     def traced(self, process: Process, call: dict[str, Any]) -> dict[str, Any]:
         """Read or write the memory of a process as a debugger does."""

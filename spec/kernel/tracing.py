@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from spec.kernel.syscalls import check, libc
+from spec.kernel.syscalls import PAGE_SIZE, check, libc
 
 # linux/ptrace.h
 PTRACE_PEEKDATA, PTRACE_POKEDATA, PTRACE_DETACH = 2, 5, 17
@@ -36,14 +36,15 @@ def peek(pid: int, address: int) -> int:
 
 
 def poke(pid: int, address: int, value: int) -> None:
-    """Fill the word at `address` of a process.
+    """Fill the page at `address` of a process, a word each time.
 
     Raises:
         OSError: EIO: nothing can be written there.
     """
     word = int.from_bytes(bytes([value]) * WORD, "little")
     with stopped(pid):
-        check(libc.ptrace(PTRACE_POKEDATA, pid, address, word), "ptrace")
+        for at in range(address, address + PAGE_SIZE, WORD):
+            check(libc.ptrace(PTRACE_POKEDATA, pid, at, word), "ptrace")
 
 
 @contextmanager

@@ -242,18 +242,29 @@ class Worker:
             self.uffd = Uffd(UFFD_FEATURE_WP_ASYNC)
         return self.uffd
 
+    def registered(self, call: dict[str, Any]) -> Uffd:
+        """The userfaultfd, with write-protect faults at the address of the call.
+
+        Raises:
+            OSError: ENOMEM: there is no mapping.
+        """
+        if self.protection[call["address"]] == "none":
+            raise OSError(errno.ENOMEM, "not mapped", "userfaultfd")
+        uffd = self.faults()
+        length = self.layout.length
+        uffd.register(self.address(call), length, UFFDIO_REGISTER_MODE_WP)
+        return uffd
+
     def do_uffd_wp(self, call: dict[str, Any]) -> None:
         """``UFFDIO_WRITEPROTECT`` where a page is mapped."""
-        uffd, address = self.faults(), self.address(call)
-        uffd.register(address, self.layout.length, UFFDIO_REGISTER_MODE_WP)
+        uffd, address = self.registered(call), self.address(call)
         for start, length in present(address, self.layout.pages):
             uffd.write_protect(start, length, UFFDIO_WRITEPROTECT_MODE_WP)
 
     def do_uffd_unwp(self, call: dict[str, Any]) -> None:
         """``UFFDIO_WRITEPROTECT`` that lifts the protection."""
-        uffd, address = self.faults(), self.address(call)
-        uffd.register(address, self.layout.length, UFFDIO_REGISTER_MODE_WP)
-        uffd.write_protect(address, self.layout.length, 0)
+        uffd = self.registered(call)
+        uffd.write_protect(self.address(call), self.layout.length, 0)
 
     def do_uffdio_move(self, call: dict[str, Any]) -> None:
         """``UFFDIO_MOVE`` to where nothing may be mapped."""

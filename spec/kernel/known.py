@@ -1,0 +1,95 @@
+"""Differences between Linux and the upstream model that are known.
+
+Differential runs pass over them, count them and say so. Each has a program that shows
+it; a test runs that, so that an entry does not outlive its difference.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from spec.kernel.compare import Comparison
+from spec.litmus.program import Test
+
+
+@dataclass(frozen=True)
+class Known:
+    """One difference.
+
+    Attributes:
+        word: the operation at which it shows.
+        shown: a pattern that is found in what the kernel shows then.
+        allowed: a pattern that is found in what the model allows.
+        why: what it is.
+        example: the operations of a program that shows it.
+    """
+
+    word: str
+    shown: str
+    allowed: str
+    why: str
+    example: str
+
+    def is_of(self, test: Test, found: Comparison) -> bool:
+        """Whether `found` is this difference."""
+        difference = found.difference
+        if difference is None:
+            return False
+        words = [o.word for o in test.operations if o.line == difference.line]
+        return (
+            words == [self.word]
+            and re.search(self.shown, difference.shown) is not None
+            and any(re.search(self.allowed, other) for other in difference.allowed)
+        )
+
+
+KNOWN = (
+    Known(
+        "uffdio-move",
+        "zero.*the call: succeeds",
+        "the call: fails",
+        "UFFDIO_MOVE moves the zeropage since eb1521dad8f3 (6.10); the model refuses",
+        "A: read\nA: uffdio-move to y",
+    ),
+    Known(
+        "uffdio-move",
+        r"p\d+ \. 1.*the call: fails",
+        "the call: succeeds",
+        "UFFDIO_MOVE wants the bit; the model takes a sole owner whose bit is clear",
+        "A: write 1\nA: fork B\nA: write 3\nB: uffdio-move to y",
+    ),
+    Known(
+        "uffdio-move",
+        r"p\d+ E 1.*the call: succeeds",
+        "the call: fails",
+        "UFFDIO_MOVE moves a page that userfaultfd protects; the model refuses",
+        "A: write 1\nA: uffd-wp\nA: uffdio-move to y",
+    ),
+    Known(
+        "collapse",
+        "huge",
+        r"\w( at y)?: (-|zero)",
+        "MADV_COLLAPSE fills what is not mapped; the model wants all of it mapped",
+        "A: write 1\nA: collapse",
+    ),
+    Known(
+        "split",
+        r"p\d+ \S \d",
+        r"p\d+ \S \d huge",
+        "split_folio splits the PMD as well; the model wants that done before",
+        "A: madvise hugepage\nA: split",
+    ),
+    Known(
+        "force-write",
+        "huge",
+        r"p\d+ \S 1(?! huge)",
+        "FOLL_FORCE writes through a writable PMD; the model splits it",
+        "A: write 1\nA: write 2 at y\nA: collapse\nA: force-write 4",
+    ),
+)
+
+
+def known(test: Test, found: Comparison) -> Known | None:
+    """The known difference that `found` is, if it is one."""
+    return next((each for each in KNOWN if each.is_of(test, found)), None)
