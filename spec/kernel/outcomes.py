@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from spec.decisions import Model
 from spec.kernel.compare import Candidate, has_bit, start
 from spec.kernel.observe import Observation, Run
-from spec.kernel.programs import unseen
+from spec.kernel.programs import sights
 from spec.litmus.program import Test
 
 Line = Observation | None
@@ -27,14 +27,15 @@ def outcomes(test: Test, model: Model, is_seen: Sequence[bool]) -> list[Run]:
     >>> print(leak.lines[-1].facts()["r"])
     p1 = 2
     """
-    hidden = unseen(test)
     found: dict[Hashable, tuple[Candidate, tuple[Line, ...]]] = {}
     found[()] = start(test, model), ()
-    for operation, looks in zip(test.operations, is_seen, strict=True):
+    for operation, looks, sight in zip(
+        test.operations, is_seen, sights(test), strict=True
+    ):
         ends = [
             (after, (*lines, _visible(line, model)))
             for candidate, lines in found.values()
-            for after, line in candidate.after(operation, hidden, looks)
+            for after, line in candidate.after(operation, sight, looks)
         ]
         found = {(_state(after), lines): (after, lines) for after, lines in ends}
     runs = (Run(lines, after.final_values()) for after, lines in found.values())

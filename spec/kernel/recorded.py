@@ -17,7 +17,7 @@ from typing import Any
 from spec.decisions import Model
 from spec.history import parse as numbers
 from spec.kernel.observe import Held, Machine, Mapped, Observation, Run, place
-from spec.kernel.stable import model_of, release_of
+from spec.kernel.versions import model_of, release_of
 from spec.litmus.parser import parse
 from spec.litmus.program import DEFAULT_ADDRESS, Test
 from spec.publish.verdicts import SOURCES
@@ -25,7 +25,7 @@ from spec.publish.verdicts import SOURCES
 FOLDER = SOURCES / "records" / "kernels"
 BITS = {"E": True, ".": False, "?": None}
 PAGE = re.compile(r"p(\d+) ([E.?]) (\d+)( huge)?")
-HELD = re.compile(r"(p(\d+)|\w+) = (\d+)")
+HELD = re.compile(r"(p(\d+)|\w+) = (\d+|\?)")
 PLACE = re.compile(r"(\w+)(?: at (\w+))?")
 
 
@@ -142,7 +142,8 @@ def _held(text: str) -> Held:
     found = HELD.fullmatch(text)
     assert found
     kind = "page" if found[2] else found[1]
-    return Held(kind, int(found[2] or 0), int(found[3]))
+    value = None if found[3] == "?" else int(found[3])
+    return Held(kind, int(found[2] or 0), value)
 
 
 # -- files -----------------------------------------------------------------------------

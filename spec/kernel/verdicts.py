@@ -107,7 +107,7 @@ def watch(test: Test, run: Run, model: Model) -> Seen:
         if line is None:
             continue
         _follow_references(seen, operation, line, model)
-        _note_wrongs(seen, operation, line)
+        _note_wrongs(seen, operation, line, before)
         if before is not None:
             seen.copies += _copies(operation, before, line)
         seen.reads |= {name: held.value for name, held in line.held}
@@ -166,8 +166,10 @@ def _take(seen: Seen, operation: Operation, line: Observation, model: Model) -> 
 # -- what goes wrong -------------------------------------------------------------------
 
 
-def _note_wrongs(seen: Seen, operation: Operation, line: Observation) -> None:
-    written = _written(seen, operation, line)
+def _note_wrongs(
+    seen: Seen, operation: Operation, line: Observation, before: Observation | None
+) -> None:
+    written = _written(seen, operation, line, before)
     if written is not None and _others(seen, *written, line):
         seen.wrongs.add("missed-cow")
     if any(_is_replaced(seen, line)):
@@ -175,13 +177,13 @@ def _note_wrongs(seen: Seen, operation: Operation, line: Observation) -> None:
 
 
 def _written(
-    seen: Seen, operation: Operation, line: Observation
+    seen: Seen, operation: Operation, line: Observation, before: Observation | None
 ) -> tuple[str, int] | None:
     """Process and page, where one is written to."""
     if operation.word not in WRITES or line.failed:
         return None
     if operation.by_reference:
-        by, held = seen.held.get(operation.actor), dict(line.held)
+        by, held = seen.held.get(operation.actor), dict(before.held if before else ())
         if by is None or not by.protected or operation.actor not in held:
             return None
         return by.owner, held[operation.actor].page

@@ -17,8 +17,8 @@ from spec.kernel.guests.witness import Finding, finding
 from spec.kernel.observe import Observation, Run, place
 from spec.kernel.outcomes import nearest, outcomes
 from spec.kernel.recorded import Record, records
-from spec.kernel.stable import backports, updated
 from spec.kernel.verdicts import NOT_SEEN
+from spec.kernel.versions import backports, updated
 from spec.litmus.files import catalogue
 from spec.litmus.parser import read
 from spec.litmus.program import VERDICTS, Test
@@ -78,7 +78,7 @@ def judged(record: Record) -> Conformance:
         if shown is None or not shown.fits(test):
             changed.append(name)
         else:
-            findings[name] = finding(test, shown, record.model)
+            findings[name] = finding(test, shown, record.machine.release)
     return Conformance(record, findings, tuple(changed))
 
 
@@ -219,7 +219,9 @@ def _exceptions(site: Site, found: Sequence[Conformance]) -> list[str]:
 def _explained(each: Conformance, test: str) -> str:
     shown, release = each.ran[test], each.record.release
     if not shown.agrees:
-        return "**Not explained: the model does not allow it.**"
+        return shown.known or "**Not explained: the model does not allow it.**"
+    if shown.verdict == NOT_SEEN:
+        return "A condition speaks of what the device sees before it writes."
     if shown.milder:
         return "The model allows both, the table has the worst."
     commits = ", ".join(
@@ -284,7 +286,8 @@ def _differences(each: Conformance) -> Iterator[str]:
     yield "The model of the release does not allow what the kernel showed here."
     for name, found in each.differing.items():
         why = found.difference or f"shows {found.verdict}, predicted {found.predicted}"
-        yield from ("", f"- [{name}](../{litmus.uri(name)}): {why}")
+        known = found.known or "**Not explained.**"
+        yield from ("", f"- [{name}](../{litmus.uri(name)}): {known} {why}.")
     yield ""
 
 

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import click
 from spec.cells import SpecificationError, one_of
 from spec.kernel.guests import packages, witness
 from spec.kernel.guests.packages import SOURCES
-from spec.kernel.guests.witness import RUNNING, Finding, Progress
+from spec.kernel.guests.witness import RUNNING, Finding, Progress, Wanted, Witnessed
 from spec.kernel.observe import KernelError
 from spec.kernel.recorded import Record, write
+from spec.kernel.verdicts import NOT_SEEN
 from spec.litmus.files import catalogue
 from spec.litmus.parser import read
 from spec.litmus.program import Test
@@ -35,12 +37,22 @@ ITSELF = "anon-exclusive kernel witness"
 )
 @click.option("--afresh", is_flag=True, help="Fetch kernels that were fetched before.")
 @click.option("--record", is_flag=True, help="Keep what is shown in the sources.")
+@click.option(
+    "--programs",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Compare so many random programs as well, as kernel fuzz does.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of these.")
 @as_json
 def witness_command(
     kernels: tuple[str, ...],
     image: Path | None,
     afresh: bool,
     record: bool,
+    programs: int,
+    seed: int,
     as_json: bool,
 ) -> None:
     """Run the catalogue on KERNELs; compare each with the model of its release.
@@ -48,28 +60,31 @@ def witness_command(
     A KERNEL is a release that Debian serves (5.10, 6.1, 6.12, 7; by default each of
     them), which is fetched and booted in QEMU, or "running".
 
-    Exit code 1 if a kernel does what the model of its release does not allow, 2 if no
-    kernel could be run.
+    Exit code 1 if a kernel does what the model of its release does not allow and that
+    is not known, 2 if no kernel could be run.
     """
+    if programs and find_spec("hypothesis") is None:
+        raise WrongUse("--programs needs Hypothesis: pip install hypothesis")
     tests = [read(path) for path in catalogue().values()]
     done = []
     for name in _names(kernels, image):
+        wanted = Wanted(tests, f"{ITSELF} {name}", ticker(name), programs, seed)
         try:
-            found = _observe(name, image, afresh, tests)
+            found = _observe(name, image, afresh, wanted)
         except KernelError as reason:
             click.echo(f"{name}: skipped: {reason}", err=True)
             continue
-        findings = judged(found, tests)
+        findings = judged(found.record, tests)
         done.append(_as_dict(found, findings))
         if not as_json:
             click.echo("\n".join(report(found, findings)))
         if record:
-            click.echo(f"recorded in {write(found)}", err=True)
+            click.echo(f"recorded in {write(found.record)}", err=True)
     if as_json:
         click.echo(json.dumps(done, indent=2))
     if not done:
         raise WrongUse("no kernel was run")
-    sys.exit(any(each["differs"] for each in done))
+    sys.exit(any(each["differs"] or each["random"] for each in done))
 
 
 def _names(kernels: tuple[str, ...], image: Path | None) -> list[str]:
@@ -89,21 +104,19 @@ def _names(kernels: tuple[str, ...], image: Path | None) -> list[str]:
         raise WrongUse(str(mistake)) from None
 
 
-def _observe(name: str, image: Path | None, afresh: bool, tests: list[Test]) -> Record:
+def _observe(name: str, image: Path | None, afresh: bool, wanted: Wanted) -> Witnessed:
     """What one kernel shows.
 
     Raises:
         KernelError: it cannot be had, or did not come to its end.
     """
-    command = f"{ITSELF} {name}"
-    progress = ticker(name)
     if name == RUNNING:
-        return witness.observe_running(tests, command, progress)
+        return witness.observe_running(wanted)
     if image is not None:
         booted = packages.own(image)
     else:
         booted = packages.fetch(SOURCES[name], afresh=afresh)
-    return witness.boot_and_observe(booted, tests, command, progress)
+    return witness.boot_and_observe(booted, wanted)
 
 
 def ticker(name: str) -> Progress:
@@ -120,15 +133,17 @@ def ticker(name: str) -> Progress:
 def judged(record: Record, tests: list[Test]) -> list[Finding]:
     """What is to be said of each test."""
     return [
-        witness.finding(test, record.shown[test.name], record.model) for test in tests
+        witness.finding(test, record.shown[test.name], record.machine.release)
+        for test in tests
     ]
 
 
 # -- output ----------------------------------------------------------------------------
 
 
-def report(record: Record, findings: list[Finding]) -> Iterator[str]:
+def report(found: Witnessed, findings: list[Finding]) -> Iterator[str]:
     """A few lines on one kernel: how many agree, what it got wrong, what differs."""
+    record = found.record
     ran = [each for each in findings if each.ran]
     agreeing = [each for each in ran if each.agrees]
     yield f"{record.machine}: {record.origin}"
@@ -139,10 +154,25 @@ def report(record: Record, findings: list[Finding]) -> Iterator[str]:
     )
     counts = Counter(each.verdict for each in agreeing if each.verdict != "fine")
     for said, count in sorted(counts.items()):
-        yield f"  {said}, as predicted: {count}"
+        yield f"  {said}{'' if said == NOT_SEEN else ', as predicted'}: {count}"
     for each in ran:
         if not each.agrees:
-            yield f"  {each.shown.test} differs: {_why(each)}"
+            yield f"  {each.shown.test} differs: {each.known or _why(each)}"
+    if found.random is not None:
+        known = found.random.known.total()
+        yield (
+            f"  {found.random.programs} random programs, {known} with a known "
+            f"difference"
+        )
+    if disagreement := _disagreement(found):
+        yield f"  and one differs:\n{disagreement}"
+
+
+def _disagreement(found: Witnessed) -> str:
+    """The random program on which kernel and model disagree, and how."""
+    if found.random is None or found.random.found is None:
+        return ""
+    return f"{found.random.found.program}{found.random.found.comparison.why}"
 
 
 def _why(found: Finding) -> str:
@@ -151,12 +181,14 @@ def _why(found: Finding) -> str:
     return f"shows {found.verdict}, predicted {' or '.join(sorted(found.outcomes))}"
 
 
-def _as_dict(record: Record, findings: list[Finding]) -> dict[str, Any]:
+def _as_dict(found: Witnessed, findings: list[Finding]) -> dict[str, Any]:
+    record = found.record
     return {
         "kernel": asdict(record.machine),
         "origin": record.origin,
         "release": record.release,
-        "differs": [e.shown.test for e in findings if e.ran and not e.agrees],
+        "differs": [each.shown.test for each in findings if each.unexpected],
+        "random": _disagreement(found),
         "tests": [_finding_dict(each) for each in findings],
     }
 
@@ -167,6 +199,7 @@ def _finding_dict(found: Finding) -> dict[str, Any]:
     return {
         "test": found.shown.test,
         "agrees": found.agrees,
+        "known": found.known,
         "why": "" if found.agrees else _why(found),
         "shown": found.verdict,
         "predicted": found.predicted,

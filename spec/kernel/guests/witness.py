@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from spec.decisions import Model
 from spec.kernel.compare import Difference, judge
 from spec.kernel.guests.guest import Guest
 from spec.kernel.guests.packages import Image
 from spec.kernel.observe import Kernel, KernelError, Machine
 from spec.kernel.programs import NotExpressible
 from spec.kernel.recorded import Record, Shown, kept, operations
-from spec.kernel.verdicts import verdict
+from spec.kernel.verdicts import NOT_SEEN, verdict
+from spec.kernel.versions import model_of, release_of, unmodelled
 from spec.litmus.program import Test
 from spec.litmus.run import run
+
+if TYPE_CHECKING:
+    from spec.kernel.fuzz import Report
 
 RUNNING = "running"
 """The name of the kernel that is running here, beside those that can be booted."""
@@ -33,6 +38,7 @@ class Finding:
         verdict: on what was shown; empty if it could not be carried out.
         predicted: the verdict of the model.
         outcomes: the verdicts of all outcomes that the model has.
+        known: why the model does not allow what was shown, if that is known.
     """
 
     shown: Shown
@@ -40,6 +46,7 @@ class Finding:
     verdict: str = ""
     predicted: str = ""
     outcomes: frozenset[str] = frozenset()
+    known: str = ""
 
     @property
     def ran(self) -> bool:
@@ -48,48 +55,84 @@ class Finding:
 
     @property
     def agrees(self) -> bool:
-        """Whether the model allows what was shown, line by line and in the verdict."""
-        return self.ran and self.difference is None and self.verdict in self.outcomes
+        """Whether the model allows what was shown, line by line and in the verdict.
+
+        A verdict that is not to be seen is none.
+        """
+        return self.difference is None and self.verdict in {*self.outcomes, NOT_SEEN}
 
     @property
     def milder(self) -> bool:
         """Whether the worst that the model allows is not what was shown."""
-        return self.agrees and self.verdict != self.predicted
+        return self.agrees and self.verdict not in (self.predicted, NOT_SEEN)
+
+    @property
+    def unexpected(self) -> bool:
+        """Whether the model does not allow what was shown, and nobody knows why."""
+        return self.ran and not self.agrees and not self.known
 
 
-def boot_and_observe(
-    image: Image, tests: Sequence[Test], command: str, progress: Progress
-) -> Record:
-    """What a guest shows of `tests`.
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be run on a kernel.
+
+    Attributes:
+        tests: these, and observed.
+        command: what the record says that made it.
+        progress: told of how many tests are done, of how many.
+        programs: so many random programs are compared with the model as well.
+        seed: the same seed gives the same programs.
+    """
+
+    tests: Sequence[Test]
+    command: str
+    progress: Progress
+    programs: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Witnessed:
+    """What a kernel showed: the tests, and random programs if they were wanted."""
+
+    record: Record
+    random: Report | None
+
+
+def boot_and_observe(image: Image, wanted: Wanted) -> Witnessed:
+    """What a guest shows.
 
     Raises:
         KernelError: it did not come to its end, twice.
     """
     for _ in range(TRIES - 1):
-        try:
-            return _observe_guest(image, tests, command, progress)
-        except KernelError:
-            pass
-    return _observe_guest(image, tests, command, progress)
+        with suppress(KernelError):
+            return _observe(Guest(image), image.origin, wanted)
+    return _observe(Guest(image), image.origin, wanted)
 
 
-def _observe_guest(
-    image: Image, tests: Sequence[Test], command: str, progress: Progress
-) -> Record:
-    with Guest(image) as guest:
-        shown = observe_all(guest, tests, progress)
-    return record(guest.machine, image.origin, command, shown)
-
-
-def observe_running(tests: Sequence[Test], command: str, progress: Progress) -> Record:
-    """What the kernel that is running shows of `tests`.
+def observe_running(wanted: Wanted) -> Witnessed:
+    """What the kernel that is running shows.
 
     Raises:
         KernelError: it cannot be driven.
     """
-    with Kernel() as kernel:
-        shown = observe_all(kernel, tests, progress)
-    return record(kernel.machine, "the kernel that was running", command, shown)
+    return _observe(Kernel(), "the kernel that was running", wanted)
+
+
+def _observe(kernel: Kernel, origin: str, wanted: Wanted) -> Witnessed:
+    with kernel as running:
+        shown = observe_all(running, wanted.tests, wanted.progress)
+        random = random_programs(running, wanted) if wanted.programs else None
+    return Witnessed(record(running.machine, origin, wanted.command, shown), random)
+
+
+def random_programs(kernel: Kernel, wanted: Wanted) -> Report:
+    """Compare random programs with the model of the kernel."""
+    from spec.kernel.fuzz import fuzz
+
+    model = model_of(kernel.machine.release)
+    return fuzz(model, kernel, most=wanted.programs, seconds=None, seed=wanted.seed)
 
 
 def observe_all(
@@ -116,12 +159,14 @@ def record(
     return Record(name, machine, origin, command, kept(shown))
 
 
-def finding(test: Test, shown: Shown, model: Model) -> Finding:
-    """What is to be said of what a kernel showed of `test`."""
+def finding(test: Test, shown: Shown, version: str) -> Finding:
+    """What is to be said of what the kernel of a version showed of `test`."""
     if shown.run is None:
         return Finding(shown)
+    model = model_of(version)
     difference = judge(test, model, shown.run)
     found = run(test, model)
     outcomes = frozenset(outcome.verdict for outcome in found.outcomes)
     said = verdict(test, shown.run, model)
-    return Finding(shown, difference, said, found.verdict, outcomes)
+    known = unmodelled(test.name, release_of(version))
+    return Finding(shown, difference, said, found.verdict, outcomes, known)

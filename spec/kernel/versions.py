@@ -10,15 +10,52 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from copy import copy
+from dataclasses import dataclass
 
 from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.history import parse as numbers
 from spec.releases import CHANGES, NEWEST, Change, linux
 
-BACKPORTS = {"5.10": ("feb889fb40fa", "9348b73c2e1b")}
-"""By release, the commits (their ids in Linus' tree) that its stable updates have. Both
-came to 5.10 in January 2021."""
+BACKPORTS = {"5.10": ("feb889fb40fa", "9348b73c2e1b", "6c8e2a256915")}
+"""By release, the commits (their ids in Linus' tree) that its stable updates have."""
+
+
+@dataclass(frozen=True)
+class Unmodelled:
+    """A way in which releases differ that no model has.
+
+    Attributes:
+        test: shows it.
+        before: the first release that does as the model does.
+        why: what it is.
+    """
+
+    test: str
+    before: str
+    why: str
+
+
+UNMODELLED = (
+    Unmodelled(
+        "selftest-collapse-shared",
+        before="6.18",
+        why="MADV_COLLAPSE refuses a range without a writable PTE (SCAN_PAGE_RO) until "
+        '"mm: enable khugepaged anonymous collapse on non-writable regions"; the '
+        "model collapses it in every release.",
+    ),
+)
+"""What recorded kernels show and their models do not allow. A test makes sure that this
+is all, and that none of it is out of date."""
+
+
+def unmodelled(test: str, release: str) -> str:
+    """Why a release may differ from its model on a test; empty if it may not."""
+    return "".join(
+        each.why
+        for each in UNMODELLED
+        if each.test == test and numbers(release) < numbers(each.before)
+    )
 
 
 def release_of(version: str) -> str:
