@@ -15,7 +15,7 @@ import click
 
 from spec.cells import SpecificationError, one_of
 from spec.kernel.guests import packages, witness
-from spec.kernel.guests.packages import SOURCES
+from spec.kernel.guests.packages import SOURCES, NotAvailable
 from spec.kernel.guests.witness import RUNNING, Finding, Progress, Wanted, Witnessed
 from spec.kernel.observe import KernelError
 from spec.kernel.recorded import Record, write
@@ -61,18 +61,22 @@ def witness_command(
     them), which is fetched and booted in QEMU, or "running".
 
     Exit code 1 if a kernel does what the model of its release does not allow and that
-    is not known, 2 if no kernel could be run.
+    is not known, 2 if one did not run to its end or none could be had.
     """
     if programs and find_spec("hypothesis") is None:
         raise WrongUse("--programs needs Hypothesis: pip install hypothesis")
     tests = [read(path) for path in catalogue().values()]
-    done = []
+    done, failed = [], []
     for name in _names(kernels, image):
         wanted = Wanted(tests, f"{ITSELF} {name}", ticker(name), programs, seed)
         try:
             found = _observe(name, image, afresh, wanted)
-        except KernelError as reason:
+        except NotAvailable as reason:
             click.echo(f"{name}: skipped: {reason}", err=True)
+            continue
+        except KernelError as reason:
+            click.echo(f"{name}: did not run: {reason}", err=True)
+            failed.append(name)
             continue
         findings = judged(found.record, tests)
         done.append(_as_dict(found, findings))
@@ -82,6 +86,8 @@ def witness_command(
             click.echo(f"recorded in {write(found.record)}", err=True)
     if as_json:
         click.echo(json.dumps(done, indent=2))
+    if failed:
+        raise WrongUse(f"could not be run to the end: {', '.join(failed)}")
     if not done:
         raise WrongUse("no kernel was run")
     sys.exit(any(each["differs"] or each["random"] for each in done))

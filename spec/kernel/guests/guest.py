@@ -19,7 +19,7 @@ from typing import Any
 
 from spec.kernel.guests.init import END
 from spec.kernel.guests.initramfs import initramfs
-from spec.kernel.guests.packages import Image
+from spec.kernel.guests.packages import Image, NotAvailable
 from spec.kernel.observe import Kernel, KernelError, this_machine
 from spec.kernel.programs import Program
 
@@ -38,6 +38,10 @@ LAST = 5
 """So many lines of a console are shown of a guest that ended."""
 
 
+class GuestLost(KernelError):
+    """A guest that did not come to its end: nothing of it counts."""
+
+
 class Guest(Kernel):
     """A kernel that is booted; use it with ``with``.
 
@@ -45,7 +49,8 @@ class Guest(Kernel):
         image: what to boot.
 
     Raises:
-        KernelError: it cannot be started, or ended before it was told to; says why.
+        NotAvailable: this machine lacks what is needed to boot it.
+        GuestLost: it ended before it was told to; says how.
     """
 
     def __init__(self, image: Image) -> None:
@@ -54,7 +59,7 @@ class Guest(Kernel):
 
     def __enter__(self) -> Guest:
         if reason := missing():
-            raise KernelError(reason)
+            raise NotAvailable(reason)
         with ExitStack() as stack:
             self.console = stack.enter_context(NamedTemporaryFile("r"))
             archive = stack.enter_context(NamedTemporaryFile())
@@ -84,28 +89,28 @@ class Guest(Kernel):
         """The driver's answer to a program.
 
         Raises:
-            KernelError: the guest does not answer any more.
+            GuestLost: it does not answer any more.
         """
         self._send(json.dumps(request))
         answer = self._receive(ANSWER)
         if END in answer:
-            raise KernelError(self._why(f"ended its driver, status {answer[END]}"))
+            raise GuestLost(self._why(f"ended its driver, status {answer[END]}"))
         return answer
 
     def _end(self) -> None:
         """Have it power off, and make sure that all went well inside.
 
         Raises:
-            KernelError: it did not.
+            GuestLost: it did not.
         """
         self._send(END)
         last = self._receive(ANSWER)
         if last.get(END) != 0:
-            raise KernelError(f"{self.image.origin}: the driver ended with {last}")
+            raise GuestLost(f"{self.image.origin}: the driver ended with {last}")
         try:
             self.driver.wait(ANSWER)
         except subprocess.TimeoutExpired:
-            raise KernelError(f"{self.image.origin} does not power off") from None
+            raise GuestLost(f"{self.image.origin} does not power off") from None
 
     def _send(self, line: str) -> None:
         assert self.driver.stdin is not None
@@ -113,7 +118,7 @@ class Guest(Kernel):
             self.driver.stdin.write(f"{line}\n")
             self.driver.stdin.flush()
         except BrokenPipeError:
-            raise KernelError(self._why("ended")) from None
+            raise GuestLost(self._why("ended")) from None
 
     def _receive(self, patience: float) -> dict[str, Any]:
         """The next line from the guest, within `patience` seconds."""
@@ -121,11 +126,11 @@ class Guest(Kernel):
         with self._killed_after(patience) as expired:
             line = self.driver.stdout.readline()
         if expired.is_set():
-            raise KernelError(self._why(f"gave no answer within {patience:.0f} s"))
+            raise GuestLost(self._why(f"gave no answer within {patience:.0f} s"))
         try:
             found: dict[str, Any] = json.loads(line)
         except ValueError:
-            raise KernelError(self._why(line.strip() or "ended")) from None
+            raise GuestLost(self._why(line.strip() or "ended")) from None
         return found
 
     @contextmanager

@@ -30,8 +30,8 @@ PATIENCE = 120.0
 """Seconds until a download is given up."""
 
 
-class NotServed(KernelError):
-    """A kernel that cannot be fetched any more, or not from here; says why."""
+class NotAvailable(KernelError):
+    """A kernel that cannot be fetched or booted here; says why."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ SOURCES = {
     )
 }
 """Kernels for clouds: they boot fastest in QEMU."""
+SIGNS = {r"\d+": "N", r"\S+": "*", r"\S*": "*", "\\": ""}
+"""How parts of a pattern are shown to people."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def fetch(source: Source, *, afresh: bool = False) -> Image:
         afresh: ask the archive even if there is one.
 
     Raises:
-        NotServed: there is no such package any more, or no archive can be reached.
+        NotAvailable: there is no such package any more, or no archive can be reached.
     """
     folder = KERNELS / source.name
     if not afresh and (found := _stored(folder)):
@@ -142,9 +144,9 @@ def _download(source: Source, apt: Path, target: Path) -> list[str]:
         for file in files:
             _run("dpkg-deb", "-x", str(file), str(target))
     except subprocess.CalledProcessError as error:
-        raise NotServed(_why(error, source)) from None
+        raise NotAvailable(_why(error, source)) from None
     except subprocess.TimeoutExpired:
-        raise NotServed(
+        raise NotAvailable(
             f"fetching {source.name} from {source.suite} took over {PATIENCE:.0f} s"
         ) from None
     return [" ".join(file.stem.split("_")[:2]) for file in files]
@@ -176,17 +178,17 @@ def archive() -> str:
     """The address of the Debian archive that this machine's apt uses.
 
     Raises:
-        NotServed: apt is not there, or has no Debian archive.
+        NotAvailable: apt is not there, or has no Debian archive.
     """
     if shutil.which("apt-get") is None:
-        raise NotServed("this machine has no apt-get to fetch Debian's kernels with")
+        raise NotAvailable("this machine has no apt-get to fetch Debian's kernels with")
     if not KEYRING.exists():
-        raise NotServed(f"{KEYRING} is not there; package debian-archive-keyring")
+        raise NotAvailable(f"{KEYRING} is not there; package debian-archive-keyring")
     targets = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
     for uri in dict.fromkeys(_run("apt-get", *targets).split()):
         if urlsplit(uri).path.rstrip("/").endswith("/debian"):
             return uri
-    raise NotServed("apt on this machine has no Debian archive among its sources")
+    raise NotAvailable("apt on this machine has no Debian archive among its sources")
 
 
 def _newest(options: Sequence[str], pattern: str, source: Source) -> str:
@@ -194,9 +196,10 @@ def _newest(options: Sequence[str], pattern: str, source: Source) -> str:
     names = _run("apt-cache", *options, "pkgnames", "linux-").split()
     matching = [name for name in names if re.fullmatch(pattern, name)]
     if not matching:
-        raise NotServed(
-            f"{source.suite} has no package that matches {pattern.replace('\\', '')}"
-        )
+        name = pattern
+        for part, sign in SIGNS.items():
+            name = name.replace(part, sign)
+        raise NotAvailable(f"{source.suite} has no package named like {name}")
     return max(matching, key=_version)
 
 
@@ -244,7 +247,7 @@ def _keep(unpacked: Path, target: Path, origin: str) -> None:
 def _kernels(unpacked: Path) -> Iterator[Path]:
     yield from unpacked.glob("boot/vmlinuz*")
     yield from unpacked.glob("usr/lib/modules/*/vmlinuz*")
-    raise NotServed("the package holds no kernel")
+    raise NotAvailable("the package holds no kernel")
 
 
 def _plain_name(path: Path) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spec.kernel.compare import Difference, judge
-from spec.kernel.guests.guest import Guest
+from spec.kernel.guests.guest import Guest, GuestLost
 from spec.kernel.guests.packages import Image
-from spec.kernel.observe import Kernel, KernelError, Machine
+from spec.kernel.observe import Kernel, Machine
 from spec.kernel.programs import NotExpressible
 from spec.kernel.recorded import Record, Shown, kept, operations
 from spec.kernel.verdicts import NOT_SEEN, verdict
@@ -106,7 +106,7 @@ def boot_and_observe(image: Image, wanted: Wanted) -> Witnessed:
         KernelError: it did not come to its end, twice.
     """
     for _ in range(TRIES - 1):
-        with suppress(KernelError):
+        with suppress(GuestLost):
             return _observe(Guest(image), image.origin, wanted)
     return _observe(Guest(image), image.origin, wanted)
 
