@@ -359,15 +359,16 @@ def cite_command(ids: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "--to",
     "language",
-    type=click.Choice(["lkmm", "promela", "tla"]),
+    type=click.Choice(["c", "lkmm", "promela", "tla"]),
     required=True,
-    help="lkmm: the tests on memory ordering, for herd7; promela: Spin; tla: TLC.",
+    help="c: gcc; lkmm: the tests on memory ordering, for herd7; promela: Spin; "
+    "tla: TLC.",
 )
 @click.option("--model", help="A model's name, by default sketch.")
 @click.option("--bounds", help=f"By default small; {', '.join(BOUNDS)}.")
 @click.option("--without", multiple=True, metavar="RULE", help="Do not obey RULE.")
 @click.option("--rules", is_flag=True, help="Judge each step as well; much longer.")
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", metavar="FOLDER|TEST", type=click.Path(path_type=Path))
 def export_command(
     language: str,
     model: str | None,
@@ -378,12 +379,21 @@ def export_command(
 ) -> None:
     """Write what is checked here into FOLDER, for other checkers.
 
+    To c goes one litmus TEST, a file or a name of the catalogue: a program on standard
+    output that carries it out. Its comment says how to compile it; its exit status is
+    0 if all conditions hold, 1 if one does not, 4 if it cannot be carried out.
+
     Promela and TLA+ get a file for each section of the bounds. The comment at its top
     says what was counted here, and for Promela how to run Spin.
 
     Run litmus tests in tools/memory-model of a kernel tree:
     herd7 -conf linux-kernel.cfg FILE.
     """
+
+    options = any((model, bounds, without, rules))
+    if language == "c":
+        click.echo(or_exit_2(lambda: reproducer(str(folder), options)), nl=False)
+        return
 
     def texts() -> dict[str, str]:
         if language != "lkmm":
@@ -395,7 +405,7 @@ def export_command(
 
             wanted = origins(bounds or "small", chosen, removed)
             return handed_over(language, wanted, rules, Ticker())
-        if model or bounds or without or rules:
+        if options:
             raise SpecificationError(
                 "the tests for lkmm are always the same; give --to and a folder only"
             )
@@ -411,6 +421,26 @@ def export_command(
 
     for file in or_exit_2(written):
         click.echo(folder / file)
+
+
+def reproducer(name: str, options: bool) -> str:
+    """The C program of a litmus test.
+
+    Raises:
+        SpecificationError: there is none, or further options were given.
+    """
+    from spec.export.c import c_program
+    from spec.litmus.files import find as find_test
+    from spec.litmus.parser import LitmusError
+
+    if options:
+        raise SpecificationError(
+            "the program of a test is the same for every model; give --to and a test"
+        )
+    try:
+        return c_program(find_test(name))
+    except LitmusError as error:
+        raise SpecificationError(str(error)) from None
 
 
 def may_write(folder: Path) -> None:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, find, settings
@@ -104,7 +105,9 @@ def programs(huge_share: int = 8) -> st.SearchStrategy[Program]:
         )
         # Two lists: Hypothesis makes lists of six on average, whatever it may make.
         half = st.lists(step, max_size=MOST_STEPS // 2)
-        steps = st.tuples(half, half).map(lambda halves: [*halves[0], *halves[1]])
+        first = [Step("madvise hugepage")] if huge else []
+        begun = st.sampled_from([first, []])
+        steps = st.tuples(begun, half, half).map(lambda parts: [*chain(*parts)])
         return st.builds(Program, steps.map(text_of), BYS)
 
     return st.integers(1, huge_share).flatmap(lambda n: of(huge=n == huge_share))

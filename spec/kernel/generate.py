@@ -21,9 +21,12 @@ ALWAYS = (
     *("madvise unmergeable", "mremap", "uffdio-move", "uffd-wp", "uffd-unwp"),
     *("ro get", "ro get fast", "ro pin", "ro pin fast", "rw pin", "rw pin fast"),
     *("rw get", "rw get fast"),
+    *("brief ro get", "brief ro pin", "brief rw pin"),
     *("reference read", "reference write", "put"),
 )
-"""What the driver can do on every machine; "ro get" and so on are gup."""
+"""What the driver can do on every machine; "ro get" and so on are gup. A brief
+reference is taken, used and put at once: one system call may do that."""
+NOT_HUGE = ("uffdio-move", "uffd-wp", "uffd-unwp", "madvise free")
 DIVIDING = (
     *("munmap", "mprotect r", "mprotect rw", "mremap"),
     *("uffd-wp", "uffd-unwp", "madvise unmergeable"),
@@ -35,7 +38,8 @@ def words(huge: bool = False) -> tuple[str, ...]:
     """The words that programs on this machine may have.
 
     Args:
-        huge: of programs about a huge page; UFFDIO_MOVE of one is not in the model.
+        huge: of programs about a huge page. What userfaultfd and MADV_FREE do to a
+            part of one is not in the model.
     """
     found = list(ALWAYS)
     if has_soft_dirty():
@@ -44,9 +48,9 @@ def words(huge: bool = False) -> tuple[str, ...]:
         found += ["swapout", "madvise pageout"]
     if len(memory_nodes()) > 1 and not huge:
         found.append("migrate")
-    if huge:
-        found.remove("uffdio-move")
-    return (*found, *(HUGE_WORDS if huge else ()))
+    if not huge:
+        return tuple(found)
+    return (*(word for word in found if word not in NOT_HUGE), *HUGE_WORDS)
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ class _Writer:
                 yield from self.exit(process)
             case ["put"] | ["reference", _]:
                 yield from self.use(value, step)
+            case ["brief", *took]:
+                yield from self.brief(value, process, " ".join(took), at)
             case [("ro" | "rw"), *_]:
                 yield from self.gup(process, step.word, at)
             case ["write"] | ["force-write"]:
@@ -139,15 +145,28 @@ class _Writer:
         futex(2) takes it, which does without FOLL_WRITE where mprotect forbids it.
         """
         keeps = not took.startswith("rw get")
-        if self.taken == len(REFERENCES) or (self.protects and not keeps):
+        if self.protects and not keeps:
             return
-        name = REFERENCES[self.taken]
-        self.taken += 1
-        yield f"{process}: gup {name} = {took}{at}"
-        if keeps:
-            self.held[name] = took, process
-        else:
+        for name in self.new_reference():
+            yield f"{process}: gup {name} = {took}{at}"
+            if keeps:
+                self.held[name] = took, process
+            else:
+                yield f"{name}: put"
+
+    def brief(self, value: int, process: str, took: str, at: str) -> Iterator[str]:
+        """A reference that is used at once and not kept."""
+        for name in self.new_reference():
+            yield f"{process}: gup {name} = {took}{at}"
+            if took.startswith("rw"):
+                yield f"{name}: write {value}"
             yield f"{name}: put"
+
+    def new_reference(self) -> Iterator[str]:
+        """A name for a reference, if there is one left."""
+        if self.taken < len(REFERENCES):
+            self.taken += 1
+            yield REFERENCES[self.taken - 1]
 
     def use(self, value: int, step: Step) -> Iterator[str]:
         """What a holder does with a reference that is held."""

@@ -74,11 +74,25 @@ KNOWN = (
         "A: write 1\nA: collapse",
     ),
     Known(
+        "collapse",
+        "huge",
+        r"p\d+ \? 1(?! huge)",
+        "MADV_COLLAPSE takes a large folio that PTEs map; the model wants small ones",
+        "A: madvise hugepage\nA: split-pmd\nA: collapse",
+    ),
+    Known(
         "split",
         r"p\d+ \S \d",
         r"p\d+ \S \d huge",
         "split_folio splits the PMD as well; the model wants that done before",
         "A: madvise hugepage\nA: split",
+    ),
+    Known(
+        "mprotect",
+        "huge",
+        r"p\d+ \S \d(?! huge)",
+        "mprotect that changes nothing does nothing; the model splits the PMD",
+        "A: madvise hugepage\nA: mprotect rw",
     ),
     Known(
         "force-write",
