@@ -268,6 +268,9 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it(
         (["5.11"], "'5.11'; expected one of 5.10, 6.1, 6.12, 7, running"),
         (["5.10", "--image", __file__], "either releases or --image"),
         (["--image", "/no/such/file"], "does not exist"),
+        (["--modules", "/lib"], "--modules is for --image"),
+        (["--test", "vmsplice-lek"], "the nearest is 'vmsplice-leak'"),
+        (["--test", "cow", "--record"], "--record is for the whole catalogue"),
     ],
 )
 def test_wrong_use_is_one_sentence(arguments: list[str], sentence: str) -> None:

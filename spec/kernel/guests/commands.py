@@ -15,13 +15,13 @@ import click
 
 from spec.cells import SpecificationError, one_of
 from spec.kernel.guests import packages, witness
-from spec.kernel.guests.packages import SOURCES, NotAvailable
+from spec.kernel.guests.packages import SOURCES, Image, NotAvailable
 from spec.kernel.guests.witness import RUNNING, Finding, Progress, Wanted, Witnessed
 from spec.kernel.observe import KernelError
 from spec.kernel.recorded import Record, write
 from spec.kernel.verdicts import NOT_SEEN
-from spec.litmus.files import catalogue
-from spec.litmus.parser import read
+from spec.litmus.files import catalogue, find
+from spec.litmus.parser import LitmusError
 from spec.litmus.program import Test
 from spec.options import WrongUse, as_json
 
@@ -33,8 +33,21 @@ ITSELF = "anon-exclusive kernel witness"
 @click.option(
     "--image",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Boot this bzImage, with all that it needs built in.",
+    help="Boot this bzImage instead.",
 )
+@click.option(
+    "--modules",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where its modules are, if not all is built in, as /lib/modules/6.12.1.",
+)
+@click.option(
+    "--test",
+    "named",
+    metavar="FILE|NAME",
+    multiple=True,
+    help="Only this test; repeatable. By default the whole catalogue.",
+)
+@click.option("--show", is_flag=True, help="Show what was seen, line by line.")
 @click.option("--afresh", is_flag=True, help="Fetch kernels that were fetched before.")
 @click.option("--record", is_flag=True, help="Keep what is shown in the sources.")
 @click.option(
@@ -49,6 +62,9 @@ ITSELF = "anon-exclusive kernel witness"
 def witness_command(
     kernels: tuple[str, ...],
     image: Path | None,
+    modules: Path | None,
+    named: tuple[str, ...],
+    show: bool,
     afresh: bool,
     record: bool,
     programs: int,
@@ -65,12 +81,16 @@ def witness_command(
     """
     if programs and find_spec("hypothesis") is None:
         raise WrongUse("--programs needs Hypothesis: pip install hypothesis")
-    tests = [read(path) for path in catalogue().values()]
+    if record and named:
+        raise WrongUse("--record is for the whole catalogue, not for --test")
+    if modules is not None and image is None:
+        raise WrongUse("--modules is for --image")
+    tests = _tests(named)
     done, failed = [], []
     for name in _names(kernels, image):
         wanted = Wanted(tests, f"{ITSELF} {name}", ticker(name), programs, seed)
         try:
-            found = _observe(name, image, afresh, wanted)
+            found = _observe(wanted, _booted(name, image, modules, afresh))
         except NotAvailable as reason:
             click.echo(f"{name}: skipped: {reason}", err=True)
             continue
@@ -81,7 +101,8 @@ def witness_command(
         findings = judged(found.record, tests)
         done.append(_as_dict(found, findings))
         if not as_json:
-            click.echo("\n".join(report(found, findings)))
+            for line in (*report(found, findings), *(seen(findings) if show else ())):
+                click.echo(line)
         if record:
             click.echo(f"recorded in {write(found.record)}", err=True)
     if as_json:
@@ -110,19 +131,42 @@ def _names(kernels: tuple[str, ...], image: Path | None) -> list[str]:
         raise WrongUse(str(mistake)) from None
 
 
-def _observe(name: str, image: Path | None, afresh: bool, wanted: Wanted) -> Witnessed:
+def _tests(named: tuple[str, ...]) -> list[Test]:
+    """The tests of these names or files; by default the catalogue.
+
+    Raises:
+        WrongUse: there is no such test, or it cannot be read.
+    """
+    try:
+        return [find(name) for name in named or catalogue()]
+    except (LitmusError, SpecificationError) as mistake:
+        raise WrongUse(str(mistake)) from None
+
+
+def _booted(
+    name: str, image: Path | None, modules: Path | None, afresh: bool
+) -> Image | None:
+    """What is to be booted; ``None`` for the kernel that is running.
+
+    Raises:
+        NotAvailable: it cannot be had.
+    """
+    if name == RUNNING:
+        return None
+    if image is not None:
+        return packages.own(image, modules)
+    return packages.fetch(SOURCES[name], afresh=afresh)
+
+
+def _observe(wanted: Wanted, image: Image | None) -> Witnessed:
     """What one kernel shows.
 
     Raises:
-        KernelError: it cannot be had, or did not come to its end.
+        KernelError: it cannot be booted, or did not come to its end.
     """
-    if name == RUNNING:
+    if image is None:
         return witness.observe_running(wanted)
-    if image is not None:
-        booted = packages.own(image)
-    else:
-        booted = packages.fetch(SOURCES[name], afresh=afresh)
-    return witness.boot_and_observe(booted, wanted)
+    return witness.boot_and_observe(image, wanted)
 
 
 def ticker(name: str) -> Progress:
@@ -152,7 +196,8 @@ def report(found: Witnessed, findings: list[Finding]) -> Iterator[str]:
     record = found.record
     ran = [each for each in findings if each.ran]
     agreeing = [each for each in ran if each.agrees]
-    yield f"{record.machine}: {record.origin}"
+    yield f"{record.machine}"
+    yield f"  {record.origin}"
     yield f"  compared with the model of {record.release}:"
     yield (
         f"  {len(agreeing)} agree, {len(ran) - len(agreeing)} differ, "
@@ -172,6 +217,21 @@ def report(found: Witnessed, findings: list[Finding]) -> Iterator[str]:
         )
     if disagreement := _disagreement(found):
         yield f"  and one differs:\n{disagreement}"
+
+
+def seen(findings: list[Finding]) -> Iterator[str]:
+    """What was seen of each test, or why it could not be run."""
+    from spec.kernel.commands import LEGEND, table
+
+    for each in findings:
+        run = each.shown.run
+        yield f"\nlitmus {each.shown.test}"
+        if run is None:
+            yield f"  not expressible: {each.shown.why}"
+        else:
+            yield table(each.shown.program(), run)
+            yield f"  {each.verdict} shown, {each.predicted} predicted"
+    yield f"\n{LEGEND}"
 
 
 def _disagreement(found: Witnessed) -> str:

@@ -33,6 +33,7 @@ NODE = 512
 APPEND = (
     *("console=ttyS0", "quiet", "panic=-1", "oops=panic", "mitigations=off"),
     *("nokaslr", "random.trust_cpu=on", "tsc=reliable"),
+    *("brd.rd_nr=1", "brd.rd_size=1024"),
 )
 LAST = 5
 """So many lines of a console are shown of a guest that ended."""

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from spec.kernel.guests.packages import content, plain_name
+
 INIT = "spec.kernel.guests.init"
 ENCODINGS = ("encodings.ascii", "encodings.latin_1")
 MODULES = "/modules"
@@ -27,7 +29,8 @@ def initramfs(modules: Iterable[Path]) -> bytes:
     files = dict(_library(python))
     files["/init"] = f"#!{python} -SE\nimport {INIT}\n{INIT}.main()\n".encode()
     for number, module in enumerate(modules):
-        files[f"{MODULES}/{number:02}-{module.name}"] = module.read_bytes()
+        name = f"{number:02}-{plain_name(module)}.ko"
+        files[f"{MODULES}/{name}"] = content(module)
     return archive(files)
 
 

@@ -90,9 +90,16 @@ class Image:
     modules: tuple[Path, ...] = ()
 
 
-def own(path: Path) -> Image:
-    """A kernel of one's own, with all that it needs built in."""
-    return Image(str(path), path)
+def own(kernel: Path, modules: Path | None = None) -> Image:
+    """A kernel of one's own.
+
+    Args:
+        kernel: a bzImage.
+        modules: a folder with what is not built in, as ``/lib/modules/6.12.1``.
+    """
+    files = {} if modules is None else _modules(modules)
+    needed = tuple(files[name] for name in _in_order(MODULES, files))
+    return Image(str(kernel), kernel, needed)
 
 
 def fetch(source: Source, *, afresh: bool = False) -> Image:
@@ -235,10 +242,10 @@ def _keep(unpacked: Path, target: Path, origin: str) -> None:
     target.mkdir()
     kernel = next(_kernels(unpacked))
     shutil.copy(kernel, target / "vmlinuz")
-    files = {_plain_name(path): path for path in unpacked.rglob("*.ko*")}
+    files = _modules(unpacked)
     names = list(_in_order(MODULES, files))
     for name in names:
-        (target / f"{name}.ko").write_bytes(_content(files[name]))
+        (target / f"{name}.ko").write_bytes(content(files[name]))
     about = asdict(Image(origin, Path("vmlinuz")))
     about |= {"kernel": "vmlinuz", "modules": [f"{name}.ko" for name in names]}
     (target / "image.json").write_text(json.dumps(about), encoding="utf-8")
@@ -250,7 +257,12 @@ def _kernels(unpacked: Path) -> Iterator[Path]:
     raise NotAvailable("the package holds no kernel")
 
 
-def _plain_name(path: Path) -> str:
+def _modules(folder: Path) -> dict[str, Path]:
+    """All modules below a folder, by name."""
+    return {plain_name(path): path for path in folder.rglob("*.ko*")}
+
+
+def plain_name(path: Path) -> str:
     """The name of a module, as others name it that depend on it."""
     return path.name.partition(".ko")[0].replace("_", "-")
 
@@ -267,7 +279,7 @@ def _in_order(wanted: Sequence[str], files: dict[str, Path]) -> Iterator[str]:
 
 def _with_needed(name: str, files: dict[str, Path]) -> Iterator[str]:
     if name in files:
-        for other in _depends(_content(files[name])):
+        for other in _depends(content(files[name])):
             yield from _with_needed(other, files)
         yield name
 
@@ -279,7 +291,7 @@ def _depends(module: bytes) -> list[str]:
     return [name.replace("_", "-") for name in names if name]
 
 
-def _content(path: Path) -> bytes:
+def content(path: Path) -> bytes:
     """A module as it is loaded."""
     if path.suffix == ".xz":
         return lzma.decompress(path.read_bytes())
