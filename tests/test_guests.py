@@ -83,7 +83,7 @@ def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Gue
 
 HELLO = """echo '{"release": "6.1.0", "architecture": "x86_64"}'; read request"""
 ANSWER = """echo '{"unavailable": "for a test"}'; read request"""
-GOOD_END = f"""echo '{{"{END}": 0, "tainted": 0}}'"""
+GOOD_END = f"""echo '{{"{END}": 0, "tainted": 8192}}'"""
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,10 @@ GOOD_END = f"""echo '{{"{END}": 0, "tainted": 0}}'"""
         (f"""{HELLO}; echo '{{"{END}": 1}}'""", "ended its driver, status 1"),
         (f"{HELLO}; {ANSWER}; exit 0", "the guest ended"),
         (f"""{HELLO}; {ANSWER}; echo '{{"{END}": 7}}'""", "the driver ended with"),
+        (
+            f"""{HELLO}; {ANSWER}; echo '{{"{END}": 0, "tainted": 512}}'""",
+            "the guest warned of itself, tainted 512",
+        ),
     ],
 )
 def test_a_guest_that_does_not_come_to_its_end_is_lost(

@@ -35,6 +35,8 @@ APPEND = (
     *("nokaslr", "random.trust_cpu=on", "tsc=reliable"),
     *("brd.rd_nr=1", "brd.rd_size=1024"),
 )
+TROUBLE = 1 << 5 | 1 << 7 | 1 << 9
+"""TAINT_BAD_PAGE, TAINT_DIE and TAINT_WARN (linux/panic.h)."""
 LAST = 5
 """So many lines of a console are shown of a guest that ended."""
 
@@ -108,6 +110,8 @@ class Guest(Kernel):
         last = self._receive(ANSWER)
         if last.get(END) != 0:
             raise GuestLost(f"{self.image.origin}: the driver ended with {last}")
+        if last["tainted"] & TROUBLE:
+            raise GuestLost(self._why(f"warned of itself, tainted {last['tainted']}"))
         try:
             self.driver.wait(ANSWER)
         except subprocess.TimeoutExpired:
