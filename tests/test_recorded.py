@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from spec.history import parse as numbers
+from spec.kernel import selftests
 from spec.kernel.compare import judge
 from spec.kernel.guests.witness import Finding, finding
 from spec.kernel.observe import Run
@@ -236,3 +237,29 @@ def test_predictions_stand_beside_what_was_shown() -> None:
     assert "### pin-mprotect {#pin-mprotect}" in page
     row = next(line for line in page.splitlines() if "| `A: write 2` |" in line)
     assert row.count("p2 . 1") == 2
+
+
+# -- the kernel's own test -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("each", selftests.runs(), ids=lambda each: each.release)
+def test_cow_c_failed_where_the_model_says_so(each: selftests.SelftestRun) -> None:
+    done = list(selftests.compared(each))
+    assert len(done) > 40
+    unlike = {(p.case, p.kind) for p in done if not p.agrees}
+    assert unlike <= set(selftests.UNLIKE)
+
+
+def test_cow_c_tells_releases_apart() -> None:
+    """Each is refuted by what another showed, where they have other models."""
+    old, new = selftests.runs()[0], selftests.runs()[-1]
+    assert old.totals()["fail"] > new.totals()["fail"] == 0
+    for one, other in ((old, new), (new, old)):
+        mixed = replace(one, kernel=other.kernel)
+        refuted = [p for p in selftests.compared(mixed) if not p.agrees and not p.why]
+        assert refuted
+
+
+def test_each_program_that_is_unlike_cow_c_differs_somewhere() -> None:
+    found = [p for each in selftests.runs() for p in selftests.compared(each)]
+    assert {(p.case, p.kind) for p in found if not p.agrees} == set(selftests.UNLIKE)

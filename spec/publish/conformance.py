@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from spec.history import parse as numbers
 from spec.kernel.commands import table as observed_table
+from spec.kernel.compare import has_bit
 from spec.kernel.guests.witness import Finding, finding
 from spec.kernel.observe import Observation, Run, place
 from spec.kernel.outcomes import nearest, outcomes
@@ -324,17 +325,19 @@ def _side_by_side(test: Test, found: Finding, record: Record) -> str:
     looks = [line is not None for line in shown.lines]
     predicted = nearest(outcomes(test, record.model, looks), shown)
     rows = [
-        (code(str(line)), *map(_line, pair))
-        for line, *pair in zip(test.lines, predicted.lines, shown.lines, strict=True)
+        (code(str(line)), _line(told, record), _line(seen, record))
+        for line, told, seen in zip(
+            test.lines, predicted.lines, shown.lines, strict=True
+        )
     ]
     rows.append(("Read at the end", _final(predicted), _final(shown)))
     return table(("Line", "Predicted", "Shown"), rows, "ae-wrap")
 
 
-def _line(line: Observation | None) -> str:
+def _line(line: Observation | None, record: Record) -> str:
     if line is None:
         return "with the next line"
-    facts = line.facts()
+    facts = (line if has_bit(record.model) else line.without_bit()).facts()
     call = facts.pop("the call")
     said = [f"{name}: {fact}" for name, fact in facts.items()]
     return code("; ".join([*([] if call == "succeeds" else [call]), *said]))
