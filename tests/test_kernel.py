@@ -6,7 +6,6 @@ observed; the rest judges made-up observations and runs everywhere.
 
 import json
 import platform
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +13,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, find, given, settings
-from hypothesis import strategies as st
 
 from spec.decisions import Foll, Model
 from spec.kernel import commands
 from spec.kernel.compare import FINAL, Candidate, compare, judge, start
 from spec.kernel.observe import Kernel, Observation, Run
-from spec.kernel.pagemap import availability
-from spec.kernel.programs import NotExpressible, program
+from spec.kernel.options import default_model
+from spec.kernel.pagemap import availability, not_visible
+from spec.kernel.programs import BY, NotExpressible, program
 from spec.litmus.parser import parse
 from spec.litmus.program import Test
 from spec.memory import Mm, Page, Pte
@@ -58,7 +56,7 @@ def litmus(text: str) -> Test:
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
-    if reason := availability():
+    if reason := availability() or not_visible():
         pytest.skip(reason)
     with Kernel() as running:
         yield running
@@ -200,19 +198,17 @@ def test_why_a_test_is_not_expressible(text: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("system", "release", "reason"),
+    ("system", "machine", "reason"),
     [
-        ("Darwin", "23.0", "only a Linux kernel"),
-        ("Linux", "5.10.0-32-amd64", "5.19 is the first"),
-        ("Linux", "5.9.0", "5.19 is the first"),
+        ("Darwin", "x86_64", "this is Darwin"),
+        ("Linux", "s390x", "this is s390x"),
     ],
 )
 def test_why_a_machine_is_not_available(
-    monkeypatch: pytest.MonkeyPatch, system: str, release: str, reason: str
+    monkeypatch: pytest.MonkeyPatch, system: str, machine: str, reason: str
 ) -> None:
     monkeypatch.setattr(platform, "system", lambda: system)
-    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(platform, "release", lambda: release)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
     found = availability()
     assert found is not None
     assert reason in found
@@ -256,11 +252,22 @@ def test_wrong_use_is_one_sentence(arguments: list[str], sentence: str) -> None:
 def test_a_kernel_that_cannot_be_observed_is_no_verdict(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(platform, "release", lambda: "4.19.0")
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
     file = write(tmp_path, LEAK)
     result = CliRunner().invoke(commands.kernel, ["compare", str(file)])
     assert result.exit_code == 2
-    assert "4.19.0" in result.output
+    assert "this is Darwin" in result.output
+
+
+@pytest.mark.parametrize(
+    ("release", "model"),
+    [("5.10.0-32-amd64", "linux-5.10"), ("5.19.0", "upstream"), ("7.2", "upstream")],
+)
+def test_a_kernel_is_compared_with_what_it_should_be(
+    monkeypatch: pytest.MonkeyPatch, release: str, model: str
+) -> None:
+    monkeypatch.setattr(platform, "release", lambda: release)
+    assert default_model() == model
 
 
 def write(folder: Path, text: str) -> Path:
@@ -278,80 +285,6 @@ def test_catalogue(kernel: Kernel, test: Test) -> None:
     if found.verdict == "not expressible":
         pytest.skip(found.why)
     assert found.verdict == "agrees", found.why
-
-
-ACTIONS = (
-    *("write", "read", "fork", "exit", "munmap", "mprotect r", "mprotect rw"),
-    *("ro get", "ro pin", "rw pin", "rw get", "put", "r: write"),
-)
-STEP = st.tuples(
-    st.sampled_from(ACTIONS), st.integers(0, 3), st.sampled_from(["", " at y"])
-)
-PROGRAMS = st.lists(STEP, min_size=1, max_size=14).map(lambda steps: text_of(steps))
-"""Litmus tests; dropping steps shrinks them."""
-REPRODUCIBLE = settings(
-    max_examples=150,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-
-
-def text_of(steps: list[tuple[str, int, str]]) -> str:
-    """A valid test from arbitrary steps: who is not there is replaced or left out.
-
-    What cannot be expressed is avoided: a process does not exit while a R/O pin
-    holds its address space, and no write-protected address meets a futex(2).
-    """
-    live, forks, taken = ["A"], iter("BCD"), iter("rstu")
-    held: dict[str, tuple[str, str]] = {}
-    protects = any(action == "mprotect r" for action, _, _ in steps)
-    lines: list[str] = []
-    for value, (action, number, at) in enumerate(steps, 1):
-        process = live[number % len(live)]
-        reference = [*held][number % len(held)] if held else None
-        if action == "write":
-            lines.append(f"{process}: write {value}{at}")
-        elif action in ("read", "munmap", "mprotect r", "mprotect rw"):
-            lines.append(f"{process}: {action}{at}")
-        elif action == "fork" and (child := next(forks, None)):
-            lines.append(f"{process}: fork {child}")
-            live.append(child)
-        elif action == "exit" and live[1:] and ("ro pin", process) not in held.values():
-            lines.append(f"{process}: exit")
-            live.remove(process)
-        elif action == "put" and reference:
-            lines.append(f"{reference}: put")
-            del held[reference]
-        elif action == "r: write" and reference and held[reference][0] == "rw pin":
-            lines.append(f"{reference}: write {value}")
-        elif " " in action and action[:2] in ("ro", "rw"):
-            if (action == "rw get" and protects) or not (name := next(taken, None)):
-                continue
-            lines.append(f"{process}: gup {name} = {action}{at}")
-            if action == "rw get":
-                lines.append(f"{name}: put")
-            else:
-                held[name] = (action, process)
-    return "\n".join(lines or ["A: read"])
-
-
-def test_random_programs_agree(kernel: Kernel) -> None:
-    seen = set()
-
-    @REPRODUCIBLE
-    @given(PROGRAMS)
-    def agrees(text: str) -> None:
-        found = compare(litmus(text), UPSTREAM, kernel)
-        assert found.verdict == "agrees", f"{text}\n{found.why}"
-        seen.add(text)
-
-    agrees()
-    lines = [line for text in seen for line in text.splitlines()]
-    for action in ACTIONS:
-        pattern = re.compile("[rstu]: write" if action == "r: write" else f".*{action}")
-        assert any(pattern.match(line) for line in lines), f"never ran: {action}"
 
 
 # -- wrong models ---------------------------------------------------------------------
@@ -443,13 +376,70 @@ def test_a_wrong_model_is_caught(
     assert found.difference.operation == line
 
 
-def test_random_programs_find_a_wrong_model_and_shrink(kernel: Kernel) -> None:
-    def differs(text: str) -> bool:
-        return compare(litmus(text), SharesPinnedPages(), kernel).verdict == "differs"
+# -- other ways ---------------------------------------------------------------------
 
-    assert find(PROGRAMS, differs, settings=REPRODUCIBLE) == (
-        "A: gup r = rw pin\nA: fork B"
-    )
+BRIEF = """
+A: write 1
+A: fork B
+A: gup r = ro get
+r: put
+A: gup s = ro pin
+s: put
+A: fork C
+A: gup t = rw pin
+t: write 7
+t: put
+C: mprotect r
+C: force-write 9
+"""
+
+
+@pytest.mark.parametrize("by", BY)
+def test_what_other_system_calls_do_is_the_same(kernel: Kernel, by: str) -> None:
+    """And they are really made: the lines that one call carries out are not seen."""
+    test = litmus(BRIEF)
+    found = compare(test, UPSTREAM, kernel, (by,))
+    if found.verdict == "not expressible":
+        pytest.skip(found.why)
+    assert found.verdict == "agrees", found.why
+    ways = [call for call in program(test, (by,))["calls"] if call not in PLAIN]
+    assert ways, f"{by} carries out nothing"
+
+
+PLAIN = program(litmus(BRIEF))["calls"]
+
+
+@pytest.mark.parametrize(
+    "text", [PIN_AND_FORK, LEAK, "A: write 1\nA: munmap\nA: fork B\nx = B: read"]
+)
+def test_without_privileges_values_are_compared(text: str) -> None:
+    test = litmus(text)
+    with Kernel("--values-only") as unprivileged:
+        run = unprivileged.observe(test)
+    assert run.values_only
+    assert {shown.page for line in run.lines if line for _, shown in line.mapped} == {0}
+    assert judge(test, UPSTREAM, run) is None
+
+
+def test_without_privileges_a_wrong_value_is_still_seen() -> None:
+    with Kernel("--values-only") as unprivileged:
+        found = compare(litmus(LEAK), MODELS["mapcount"], unprivileged)
+    assert found.difference is not None
+    assert found.difference.shown == "r: something = 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("A: write 1\nA: fork B\nA: reclaim", "MADV_PAGEOUT leaves alone"),
+        ("A: write 1\nA: fork B\nB: write 1\nksm A B", "only with --own-machine"),
+        ("A: write 1\nA: fork B\nswapoff", "none is|only with --own-machine"),
+        ("A: numa-hint", "only the kernel places NUMA hints"),
+    ],
+)
+def test_the_machine_is_not_changed(kernel: Kernel, text: str, reason: str) -> None:
+    with pytest.raises(NotExpressible, match=reason):
+        kernel.observe(litmus(text))
 
 
 # -- the driver -----------------------------------------------------------------------

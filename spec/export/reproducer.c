@@ -702,7 +702,7 @@ static void report_outcomes(long runs)
 	for (each = outcomes; each < outcomes + MOST_OUTCOMES && each->times; each++) {
 		printf("# %8ld:", each->times);
 		for (i = 0; i < FOUND; i++) {
-			printf("%s %s = ", i ? "," : " ", names[i]);
+			printf("%s %s = ", i ? "," : "", names[i]);
 			if (each->found[i] == NONE)
 				printf("none");
 			else

@@ -26,6 +26,7 @@ from spec.kernel.observe import (
 from spec.kernel.options import cannot_be_driven, of_the_driver, of_the_model
 from spec.kernel.pagemap import not_visible
 from spec.kernel.programs import BY, NotExpressible
+from spec.kernel.racing import race_command
 from spec.litmus.files import catalogue, find
 from spec.litmus.parser import LitmusError
 from spec.litmus.program import Test
@@ -150,6 +151,7 @@ def load(names: Sequence[str]) -> list[Test]:
 
 kernel.add_command(fuzz)
 kernel.add_command(witness_command)
+kernel.add_command(race_command)
 
 
 # -- output -----------------------------------------------------------------------

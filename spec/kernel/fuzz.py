@@ -110,7 +110,9 @@ def programs(huge_share: int = 8) -> st.SearchStrategy[Program]:
         steps = st.tuples(begun, half, half).map(lambda parts: [*chain(*parts)])
         return st.builds(Program, steps.map(text_of), BYS)
 
-    return st.integers(1, huge_share).flatmap(lambda n: of(huge=n == huge_share))
+    small, large = of(huge=False), of(huge=True)
+    share = st.integers(1, huge_share)
+    return share.flatmap(lambda number: large if number == huge_share else small)
 
 
 BYS = st.lists(st.sampled_from(BY), unique=True, max_size=2).map(tuple)

@@ -35,6 +35,7 @@ from spec.publish import (
     findings,
     litmus,
     performance,
+    races,
     records,
     selftest,
     traces,
@@ -260,6 +261,7 @@ class Site:
             selftest.SELFTEST_PAGE: selftest.selftest_page(self),
             consumers.CONSUMERS_PAGE: consumers.consumers_page(self),
             performance.PAGE: performance.performance_page(),
+            races.PAGE: races.races_page(),
         }
 
     def _without(self, rule: Rule, uri: str) -> str:
