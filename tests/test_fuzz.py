@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from spec.kernel.commands import kernel as command
-from spec.kernel.compare import compare
+from spec.kernel.compare import Comparison, Difference, compare
 from spec.kernel.fuzz import Report, fuzz
 from spec.kernel.generate import ADDRESSES, ALWAYS, Step, text_of, words
 from spec.kernel.known import KNOWN, Known, known
@@ -57,6 +57,26 @@ def test_the_same_seed_gives_the_same_programs(kernel: Kernel) -> None:
     assert runs[0].operations == runs[1].operations
     other = fuzz(UPSTREAM, kernel, most=30, seconds=None, seed=4)
     assert other.operations != runs[0].operations
+
+
+def test_an_interrupt_keeps_what_was_found(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while a disagreement is being shrunk: it is shown as it was generated."""
+    shown = []
+
+    def interrupted(*_: object, **by: object) -> Comparison:
+        if shown:
+            raise KeyboardInterrupt
+        shown.append(1)
+        difference = Difference(2, "A: read", "r: 1", ("r: 2",))
+        return Comparison("random", "differs", "why", difference)
+
+    monkeypatch.setattr("spec.kernel.fuzz.compare", interrupted)
+    report = fuzz(UPSTREAM, kernel, most=30, seconds=None, seed=3)
+    assert report.interrupted
+    assert report.found is not None
+    assert not report.found.repeats
 
 
 @pytest.mark.parametrize("rule", ["AE-COW-1", "AE-UNS-1"])

@@ -218,7 +218,8 @@ class _Writer:
 
     def cpu(self, number: int, operation: Operation) -> int:
         """The CPU that an operation runs on: each of a race has its own."""
-        return self.test.lines[number - 1].operations.index(operation)
+        racing = self.test.lines[number - 1].operations
+        return next(cpu for cpu, each in enumerate(racing) if each is operation)
 
     def lines(self, actor: str) -> Iterator[str]:
         """What an actor does, line by line."""

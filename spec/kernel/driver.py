@@ -215,6 +215,8 @@ class Run:
                 return process.call({**call, "word": self.machine.migration()})
             case "ksm":
                 return self.merge(process, call)
+            case "uffdio-move" if abilities.release() < (6, 8):
+                raise Unavailable("UFFDIO_MOVE came with 6.8")
             case "collapse":
                 return self.collapse(process, call)
             case "force-write" if self.forces_by_ptrace(call):

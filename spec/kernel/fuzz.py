@@ -93,6 +93,9 @@ class Report:
     interrupted: bool = False
 
 
+BYS = st.lists(st.sampled_from(BY), unique=True, max_size=2).map(tuple)
+
+
 def programs(huge_share: int = 8) -> st.SearchStrategy[Program]:
     """All programs; one of `huge_share` is about a huge page."""
 
@@ -113,9 +116,6 @@ def programs(huge_share: int = 8) -> st.SearchStrategy[Program]:
     small, large = of(huge=False), of(huge=True)
     share = st.integers(1, huge_share)
     return share.flatmap(lambda number: large if number == huge_share else small)
-
-
-BYS = st.lists(st.sampled_from(BY), unique=True, max_size=2).map(tuple)
 
 
 def fuzz(
@@ -156,6 +156,7 @@ def fuzz(
             progress(run.report)
     except KeyboardInterrupt:
         run.report.interrupted = True
+        run.report.found = run.first
     run.report.seconds = time.monotonic() - begun
     return run.report
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import struct
 
-from spec.kernel.syscalls import number_of, syscall
+from spec.kernel.syscalls import PAGE_SIZE, number_of, syscall
 
 # linux/userfaultfd.h
 UFFD_API = 0xAA
@@ -14,8 +15,9 @@ UFFDIO_API, UFFDIO_REGISTER, UFFDIO_UNREGISTER = 0xC018AA3F, 0xC020AA00, 0x8010A
 UFFDIO_ZEROPAGE, UFFDIO_WRITEPROTECT, UFFDIO_MOVE = 0xC020AA04, 0xC018AA06, 0xC028AA05
 UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP = 1, 2
 UFFDIO_WRITEPROTECT_MODE_WP = 1
-UFFD_FEATURE_WP_ASYNC = 1 << 15
+UFFD_FEATURE_PAGEFAULT_FLAG_WP, UFFD_FEATURE_WP_ASYNC = 1 << 0, 1 << 15
 UFFD_MSG_SIZE = 32
+UFFD_EVENT_PAGEFAULT = 0x12
 
 
 class Uffd:
@@ -54,6 +56,18 @@ class Uffd:
         """Set (`UFFDIO_WRITEPROTECT_MODE_WP`) or lift (0) write protection."""
         range_ = struct.pack("=QQQ", address, length, mode)
         self._ioctl(UFFDIO_WRITEPROTECT, range_)
+
+    def lift_protection(self) -> None:
+        """Let every write to a protected page go on, unprotected; does not return.
+
+        The kernel does that by itself where it has `UFFD_FEATURE_WP_ASYNC`.
+        """
+        while True:
+            select.select([self.fd], [], [])
+            message = os.read(self.fd, UFFD_MSG_SIZE)
+            event, _, address = struct.unpack_from("=B7xQQ", message)
+            if event == UFFD_EVENT_PAGEFAULT:
+                self.write_protect(address // PAGE_SIZE * PAGE_SIZE, PAGE_SIZE, 0)
 
     def move(self, target: int, source: int, length: int) -> None:
         """Move pages to where nothing is mapped.

@@ -15,14 +15,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from threading import Thread
 from typing import Any, NoReturn
 
-from spec.kernel import pagemap, syscalls, whole
+from spec.kernel import abilities, pagemap, syscalls, whole
 from spec.kernel.abilities import page_at
 from spec.kernel.inflight import PendingRead
 from spec.kernel.ring import Ring
 from spec.kernel.syscalls import PAGE_SIZE
 from spec.kernel.uffd import (
+    UFFD_FEATURE_PAGEFAULT_FLAG_WP,
     UFFD_FEATURE_WP_ASYNC,
     UFFDIO_REGISTER_MODE_MISSING,
     UFFDIO_REGISTER_MODE_WP,
@@ -241,8 +243,11 @@ class Worker:
 
     def faults(self) -> Uffd:
         """The userfaultfd of this process; write-protect faults lift the protection."""
-        if self.uffd is None:
+        if self.uffd is None and abilities.release() >= (6, 7):
             self.uffd = Uffd(UFFD_FEATURE_WP_ASYNC)
+        elif self.uffd is None:
+            self.uffd = Uffd(UFFD_FEATURE_PAGEFAULT_FLAG_WP)
+            Thread(target=self.uffd.lift_protection, daemon=True).start()
         return self.uffd
 
     def registered(self, call: dict[str, Any]) -> Uffd:
