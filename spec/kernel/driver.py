@@ -229,11 +229,16 @@ class Run:
         return self.pages.entry(process.pagemap, address)
 
     def forces_by_ptrace(self, call: dict[str, Any]) -> bool:
-        """Whether ptrace(2) carries out FOLL_FORCE: wanted, or nothing else does."""
+        """Whether ptrace(2) carries out FOLL_FORCE: wanted, or nothing else does.
+
+        Raises:
+            Unavailable: nothing does: ptrace(2) writes a word, no share of a huge page.
+        """
         wanted = call.get("by") == PTRACE_POKE
-        if self.layout.huge:
-            return False
-        return wanted or not abilities.memory_file_forces()
+        forces = abilities.memory_file_forces()
+        if self.layout.huge and not forces:
+            raise Unavailable("/proc/PID/mem of this kernel does not force writes")
+        return not self.layout.huge and (wanted or not forces)
 
     def merge(self, process: Process, call: dict[str, Any]) -> dict[str, Any]:
         """Have ksmd merge what two processes map."""
