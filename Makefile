@@ -22,7 +22,7 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve live site test lint format cells browser-tests browser spin bench \
-	records man anchors release publish lock clean
+	records kernels qemu man anchors release publish lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' Makefile | \
@@ -76,6 +76,16 @@ spin:  ## install Debian's Spin and gcc for the tests of the export and for benc
 			spin gcc libc6-dev >/dev/null; \
 	else echo "Run as root on Debian: apt-get install spin gcc libc6-dev" >&2; \
 		exit 1; fi
+
+qemu:  ## install Debian's QEMU for x86, to boot other kernels
+	@if command -v qemu-system-x86_64 >/dev/null; then echo "QEMU is installed."; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get -qq update && apt-get -qq install -y --no-install-recommends \
+			qemu-system-x86 >/dev/null; \
+	else echo "Run as root on Debian: apt-get install qemu-system-x86" >&2; exit 1; fi
+
+kernels: $(READY)  ## fetch Debian's kernels, run all tests on each, compare with the models
+	$(BIN)/anon-exclusive kernel witness --afresh --programs 300
 
 bench: $(READY)  ## measure all engines (BENCH="--bounds small --runs 5"); takes hours
 	$(BIN)/python -m spec.bench $(BENCH)

@@ -14,6 +14,7 @@ import click
 from spec.cells import SpecificationError
 from spec.kernel.compare import AGREES, DIFFERS, NOT_EXPRESSIBLE, Comparison, compare
 from spec.kernel.fuzzing import fuzz
+from spec.kernel.guests.commands import witness_command
 from spec.kernel.observe import (
     Kernel,
     KernelError,
@@ -149,6 +150,7 @@ def load(names: Sequence[str]) -> list[Test]:
 
 
 kernel.add_command(fuzz)
+kernel.add_command(witness_command)
 kernel.add_command(race_command)
 
 

@@ -23,7 +23,7 @@ from spec.decisions import Model
 from spec.kernel.driver import MAY_FAIL
 from spec.kernel.numbering import Numbering
 from spec.kernel.observe import Held, Kernel, Mapped, Observation, Run, place
-from spec.kernel.programs import NotExpressible, unseen
+from spec.kernel.programs import NotExpressible, Sight, sights
 from spec.litmus.program import Operation, Test
 from spec.litmus.run import names_of, perform
 from spec.memory import ZERO_PAGE, Machine, Mm, Names, Pte
@@ -31,6 +31,7 @@ from spec.rules import BIT_MODELS
 
 AGREES, DIFFERS, NOT_EXPRESSIBLE = "agrees", "differs", "not expressible"
 FINAL = "what is read at the end"
+ALL_IN_SIGHT = Sight()
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,12 @@ def judge(
         without: ids of rules that the model is not to obey.
     """
     candidates = [start(test, model, without)]
-    hidden = unseen(test)
-    for operation, shown in zip(test.operations, seen.lines, strict=True):
+    lines = zip(test.operations, seen.lines, sights(test), strict=True)
+    for operation, shown, sight in lines:
         outcomes = [
             (after, _visible(expected, model, seen))
             for candidate in candidates
-            for after, expected in candidate.after(operation, hidden, shown is not None)
+            for after, expected in candidate.after(operation, sight, shown is not None)
         ]
         fits = _visible(shown, model, seen)
         candidates = _distinct(c for c, expected in outcomes if expected == fits)
@@ -156,14 +157,14 @@ class Candidate:
     def after(
         self,
         operation: Operation,
-        hidden: frozenset[str] = frozenset(),
+        sight: Sight = ALL_IN_SIGHT,
         is_seen: bool = True,
     ) -> Iterator[tuple[Candidate, Observation | None]]:
         """Every state after `operation`, with what one would see of it.
 
         Args:
             operation: what is done.
-            hidden: references that cannot be looked at.
+            sight: what cannot be seen of references.
             is_seen: whether one looks.
         """
         scripts: list[tuple[Any, ...]] = [()]
@@ -182,7 +183,7 @@ class Candidate:
             numbering = self.numbering.copy()
             seen = None
             if is_seen:
-                seen = see(machine, numbering, operation, result, hidden)
+                seen = see(machine, numbering, operation, result, sight)
             yield replace(self, cells=cells.values, numbering=numbering), seen
 
     def final_values(self) -> tuple[tuple[tuple[str, str], int], ...]:
@@ -262,7 +263,7 @@ def see(
     numbering: Numbering[str],
     operation: Operation,
     result: Any,
-    hidden: frozenset[str] = frozenset(),
+    sight: Sight = ALL_IN_SIGHT,
 ) -> Observation:
     """What one would see of a state of the model, were it a kernel."""
     places = [(mm, va) for mm in _live(machine) for va in machine.names.vas]
@@ -270,7 +271,7 @@ def see(
     refs = {
         name: ref
         for name, ref in machine.refs.items()
-        if ref.state == "live" and name not in hidden
+        if ref.state == "live" and name not in sight.gone
     }
     frames = [pte.pfn for pte in ptes.values() if pte is not None]
     frames += [str(ref.pfn) for ref in refs.values()]
@@ -294,8 +295,8 @@ def see(
             huge,
         )
 
-    def held(pfn: str) -> Held:
-        value = _contents(machine, pfn)
+    def held(name: str, pfn: str) -> Held:
+        value = None if name in sight.blind else _contents(machine, pfn)
         if pfn == ZERO_PAGE:
             return Held("zero", 0, value)
         return Held("page", numbering[pfn], value)
@@ -308,7 +309,7 @@ def see(
         and not operation.by_reference
         and result is refused,
         mapped=tuple(((mm.name, va), mapped(mm, va)) for mm, va in places),
-        held=tuple((name, held(str(ref.pfn))) for name, ref in refs.items()),
+        held=tuple((name, held(name, str(ref.pfn))) for name, ref in refs.items()),
     )
 
 

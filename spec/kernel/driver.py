@@ -24,12 +24,21 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from spec.kernel import abilities, syscalls, tracing
+from spec.kernel.inflight import Standstill
 from spec.kernel.numbering import Numbering
 from spec.kernel.own import Machine
 from spec.kernel.pagemap import Entry, Pages, has_soft_dirty, not_visible
 from spec.kernel.pin import PATIENCE
 from spec.kernel.process import DriverError, Process, Unavailable, receive
-from spec.kernel.references import FUTEX, IO_URING, READV, VMSPLICE, Reference, pipe
+from spec.kernel.references import (
+    FUTEX,
+    IO_SUBMIT,
+    IO_URING,
+    READV,
+    VMSPLICE,
+    Reference,
+    pipe,
+)
 from spec.kernel.ring import Ring
 from spec.kernel.worker import Layout, Resources, Worker, lay_out
 
@@ -74,13 +83,17 @@ class Run:
         rings = {name: self._ring() for name, how in taken.items() if how == IO_URING}
         aside = pipe(stack)
         self.references = {
-            name: Reference(how, rings.get(name), aside, stack)
+            name: Reference(name, how, rings.get(name), aside, stack)
             for name, how in taken.items()
         }
+        for reference in self.references.values():
+            if reference.how == IO_SUBMIT:
+                reference.disk = self._disk(reference.name)
         self.resources = Resources(
             {name: self._socketpair() for name in program["processes"]},
             {n: r.pipe for n, r in self.references.items() if r.how == VMSPLICE},
             rings,
+            {n: r.disk.file for n, r in self.references.items() if r.disk is not None},
             self._file(),
             self.layout,
         )
@@ -107,6 +120,15 @@ class Run:
             raise Unavailable(f"io_uring_setup: {error.strerror}") from error
         self.stack.callback(ring.close)
         return ring
+
+    def _disk(self, name: str) -> Standstill:
+        self.machine.can_keep_direct_io()
+        try:
+            disk = Standstill(name)
+        except OSError as error:
+            raise Unavailable(f"{error.filename}: {error.strerror}") from error
+        self.stack.callback(disk.close)
+        return disk
 
     def _file(self) -> int | None:
         wanted = [c["pins"] for c in self.program["calls"] if c["word"] in DIRECT]
@@ -207,11 +229,16 @@ class Run:
         return self.pages.entry(process.pagemap, address)
 
     def forces_by_ptrace(self, call: dict[str, Any]) -> bool:
-        """Whether ptrace(2) carries out FOLL_FORCE: wanted, or nothing else does."""
+        """Whether ptrace(2) carries out FOLL_FORCE: wanted, or nothing else does.
+
+        Raises:
+            Unavailable: nothing does: ptrace(2) writes a word, no share of a huge page.
+        """
         wanted = call.get("by") == PTRACE_POKE
-        if self.layout.huge:
-            return False
-        return wanted or not abilities.memory_file_forces()
+        forces = abilities.memory_file_forces()
+        if self.layout.huge and not forces:
+            raise Unavailable("/proc/PID/mem of this kernel does not force writes")
+        return not self.layout.huge and (wanted or not forces)
 
     def merge(self, process: Process, call: dict[str, Any]) -> dict[str, Any]:
         """Have ksmd merge what two processes map."""
@@ -259,6 +286,7 @@ class Run:
         """Take a reference."""
         reference = self.references[call["reference"]]
         reference.address = self.layout.addresses[call["address"]]
+        reference.owner = process
         if reference.how == READV:
             answer = self.hold(process, reference)
         else:

@@ -54,15 +54,21 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Held:
-    """What the holder of a reference has: a page or the zeropage, and what it reads."""
+    """What the holder of a reference has: a page or the zeropage, and what it reads.
+
+    `value` is ``None`` where that cannot be known before the holder lets go.
+
+    >>> print(Held("page", 1, 7), "and", Held("page", 1, None))
+    p1 = 7 and p1 = ?
+    """
 
     kind: str
     page: int
-    value: int
+    value: int | None
 
     def __str__(self) -> str:
         name = f"p{self.page}" if self.kind == "page" else self.kind
-        return f"{name} = {self.value}"
+        return f"{name} = {'?' if self.value is None else self.value}"
 
 
 @dataclass(frozen=True)
@@ -158,12 +164,16 @@ class Kernel:
     Args:
         options: for `spec.kernel.driver`.
 
+    Attributes:
+        machine: what is driven, today.
+
     Raises:
         KernelError: it cannot be driven here; says why.
     """
 
     def __init__(self, *options: str) -> None:
         self.options = options
+        self.machine = this_machine()
 
     def __enter__(self) -> Kernel:
         if reason := availability():

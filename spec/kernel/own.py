@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from spec.kernel import whole
-from spec.kernel.abilities import KSM, SWAPS, has_swap, memory_nodes
+from spec.kernel.abilities import (
+    KSM,
+    SWAPS,
+    direct_io_pins,
+    has_swap,
+    memory_nodes,
+)
 from spec.kernel.pagemap import Entry, Pages
 from spec.kernel.process import Unavailable
 from spec.kernel.syscalls import swapoff, swapon
@@ -44,6 +50,12 @@ class Machine:
             return "migrate"
         self._needs_own("migration without a second NUMA node takes a page frame")
         return "soft offline"
+
+    def can_keep_direct_io(self) -> None:
+        """O_DIRECT takes FOLL_GET references, which a disk of ours can delay."""
+        if direct_io_pins() is not False:
+            raise Unavailable("O_DIRECT of this kernel is not known to use FOLL_GET")
+        self._needs_own("a disk that stands still is for the whole machine")
 
     def needs_ksm(self) -> None:
         """ksmd may be run."""

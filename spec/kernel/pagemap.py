@@ -115,11 +115,19 @@ class Pages:
         if not flags & KPF_ANON:
             return Entry("other", pfn)
         huge = self.scan and bool(flags & KPF_THP) and is_huge(pagemap, address)
+        if huge:
+            flags = self._head_flags(pfn)
         hidden = flags & KPF_COMPOUND_TAIL and not huge
         exclusive = None if hidden else bool(flags & KPF_ANON_EXCLUSIVE)
         swapbacked = bool(flags & KPF_SWAPBACKED)
         count = _u64(counts_file, pfn)
         return Entry("page", pfn, exclusive, count, huge, swapbacked)
+
+    def _head_flags(self, pfn: int) -> int:
+        """The flags of the head: what a PMD maps has one bit, which is there."""
+        while (flags := _u64(self.files[0], pfn)) & KPF_COMPOUND_TAIL:
+            pfn -= 1
+        return flags
 
 
 def is_huge(pagemap: int, address: int) -> bool:

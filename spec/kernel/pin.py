@@ -3,7 +3,7 @@
 process_vm_readv(2) pins the source page, drops mmap_lock, copies, unpins. The
 targets lie in memory whose faults userfaultfd(2) hands to the driver, one page
 for each byte: the copy stops before every byte, with the source pinned. Letting
-one byte through shows what the page holds at that moment.
+bytes through shows what the page holds at that moment.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from spec.kernel.uffd import UFFD_MSG_SIZE, UFFDIO_REGISTER_MODE_MISSING, Uffd
 
 PATIENCE = 20.0
 """Seconds until the driver gives up on a system call."""
+BYTES = 2
+"""So many are let through for a look. Where the copy moves a byte by way of a register,
+the one that it stopped at was loaded before; the next one is loaded now."""
 
 
 class HeldPin:
@@ -34,7 +37,7 @@ class HeldPin:
     """
 
     def __init__(self, pid: int, address: int, looks: int) -> None:
-        self.pages = looks + 1
+        self.pages = looks * BYTES + 1
         self.looked = 0
         self.errors: list[OSError] = []
         self.uffd = Uffd()
@@ -58,12 +61,13 @@ class HeldPin:
 
     def look(self) -> int:
         """What the pinned page holds now (one byte)."""
-        target = self.memory + self.looked * PAGE_SIZE
-        self.looked += 1
-        if self.looked == self.pages:
+        if self.looked + BYTES >= self.pages:
             raise OSError(errno.ENOBUFS, "more looks than were announced", "pin")
-        self.uffd.zeropage(target, PAGE_SIZE)
-        self._wait()
+        for _ in range(BYTES):
+            target = self.memory + self.looked * PAGE_SIZE
+            self.looked += 1
+            self.uffd.zeropage(target, PAGE_SIZE)
+            self._wait()
         return ctypes.c_ubyte.from_address(target).value
 
     def put(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from spec.decisions import Foll
@@ -13,7 +14,7 @@ from spec.kernel.driver import (
     PTRACE_PEEK,
     PTRACE_POKE,
 )
-from spec.kernel.references import FUTEX, IO_URING, READV, VMSPLICE
+from spec.kernel.references import FUTEX, IO_SUBMIT, IO_URING, READV, VMSPLICE
 from spec.litmus.parser import HUGE_WORDS
 from spec.litmus.program import Operation, Test
 
@@ -47,6 +48,7 @@ def program(test: Test, by: Collection[str] = ()) -> Program:
     _check_words(operations)
     _check_values(operations)
     _check_exits(operations)
+    _check_in_flight(operations)
     calls = [_call(operation) for operation in operations]
     for number, operation in enumerate(operations):
         length, brief = brief_call(operations[number:], by)
@@ -66,15 +68,32 @@ def program(test: Test, by: Collection[str] = ()) -> Program:
     }
 
 
-def unseen(test: Test) -> frozenset[str]:
-    """The references that are gone when the call that takes them returns."""
-    return frozenset(
-        str(operation.reference)
-        for operation in test.operations
-        if operation.foll is not None
-        and operation.foll.write
-        and not operation.foll.pin
-    )
+@dataclass(frozen=True)
+class Sight:
+    """What cannot be seen of the references that the model has.
+
+    Attributes:
+        gone: what the kernel let go of before the test says so.
+        blind: references whose page is known, but not what their holders read.
+    """
+
+    gone: frozenset[str] = frozenset()
+    blind: frozenset[str] = frozenset()
+
+
+def sights(test: Test) -> Iterator[Sight]:
+    """For each line, what cannot be seen after it."""
+    gone: set[str] = set()
+    blind: set[str] = set()
+    for operation in test.operations:
+        foll = operation.foll
+        if foll is not None and foll.write and not foll.pin:
+            transient = _is_transient(operation, test.operations)
+            (gone if transient else blind).add(str(operation.reference))
+        elif operation.actor in blind:
+            blind.discard(operation.actor)
+            gone.add(operation.actor)
+        yield Sight(frozenset(gone), frozenset(blind))
 
 
 def _call(operation: Operation) -> dict[str, Any]:
@@ -147,25 +166,46 @@ def _how(operation: Operation, operations: tuple[Operation, ...]) -> dict[str, s
         return {"how": READV}
     if not foll.write:
         return {"how": VMSPLICE}
-    _check_transient(operation, operations)
-    return {"how": FUTEX}
+    return {"how": FUTEX if _is_transient(operation, operations) else IO_SUBMIT}
 
 
-def _check_transient(operation: Operation, operations: tuple[Operation, ...]) -> None:
-    """A futex(2) takes FOLL_GET|FOLL_WRITE, else R/O, and lets go at once."""
+def _is_transient(operation: Operation, operations: tuple[Operation, ...]) -> bool:
+    """Whether futex(2) will do, which takes FOLL_GET|FOLL_WRITE and lets go at once.
+
+    It asks again without FOLL_WRITE where mprotect forbids writing.
+    """
     following = operations[operations.index(operation) + 1 :]
     put = (operation.reference, "put")
-    if following and (following[0].actor, following[0].word) != put:
-        raise NotExpressible(
-            f"line {operation.line}: no system call keeps a FOLL_GET|FOLL_WRITE "
-            f"reference; '{operation.reference}: put' must be the next line"
-        )
     at = operation.address
-    if any(o.protection == "r" and o.address == at for o in operations):
-        raise NotExpressible(
-            f"line {operation.line}: futex(2) asks again without FOLL_WRITE where "
-            "mprotect forbids writing"
-        )
+    return not any(o.protection == "r" and o.address == at for o in operations) and (
+        not following or (following[0].actor, following[0].word) == put
+    )
+
+
+def _check_in_flight(operations: tuple[Operation, ...]) -> None:
+    """A device that has written has let go; what it waits for may not exit."""
+    waiting: dict[str, str] = {}
+    written: set[str] = set()
+    for operation in operations:
+        foll, word = operation.foll, operation.word
+        if foll is not None and not foll.pin and foll.write:
+            if not _is_transient(operation, operations):
+                waiting[str(operation.reference)] = operation.actor
+        elif operation.actor in waiting and word in ("write", "put"):
+            del waiting[operation.actor]
+            written |= {operation.actor} if word == "write" else set()
+        elif operation.actor in written and word == "put":
+            written.discard(operation.actor)
+        elif word == "exit" and operation.actor in waiting.values():
+            raise NotExpressible(
+                f"line {operation.line}: {operation.actor} does not exit before its "
+                "O_DIRECT read is done"
+            )
+        elif operation.actor in waiting or (written and word != "read"):
+            raise NotExpressible(
+                f"line {operation.line}: O_DIRECT lets go of the page once it is done, "
+                "and it is not seen before"
+            )
 
 
 def _check_words(operations: tuple[Operation, ...]) -> None:

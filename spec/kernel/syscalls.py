@@ -27,8 +27,22 @@ FUTEX_WAKE = 1
 
 # asm/unistd_64.h and asm-generic/unistd.h
 NUMBERS = {
-    "x86_64": {"futex": 202, "move_pages": 279, "userfaultfd": 323},
-    "aarch64": {"futex": 98, "move_pages": 239, "userfaultfd": 282},
+    "x86_64": {
+        "futex": 202,
+        "move_pages": 279,
+        "userfaultfd": 323,
+        "io_setup": 206,
+        "io_getevents": 208,
+        "io_submit": 209,
+    },
+    "aarch64": {
+        "futex": 98,
+        "move_pages": 239,
+        "userfaultfd": 282,
+        "io_setup": 0,
+        "io_getevents": 4,
+        "io_submit": 2,
+    },
 }
 """System calls without a wrapper in libc whose numbers differ by architecture."""
 SYS_IO_URING_SETUP, SYS_IO_URING_ENTER, SYS_IO_URING_REGISTER = 425, 426, 427

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from spec.kernel import abilities, pagemap, syscalls, whole
 from spec.kernel.abilities import page_at
+from spec.kernel.inflight import PendingRead
 from spec.kernel.ring import Ring
 from spec.kernel.syscalls import PAGE_SIZE
 from spec.kernel.uffd import (
@@ -86,6 +87,7 @@ class Resources:
     sockets: dict[str, tuple[socket.socket, socket.socket]]
     pipes: dict[str, tuple[int, int]]
     rings: dict[str, Ring]
+    disks: dict[str, int]
     file: int | None
     layout: Layout
 
@@ -104,6 +106,7 @@ class Worker:
         self.layout = resources.layout
         self.protection = dict.fromkeys(self.layout.addresses, "rw")
         self.uffd: Uffd | None = None
+        self.pending: dict[str, PendingRead] = {}
         for driver, _ in resources.sockets.values():
             driver.close()
         for address in self.layout.addresses.values():
@@ -359,6 +362,15 @@ class Worker:
         """``write(2)`` with O_DIRECT: the device reads the page."""
         assert self.resources.file is not None
         os.pwritev(self.resources.file, [page_at(self.address(call))], 0)
+
+    def do_io_submit(self, call: dict[str, Any]) -> None:
+        """Have a disk that stands still write to the page."""
+        disk = self.resources.disks[call["reference"]]
+        self.pending[call["reference"]] = PendingRead(disk, self.address(call))
+
+    def do_io_getevents(self, call: dict[str, Any]) -> None:
+        """Wait until it has written, or has failed."""
+        self.pending.pop(call["reference"]).wait()
 
     def do_futex(self, call: dict[str, Any]) -> None:
         """Reference the page for the duration of a system call."""

@@ -9,6 +9,7 @@ from spec.litmus.exercise import ASKED_OF, duties
 from spec.litmus.files import catalogue
 from spec.litmus.parser import read
 from spec.models import MODELS
+from spec.publish import selftest_runs
 from spec.publish.litmus import badge
 from spec.publish.litmus import uri as litmus_uri
 from spec.publish.tables import code, table
@@ -78,6 +79,7 @@ def selftest_page(site: Site) -> str:
             "",
             *_cases(site, of_case),
             *_verdicts(site),
+            *selftest_runs.section(),
             *_kinds(),
             *_rules_without_case(site, of_case),
             *_cases_without_rule(of_case),
