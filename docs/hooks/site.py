@@ -22,7 +22,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs takes it back once this module is loaded
 from spec.cells import SpecificationError  # noqa: E402
-from spec.publish import chapters, pages  # noqa: E402
+from spec.publish import browser, chapters, fetch, pages  # noqa: E402
 
 os.environ["JUPYTER_NO_CONFIG"] = "1"  # nbconvert reads the user's settings otherwise
 logging.getLogger("mkdocs.mkdocs-jupyter").setLevel(logging.WARNING)
@@ -105,7 +105,9 @@ def _with_links(markdown: str, uri: str) -> str:
     """A chapter with links to its source and downloads under the title."""
     stem = Path(uri).with_suffix("").as_posix()
     up = "../" * (len(Path(uri).parts) - 1)
+    lite = f"{up}../lite/notebooks/index.html?path={stem}.ipynb"
     bar = (
+        f'<a href="{lite}">Open in JupyterLite</a>\n'  # MkDocs knows no such page
         f"[View source]({up}download/{stem}.py)\n"
         f"[Download .py]({up}download/{stem}.py){{ download }}\n"
         f"[Download .ipynb]({up}download/{stem}.ipynb){{ download }}\n"
@@ -181,8 +183,12 @@ def _loads_from_elsewhere(site: Path, own: str) -> list[str]:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Make sure that no page loads anything from another host."""
+    """Add what runs in the browser; no page may load anything from another host."""
     site = Path(config.site_dir)
+    try:
+        browser.publish(site / "lite", chapters.sources(), config.site_url or "/")
+    except fetch.FetchError as error:
+        raise PluginError(str(error)) from None
     _close_script(site)
     if bad := _loads_from_elsewhere(site, urlsplit(config.site_url or "").netloc):
         shown = "\n".join(bad[:20])

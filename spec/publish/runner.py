@@ -8,8 +8,6 @@ Use: `python -m spec.publish.runner CHAPTER TARGET` (see `spec.publish.chapters`
 """
 
 import base64
-import importlib
-import importlib.util
 import io
 import sys
 from pathlib import Path
@@ -23,7 +21,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from nbformat.v4 import new_output
 from traitlets.config import Config
 
-from spec.publish import chapters
+from spec.publish import chapters, live
 
 # What the running cell has put out so far: text, values, displays, a traceback.
 _outputs: list[Any] = []
@@ -108,26 +106,6 @@ def _shell(module: ModuleType | None) -> InteractiveShell:
     )
 
 
-def _module_for(path: Path) -> ModuleType | None:
-    """The module in which the cells of a chapter run; None for a notebook.
-
-    Raises RuntimeError when the chapter has been imported already: its classes would
-    then exist twice.
-    """
-    name = chapters.module_name(path)
-    if name is None:
-        return None
-    if name in sys.modules:
-        raise RuntimeError(f"{name} is imported before its cells run")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    package, _, stem = name.rpartition(".")
-    setattr(importlib.import_module(package), stem, module)
-    return module
-
-
 def _run_cell(shell: InteractiveShell, cell: Any) -> None:
     _outputs.clear()
     terminal = sys.stdout, sys.stderr
@@ -148,7 +126,8 @@ def run(path: Path) -> Any:
     once in a process.
     """
     notebook = chapters.read(path)
-    shell = _shell(_module_for(path))
+    name = chapters.module_name(path)
+    shell = _shell(None if name is None else live.module_for(name))
     for cell in notebook.cells:
         if cell.cell_type == "code":
             _run_cell(shell, cell)
