@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from browsing import chromium, page, url
 
 from spec.publish.verdicts import Store, fill
+
+__all__ = ["chromium", "page", "store", "url"]
 
 
 @pytest.fixture(scope="session")

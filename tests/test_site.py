@@ -3,32 +3,16 @@
 `make browser-tests` runs this after `make site`; `make browser` installs Chromium.
 """
 
-import functools
-import http.server
-import shutil
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from browsing import CHROMIUM, SITE
+from playwright.sync_api import Page
 
-SITE = Path(__file__).parents[1] / "build" / "site"
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-]
 PAGES = sorted(
     path.parent.relative_to(SITE).as_posix().removeprefix(".")
     for path in SITE.rglob("index.html")
+    if path.relative_to(SITE).parts[0] != "lite"  # JupyterLite is not ours
 )
 PHONE = {"width": 360, "height": 640}
 # The pages of litmus tests are alike: the largest stand for all.
@@ -82,57 +66,6 @@ pytestmark = [
     ),
     pytest.mark.skipif(not PAGES, reason="there is no site; make site builds it"),
 ]
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture(scope="session")
-def url() -> Iterator[str]:
-    handler = functools.partial(QuietHandler, directory=SITE)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium: Browser, url: str) -> Iterator[Page]:
-    """A page of a new profile; at its end nothing may have gone wrong in it."""
-    context = chromium.new_context()
-    context.set_default_timeout(10_000)
-    page = context.new_page()
-    troubles: list[str] = []
-    context.on(
-        "request",
-        lambda request: (
-            None
-            if request.url.startswith((url, "data:", "blob:"))
-            else troubles.append(f"request to {request.url}")
-        ),
-    )
-    page.on("pageerror", lambda error: troubles.append(f"page error: {error}"))
-    page.on(
-        "console",
-        lambda message: (
-            troubles.append(f"console: {message.text}")
-            if message.type == "error"
-            else None
-        ),
-    )
-    yield page
-    context.close()
-    assert not troubles
 
 
 @pytest.mark.parametrize("path", SHOWN)

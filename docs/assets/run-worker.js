@@ -28,16 +28,23 @@ self.fetch = async (...request) => {
 let pyodide;
 let session;
 
-const start = async ({ module }) => {
+const load = async () => {
   const [told, { loadPyodide }] = await Promise.all([
     fetched(new URL("run.json", lite), { cache: "no-cache" }).then((answer) => answer.json()),
     import(new URL("pyodide.mjs", runtime)),
   ]);
   total = told.bytes;
   const wheel = fetch(new URL(told.wheel, runtime)).then((answer) => answer.arrayBuffer());
-  pyodide = await loadPyodide({ indexURL: runtime.href });
+  pyodide = await loadPyodide({
+    indexURL: runtime.href,
+    env: { COLUMNS: "80", NO_COLOR: "1", PYTHONHASHSEED: "0" }, // as when the site is built
+  });
   pyodide.unpackArchive(await wheel, "wheel");
   send({ kind: "loaded" });
+};
+
+const start = async ({ module }) => {
+  if (!pyodide) await load();
   const live = pyodide.pyimport("spec.publish.live");
   session = live.Session(module ?? undefined, (kind, cell, text) => send({ kind, cell, text }));
 };

@@ -124,8 +124,9 @@
     end(text) {
       const code = this.output.querySelectorAll("pre > code");
       code.forEach((each) => { each.textContent = each.textContent.replace(/\n$/, ""); });
-      const said = this.output.hasChildNodes() ? "ran" : "ran, nothing to show";
-      this.status.textContent = `${said} (${Number(text).toFixed(2)} s)`;
+      const said = /^assert\b/m.test(this.source) ? "assertions hold" : "ran";
+      this.status.textContent = this.output.querySelector(".nb-error")
+        ? "raised" : `${said} (${Number(text).toFixed(2)} s)`;
       if (!this.output.hasChildNodes()) { this.output.remove(); this.output = null; }
     }
   }
@@ -200,10 +201,15 @@
     hear({ kind, cell, text, loaded, total, good }) {
       const shown = this.cells.find(({ number }) => number === cell);
       if (kind === "loading") {
-        this.say(`Loading Python: ${megabytes(loaded)} of ${megabytes(total)} MB`);
+        const far = `${megabytes(loaded)} of ${megabytes(total)} MB`;
+        this.say(loaded < total ? `Loading Python: ${far}` : "Starting Python");
       } else if (kind === "loaded") this.say("Python is loaded");
       else if (kind === "fetching") this.say(`Loading ${text}`);
-      else if (kind === "done") this.finish(good ? `Ran in ${seconds(this.began)}` : "", good);
+      else if (kind === "done") {
+        // A cell has said itself how it went.
+        const every = good && this.busy === this;
+        this.finish(every ? `Ran in ${seconds(this.began)}` : "", good);
+      }
       else if (kind === "failed") {
         this.worker?.terminate();
         this.worker = null;
@@ -223,7 +229,8 @@
       if (!asked) return;
       this.busy = null;
       this.buttons();
-      if (good) { asked.status.textContent = text; return; }
+      if (text) asked.status.textContent = text;
+      if (good) return;
       const where = make("a", { href: `#cell-${this.running}`, textContent: `Cell ${this.running}` });
       asked.status.replaceChildren(where, " failed; what follows it did not run.");
     }

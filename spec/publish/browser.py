@@ -267,6 +267,7 @@ def publish(folder: Path, chapters: Iterable[Path], site_url: str) -> None:
     )
     (static / "pyodide" / "pyodide-lock.json").write_text(json.dumps(packages))
     (folder / "run.json").write_text(json.dumps(_told_to_pages(static, own_url)))
+    lite.add_icons(folder)
     lite.add_notebooks(folder, chapters, site_url)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import nbformat
 
 from spec.publish import chapters
 
+LISTING = "all.json"
+ICONS = ("favicon-busy-1.ico", "favicon-notebook.ico")
+"""What the tab of a notebook shows; without jupyter-server they are missing."""
 STORED = "2026-01-01T00:00:00Z"
 """The date of all files in listings, which say the same whenever they are made."""
 
@@ -48,6 +52,7 @@ def config(packages: Sequence[str]) -> dict[str, Any]:
     }
     settings = {
         "appName": "anon-exclusive",
+        "contentsAllJsonFile": LISTING,
         # An edited copy in the browser would hide each later release of a notebook.
         "enableMemoryStorage": True,
         "contentsStorageDrivers": ["memoryStorageDriver"],
@@ -139,10 +144,18 @@ def _entry(path: str, kind: str, size: int | None) -> dict[str, Any]:
 
 def _list(folder: Path, path: str, entries: list[dict[str, Any]]) -> None:
     """Write the listing of a folder, which a static site cannot make when asked."""
-    target = folder / "api" / "contents" / path / "all.json"
+    target = folder / "api" / "contents" / path / LISTING
     target.parent.mkdir(parents=True, exist_ok=True)
     listing = {**_entry(path, "directory", None), "format": "json", "content": entries}
     target.write_text(json.dumps(listing), encoding="utf-8")
+
+
+def add_icons(folder: Path) -> None:
+    """Give the JupyterLite in `folder` the icons that it asks for."""
+    icons = folder / "static" / "favicons"
+    icons.mkdir()
+    for name in ICONS:
+        shutil.copy(folder / "icon-120x120.png", icons / name)
 
 
 def add_notebooks(folder: Path, paths: Iterable[Path], site_url: str) -> None:
