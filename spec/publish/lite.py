@@ -20,6 +20,7 @@ ICONS = ("favicon-busy-1.ico", "favicon-notebook.ico")
 STORED = "2026-01-01T00:00:00Z"
 """The date of all files in listings, which say the same whenever they are made."""
 
+_ICON = '<link rel="icon" href="./favicon.ico">'
 _CALLOUT = re.compile(r"^> \[!(\w+)\][ ]*(.*)$", re.M)
 _HEADING = re.compile(r"^(#+ .*?)\s*\{[^}\n]*\}\s*$", re.M)
 _COMMENT = re.compile(r"^<!--.*?-->\n?", re.M | re.S)
@@ -156,6 +157,10 @@ def add_icons(folder: Path) -> None:
     icons.mkdir()
     for name in ICONS:
         shutil.copy(folder / "icon-120x120.png", icons / name)
+    page = folder / "notebooks" / "index.html"
+    # Its script names the icon, but too late: the browser has asked the host's root.
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace("</head>", f"{_ICON}</head>", 1), encoding="utf-8")
 
 
 def add_notebooks(folder: Path, paths: Iterable[Path], site_url: str) -> None:
