@@ -58,9 +58,7 @@ def worker(chromium: Browser, url: str) -> Iterator[Page]:
 
 def run(worker: Page, module: str | None, sources: list[str]) -> list[dict[str, Any]]:
     """What the worker tells while it runs these sources as cells of `module`."""
-    cells = [
-        {"number": n, "source": s, "raises": False} for n, s in enumerate(sources)
-    ]
+    cells = [{"number": n, "source": s, "raises": False} for n, s in enumerate(sources)]
     told: list[dict[str, Any]] = worker.evaluate(
         "([module, cells]) => hear(module, cells)", [module, cells]
     )

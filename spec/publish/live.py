@@ -6,7 +6,6 @@ built: what a cell of `spec/fork.py` defines is what everything else then uses.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -63,7 +62,7 @@ def enter(name: str) -> None:
 
 @dataclass(frozen=True)
 class Cell:
-    """A code cell: its number in the notebook, its source, and whether it must raise."""
+    """A code cell: its number in the notebook, its source, whether it must raise."""
 
     number: int
     source: str
