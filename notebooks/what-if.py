@@ -94,8 +94,8 @@ assert check() == "AE-INV-7"
 assert check("AE-FORK-2") == "AE-INV-2"
 
 # %% [markdown]
-# [AE-INV-2](../spec/guarantees.py#AE-INV-2) is the promise that GUP makes. Each rule has
-# such a trace; [Ablation](../reference/ablation.md) has them all.
+# [AE-INV-2](../spec/guarantees.py#AE-INV-2) is the promise that GUP makes. Each rule
+# has such a trace; [Ablation](../reference/ablation.md) has them all.
 #
 # ## Repair it
 #
@@ -121,8 +121,8 @@ spec.fork.copy_present_pte = looks_first
 assert check() is None
 
 # %% [markdown]
-# It holds in this section. Try a larger one: add `gup ro get fast` to the menu of CPU 1,
-# or write `"AB"` for the processes of CPU 0, so that the child acts, too.
+# It holds in this section. Try a larger one: add `gup ro get fast` to the menu of
+# CPU 1, or write `"AB"` for the processes of CPU 0, so that the child acts, too.
 #
 # ## Cite the rule
 #
