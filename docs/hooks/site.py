@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
-from mkdocs.plugins import event_priority
+from mkdocs.plugins import CombinedEvent, event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -27,6 +27,8 @@ from spec.publish import browser, chapters, fetch, pages  # noqa: E402
 os.environ["JUPYTER_NO_CONFIG"] = "1"  # nbconvert reads the user's settings otherwise
 logging.getLogger("mkdocs.mkdocs-jupyter").setLevel(logging.WARNING)
 
+MOUNT = "_mkdocs_jupyter_mount"
+"""How mkdocs-jupyter marks the files of chapters."""
 PUBLISHED_BESIDE_CHAPTERS = {".png", ".svg"}
 ELSEWHERE = (  # what the theme's script fetches from other hosts, for features not used
     '"https://unpkg.com/mermaid@11/dist/mermaid.min.js"',
@@ -60,7 +62,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def _mounted(files: Files) -> list[File]:
-    return [file for file in files if hasattr(file, "_mkdocs_jupyter_mount")]
+    return [file for file in files if hasattr(file, MOUNT)]
 
 
 def _executed() -> dict[Path, Path]:
@@ -129,7 +131,7 @@ def on_page_markdown(
         return PLACEHOLDER.format(len(outputs) - 1)
 
     uri = page.file.src_uri
-    if hasattr(page.file, "_mkdocs_jupyter_mount"):
+    if hasattr(page.file, MOUNT):
         # All is escaped; what follows a "<" is nbconvert's own stylesheet.
         text = html.unescape(markdown.partition("<")[0])
         markdown = _with_links(OUTPUT.sub(keep, text), uri)
@@ -140,16 +142,29 @@ def on_page_markdown(
         raise PluginError(str(error)) from error
 
 
-@event_priority(
-    -100
-)  # after mkdocs-jupyter, which parses and prints the page once more
-def on_page_content(
-    content: str, page: Page, config: MkDocsConfig, files: Files
-) -> str:
+@event_priority(50)  # before mkdocs-jupyter
+def _hide_mount(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Keep a chapter from being parsed anew for links that MkDocs has resolved.
+
+    That took a fifth of a build.
+    """
+    if hasattr(page.file, MOUNT):
+        page.nb_mount = getattr(page.file, MOUNT)
+        setattr(page.file, MOUNT, None)
+    return content
+
+
+@event_priority(-100)  # after mkdocs-jupyter
+def _place_outputs(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put outputs in their places; take explanations of words out of rule ids."""
+    if hasattr(page, "nb_mount"):
+        setattr(page.file, MOUNT, page.nb_mount)
     content = SPLIT_ID.sub(r"\1", content)
     content = content.replace("<th></th>", "<td></td>")  # a header must say something
     return PLACED.sub(lambda found: page.nb_outputs[int(found[1])], content)
+
+
+on_page_content = CombinedEvent(_hide_mount, _place_outputs)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:

@@ -182,6 +182,6 @@ def add_notebooks(folder: Path, paths: Iterable[Path], site_url: str) -> None:
         nbformat.write(notebook(path, site_url), target)
         entry = _entry(uri.as_posix(), "notebook", target.stat().st_size)
         listed.setdefault(uri.parent.as_posix(), []).append(entry)
-    for path, entries in listed.items():
-        _list(folder, path, entries)
-    _list(folder, "", [_entry(path, "directory", None) for path in listed])
+    for name, entries in listed.items():
+        _list(folder, name, entries)
+    _list(folder, "", [_entry(name, "directory", None) for name in listed])

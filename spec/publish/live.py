@@ -222,8 +222,9 @@ class Session:
 
 def _missing(error: BaseException | None) -> str:
     """The top-level module that could not be imported, if that is what went wrong."""
-    is_missing = isinstance(error, ModuleNotFoundError) and error.name
-    return error.name.partition(".")[0] if is_missing else ""
+    if not isinstance(error, ModuleNotFoundError):
+        return ""
+    return (error.name or "").partition(".")[0]
 
 
 def shown(value: Any) -> tuple[str, str]:
