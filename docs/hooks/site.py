@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -44,11 +45,29 @@ CSS_LOADS = re.compile(r'(?:url\(|@import\s+)["\']?((?:https?:)?//[^"\')\s]+)')
 OUTPUT = re.compile("^\ue000(.*?)\ue001$", re.M | re.S)  # set by chapter.md.j2
 PLACEHOLDER = '<div data-nb-output="{}"></div>'
 SPLIT_ID = re.compile(r"(?<=AE-)<abbr[^>]*>(\w+)</abbr>")
+# What the browser needs is fetched and packed while pages are rendered.
+_POOL = ThreadPoolExecutor(1)
+_background: list[Future[None]] = []
+_imported = [chapters.package_key()]
 PLACED = re.compile(PLACEHOLDER.format(r"(\d+)"))
+
+
+def _import_anew() -> None:
+    """Import the package again if it has changed since `make live` began to serve."""
+    global browser, chapters, fetch, pages, SpecificationError
+    if chapters.package_key() == _imported[-1]:
+        return
+    for name in [name for name in sys.modules if name.partition(".")[0] == "spec"]:
+        del sys.modules[name]
+    from spec.cells import SpecificationError
+    from spec.publish import browser, chapters, fetch, pages
+
+    _imported.append(chapters.package_key())
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """List the notebooks in the navigation, in the order of their file names."""
+    _import_anew()
     folder = ROOT / "notebooks"
     notebooks = [
         path.relative_to(ROOT).as_posix()
@@ -85,6 +104,7 @@ def _download(config: MkDocsConfig, uri: str, path: Path) -> File:
 @event_priority(-100)  # after mkdocs-jupyter has mounted the folders
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put executed notebooks in the place of chapters; add what is generated."""
+    _background[:] = [_POOL.submit(browser.prepare)]
     executed = _executed()
     for file in _mounted(files):
         path = Path(file.abs_src_path)
@@ -201,6 +221,7 @@ def on_post_build(config: MkDocsConfig) -> None:
     """Add what runs in the browser; no page may load anything from another host."""
     site = Path(config.site_dir)
     try:
+        _background.pop().result()
         browser.publish(site / "lite", chapters.sources(), config.site_url or "/")
     except fetch.FetchError as error:
         raise PluginError(str(error)) from None

@@ -239,6 +239,12 @@ def lock(original: Mapping[str, Any], wheels: Iterable[Wheel]) -> dict[str, Any]
 # -- the folder ------------------------------------------------------------------------
 
 
+def prepare() -> None:
+    """Fetch and build all that `publish` puts together; raises as it does."""
+    package()
+    app(runtime() / "pyodide")
+
+
 def publish(folder: Path, chapters: Iterable[Path], site_url: str) -> None:
     """Make `folder` the `lite/` of a site.
 
