@@ -6,6 +6,7 @@ and marks come from `spec.publish.pages`. Nothing may be loaded from another hos
 """
 
 import html
+import json
 import logging
 import os
 import re
@@ -66,13 +67,14 @@ def _import_anew() -> None:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """List the notebooks in the navigation, in the order of their file names."""
+    """List in the navigation the notebooks that have no place there, by file name."""
     _import_anew()
     folder = ROOT / "notebooks"
     notebooks = [
         path.relative_to(ROOT).as_posix()
         for path in chapters.sources()
         if path.parent == folder
+        and path.relative_to(ROOT).as_posix() not in json.dumps(config.nav)
     ]
     for section in config.nav or []:
         if isinstance(section, dict) and "Notebooks" in section:
