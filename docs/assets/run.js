@@ -9,9 +9,14 @@
     made.append(...children);
     return made;
   };
-  const button = (text, label, onclick) => {
-    const made = make("button", { type: "button", className: "ae-run", textContent: text, onclick });
-    made.setAttribute("aria-label", label);
+  // What is read aloud begins with what is shown.
+  const name = (button, text, of) => {
+    button.textContent = text;
+    button.setAttribute("aria-label", `${text} ${of}`);
+  };
+  const button = (text, of, onclick) => {
+    const made = make("button", { type: "button", className: "ae-run", onclick });
+    name(made, text, of);
     return made;
   };
   const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
@@ -24,10 +29,10 @@
       this.source = published;
       this.code = box.querySelector("pre");
       this.markup = [...this.code.childNodes];
-      const named = `cell ${number}`;
-      this.runs = button("Run", `Run ${named}`, () => chapter.toggle(this));
-      this.edits = button("Edit", `Edit ${named}`, () => (this.area ? this.leave() : this.edit()));
-      this.resets = button("Reset", `Reset ${named} to what is published`, () => this.reset());
+      this.named = `cell ${number}`;
+      this.runs = button("Run", this.named, () => chapter.toggle(this));
+      this.edits = button("Edit", this.named, () => (this.area ? this.leave() : this.edit()));
+      this.resets = button("Reset", `${this.named} to what is published`, () => this.reset());
       this.resets.hidden = true;
       this.mark = make("strong", { className: "ae-changed", textContent: "changed", hidden: true });
       this.status = make("span", { className: "ae-status" });
@@ -50,7 +55,7 @@
       this.area.addEventListener("keydown", (event) => this.press(event));
       this.code.hidden = true;
       this.box.append(this.area);
-      this.edits.textContent = "Done";
+      name(this.edits, "Done", `with ${this.named}`);
       this.status.textContent = KEYS;
       this.area.focus();
       this.area.setSelectionRange(0, 0);
@@ -73,7 +78,7 @@
       this.area.remove();
       this.area = null;
       this.code.hidden = false;
-      this.edits.textContent = "Edit";
+      name(this.edits, "Edit", this.named);
       this.status.textContent = "";
       this.show();
       this.edits.focus();
@@ -137,7 +142,7 @@
       // A chapter's cells run in the module that it is; other notebooks are none.
       const chapter = notebook.match(/\/spec\/(\w+)\.ipynb$/)?.[1];
       this.module = chapter && `spec.${chapter}`;
-      this.all = button("Run all", "Run all cells of this page", () => this.toggle(null));
+      this.all = button("Run all", "cells of this page", () => this.toggle(null));
       this.status = make("span", { className: "ae-status" });
       this.status.setAttribute("role", "status");
       bar.prepend(this.all);
@@ -240,7 +245,7 @@
       for (const one of [this, ...this.cells]) {
         const runs = one.runs ?? this.all;
         const idle = one === this ? "Run all" : "Run";
-        runs.textContent = this.busy === one ? "Stop" : idle;
+        name(runs, this.busy === one ? "Stop" : idle, one.named ?? "cells of this page");
         runs.disabled = Boolean(this.busy) && this.busy !== one;
       }
     }
