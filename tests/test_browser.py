@@ -155,6 +155,7 @@ def edit(page: Page, cell: int, old: str, new: str) -> Locator:
     row_of(page, cell).get_by_role("button", name="Edit").click()
     area = page.locator(f"#cell-{cell} textarea")
     assert old in area.input_value()
+    expect(page.locator(f"#cell-{cell} > pre")).to_be_hidden()
     area.fill(area.input_value().replace(old, new))
     return area
 
@@ -228,11 +229,12 @@ def test_jupyterlite_runs_a_chapter_in_its_own_module(page: Page, url: str) -> N
     last = page.locator(".jp-CodeCell .jp-InputPrompt").last
     notebook = nbformat.read(SITE / "lite/files/spec/fork.ipynb", as_version=4)
     count = sum(cell.cell_type == "code" for cell in notebook.cells)
-    expect(last).to_have_text(f"[{count}]:")
+    expect(last).to_have_text(f"[{count}]:", timeout=MINUTE)
     # The last cell is the current one; the one that comes after it is new.
     page.keyboard.press("Escape")
     page.keyboard.press("b")
     page.keyboard.press("Enter")
     page.keyboard.type("import spec.fork; spec.fork.machine is machine")
     page.keyboard.press("Control+Enter")
-    expect(page.locator(".jp-OutputArea-output").last).to_have_text("True")
+    output = page.locator(".jp-OutputArea-output").last
+    expect(output).to_have_text("True", timeout=MINUTE)
