@@ -130,6 +130,27 @@ def test_a_solver_is_loaded_when_a_cell_imports_it(worker: Page) -> None:
     assert put_out(told, 0)[-1] == ("stdout", "proved\n")
 
 
+def test_a_changed_chapter_can_be_checked_at_once(worker: Page) -> None:
+    """As the last cell of each chapter in JupyterLite does, before and after."""
+    lite = nbformat.read(SITE / "lite/files/spec/fork.ipynb", as_version=4)
+    cells = [
+        cell.source
+        for cell in lite.cells
+        if cell.cell_type == "code" and cell.id != "enter"
+    ]
+    share = next(source for source in cells if "def copy_present_pte" in source)
+    careless = share.replace("if not mm.model.may_share(mm, page):", "if False:")
+    assert careless != share
+    told = run(worker, "spec.fork", [*cells, careless, cells[-1], share, cells[-1]])
+    before, changed, repaired = (
+        put_out(told, number)[0][1]
+        for number in (len(cells) - 1, len(cells) + 1, len(cells) + 3)
+    )
+    assert before.startswith("All rules and guarantees hold")
+    assert "AE-INV-7 is broken" in changed
+    assert repaired == before
+
+
 def test_values_are_shown_as_a_notebook_shows_them(worker: Page) -> None:
     values = ["[1, 'two', None]", "{'a': (1, 2)}", "'text'", "3.5"]
     told = run(worker, None, values)

@@ -7,11 +7,13 @@ import posixpath
 import re
 import shutil
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from spec import rules
 from spec.publish import chapters
 
 LISTING = "all.json"
@@ -35,6 +37,12 @@ _ENTER = """\
 from spec.publish.live import enter
 
 enter("{module}")"""
+
+_CHECK = """\
+# Change a cell above and run it; then run this one.
+from spec.publish.trial import check
+
+check(("A", "fork; write 1"), ("A", "gup ro pin; put; write 2"))"""
 
 
 def config(packages: Sequence[str]) -> dict[str, Any]:
@@ -105,6 +113,12 @@ def plain(markdown: str, uri: str, site_url: str) -> str:
     return _LINK.sub(linked, text)
 
 
+@cache
+def _of_other_worlds() -> set[str]:
+    """Chapters with operations of their own, which other checks explore."""
+    return {rule.module for rule in rules.load().values() if rule.world != "mm"}
+
+
 def notebook(path: Path, site_url: str) -> Any:
     """The chapter at `path` as a notebook for JupyterLite, none of its cells run."""
     made = chapters.read(path)
@@ -117,6 +131,8 @@ def notebook(path: Path, site_url: str) -> Any:
     if module := chapters.module_name(path):
         entering = _ENTER.format(module=module)
         welcome.append(nbformat.v4.new_code_cell(entering, id="enter"))
+        if module not in _of_other_worlds():
+            made.cells.append(nbformat.v4.new_code_cell(_CHECK, id="check"))
     made.cells[1:1] = welcome
     # Any other kernel's name, and the reader would first be asked to choose one.
     made.metadata["kernelspec"] = {
