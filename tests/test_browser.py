@@ -195,14 +195,21 @@ def test_change_a_rule_and_see_what_breaks(page: Page, url: str) -> None:
     area.press("Escape")
     expect(page.locator(f"#cell-{changed} textarea")).to_have_count(0)
     expect(page.locator(f"#cell-{changed}")).to_contain_text("if False:")
+    check = page.locator(".nb-code").last
     every.click()
     expect(status).to_contain_text("failed", timeout=MINUTE)
     expect(page.locator(".nb-output .nb-error").first).to_have_text("AssertionError")
+    expect(check.locator("~ .nb-output")).to_have_count(0)
+    check.locator("+ .ae-row").get_by_role("button", name="Run").click()
+    expect(check.locator("~ .nb-output")).to_contain_text(
+        "AE-INV-7 is broken", timeout=MINUTE
+    )
     row_of(page, changed).get_by_role("button", name="Reset").click()
     expect(page.locator(f"#cell-{changed}")).not_to_contain_text("if False:")
     every.click()
     expect(status).to_contain_text("Ran in", timeout=MINUTE)
     expect(page.locator(".nb-output .nb-error")).to_have_count(0)
+    expect(check.locator("~ .nb-output")).to_contain_text("All rules and guarantees")
 
 
 def test_stop_ends_a_cell_that_never_ends(page: Page, url: str) -> None:

@@ -24,7 +24,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs takes it back once this module is loaded
 from spec.cells import SpecificationError  # noqa: E402
-from spec.publish import browser, chapters, fetch, pages  # noqa: E402
+from spec.publish import browser, chapters, fetch, lite, pages  # noqa: E402
 
 os.environ["JUPYTER_NO_CONFIG"] = "1"  # nbconvert reads the user's settings otherwise
 logging.getLogger("mkdocs.mkdocs-jupyter").setLevel(logging.WARNING)
@@ -43,6 +43,17 @@ LOADS = re.compile(
     re.I,
 )
 CSS_LOADS = re.compile(r'(?:url\(|@import\s+)["\']?((?:https?:)?//[^"\')\s]+)')
+CELL = re.compile(r"^`{3,} .*#cell-(\d+)", re.M)
+CHECK = """\
+## Check a change {{ data-search-exclude }}
+
+*Edit* a cell above, then *Run* this one. It explores all interleavings of two CPUs with
+the chapter as you have changed it, and draws the shortest trace to what breaks.
+
+``` {{ .python .nb-code .ae-check #cell-{number} }}
+{source}
+```
+"""
 OUTPUT = re.compile("^\ue000(.*?)\ue001$", re.M | re.S)  # set by chapter.md.j2
 PLACEHOLDER = '<div data-nb-output="{}"></div>'
 SPLIT_ID = re.compile(r"(?<=AE-)<abbr[^>]*>(\w+)</abbr>")
@@ -55,13 +66,13 @@ PLACED = re.compile(PLACEHOLDER.format(r"(\d+)"))
 
 def _import_anew() -> None:
     """Import the package again if it has changed since `make live` began to serve."""
-    global browser, chapters, fetch, pages, SpecificationError
+    global browser, chapters, fetch, lite, pages, SpecificationError
     if chapters.package_key() == _imported[-1]:
         return
     for name in [name for name in sys.modules if name.partition(".")[0] == "spec"]:
         del sys.modules[name]
     from spec.cells import SpecificationError
-    from spec.publish import browser, chapters, fetch, pages
+    from spec.publish import browser, chapters, fetch, lite, pages
 
     _imported.append(chapters.package_key())
 
@@ -129,15 +140,20 @@ def _with_links(markdown: str, uri: str) -> str:
     """A chapter with links to its source and downloads under the title."""
     stem = Path(uri).with_suffix("").as_posix()
     up = "../" * (len(Path(uri).parts) - 1)
-    lite = f"{up}../lite/notebooks/index.html?path={stem}.ipynb"
+    opened = f"{up}../lite/notebooks/index.html?path={stem}.ipynb"
     bar = (
-        f'<a href="{lite}">Open in JupyterLite</a>\n'  # MkDocs knows no such page
+        f'<a href="{opened}">Open in JupyterLite</a>\n'  # MkDocs knows no such page
         f"[View source]({up}download/{stem}.py)\n"
         f"[Download .py]({up}download/{stem}.py){{ download }}\n"
         f"[Download .ipynb]({up}download/{stem}.ipynb){{ download }}\n"
         "{ .ae-bar }"
     )
-    return re.sub(r"\A(\s*# .*\n)", lambda m: f"{m[1]}\n{bar}\n\n", markdown)
+    markdown = re.sub(r"\A(\s*# .*\n)", lambda m: f"{m[1]}\n{bar}\n\n", markdown)
+    module = chapters.module_name(ROOT / uri)
+    if module is None or not lite.can_be_checked(module):
+        return markdown
+    number = 1 + max(map(int, CELL.findall(markdown)))
+    return f"{markdown}\n\n{CHECK.format(number=number, source=lite.CHECK)}"
 
 
 @event_priority(50)  # right after mkdocs-jupyter (100)

@@ -38,11 +38,12 @@ from spec.publish.live import enter
 
 enter("{module}")"""
 
-_CHECK = """\
+CHECK = """\
 # Change a cell above and run it; then run this one.
 from spec.publish.trial import check
 
 check(("A", "fork; write 1"), ("A", "gup ro pin; put; write 2"))"""
+"""The last cell of a chapter, for who has changed it; it is none of the chapter's."""
 
 
 def config(packages: Sequence[str]) -> dict[str, Any]:
@@ -114,9 +115,11 @@ def plain(markdown: str, uri: str, site_url: str) -> str:
 
 
 @cache
-def _of_other_worlds() -> set[str]:
-    """Chapters with operations of their own, which other checks explore."""
-    return {rule.module for rule in rules.load().values() if rule.world != "mm"}
+def can_be_checked(module: str) -> bool:
+    """Whether `CHECK` runs what the chapter defines: not in worlds of their own."""
+    return all(
+        rule.world == "mm" for rule in rules.load().values() if rule.module == module
+    )
 
 
 def notebook(path: Path, site_url: str) -> Any:
@@ -131,8 +134,8 @@ def notebook(path: Path, site_url: str) -> Any:
     if module := chapters.module_name(path):
         entering = _ENTER.format(module=module)
         welcome.append(nbformat.v4.new_code_cell(entering, id="enter"))
-        if module not in _of_other_worlds():
-            made.cells.append(nbformat.v4.new_code_cell(_CHECK, id="check"))
+        if can_be_checked(module):
+            made.cells.append(nbformat.v4.new_code_cell(CHECK, id="check"))
     made.cells[1:1] = welcome
     # Any other kernel's name, and the reader would first be asked to choose one.
     made.metadata["kernelspec"] = {
