@@ -173,7 +173,8 @@ def on_page_markdown(
         # All is escaped; what follows a "<" is nbconvert's own stylesheet.
         text = html.unescape(markdown.partition("<")[0])
         markdown = _with_links(OUTPUT.sub(keep, text), uri)
-        page.meta.setdefault("search", {"boost": 2})  # what defines comes first
+        if chapters.module_name(ROOT / uri):
+            page.meta.setdefault("search", {"boost": 2})  # what defines comes first
     try:
         return pages.expand(markdown, uri)
     except SpecificationError as error:
