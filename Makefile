@@ -106,6 +106,9 @@ lock: $(UV)  ## resolve the requirements anew and pin them with hashes
 	$(UV) pip compile -q --upgrade --universal --python-version 3.12 \
 		--generate-hashes --no-header --no-emit-index-url \
 		pyproject.toml requirements/dev.in -o requirements/dev.txt
+	$(UV) pip compile -q --upgrade --python-version 3.14 --python-platform wasm32-pyodide2025 \
+		--generate-hashes --no-header --no-emit-index-url \
+		requirements/browser.in -o requirements/browser.txt
 	$(UV) pip compile -q --upgrade --universal --python-version 3.8 \
 		--generate-hashes --no-header --no-emit-index-url \
 		requirements/uv.in -o requirements/uv.txt

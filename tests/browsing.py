@@ -27,9 +27,16 @@ FLAGS = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 ]
+STRICT = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def end_headers(self) -> None:
+        if self.path.endswith("run-worker.js"):
+            # A worker has the policy that it is served with, not that of its page.
+            self.send_header("Content-Security-Policy", STRICT)
+        super().end_headers()
+
     def log_message(self, format: str, *args: Any) -> None:
         pass
 

@@ -6,16 +6,18 @@ and marks come from `spec.publish.pages`. Nothing may be loaded from another hos
 """
 
 import html
+import json
 import logging
 import os
 import re
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
-from mkdocs.plugins import event_priority
+from mkdocs.plugins import CombinedEvent, event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -23,11 +25,22 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs takes it back once this module is loaded
 from spec.cells import SpecificationError  # noqa: E402
 from spec.desk import manual  # noqa: E402
-from spec.publish import chapters, glossary, pages, policy, versions  # noqa: E402
+from spec.publish import (  # noqa: E402
+    browser,
+    chapters,
+    fetch,
+    glossary,
+    lite,
+    pages,
+    policy,
+    versions,
+)
 
 os.environ["JUPYTER_NO_CONFIG"] = "1"  # nbconvert reads the user's settings otherwise
 logging.getLogger("mkdocs.mkdocs-jupyter").setLevel(logging.WARNING)
 
+MOUNT = "_mkdocs_jupyter_mount"
+"""How mkdocs-jupyter marks the files of chapters."""
 PUBLISHED_BESIDE_CHAPTERS = {".png", ".svg"}
 ELSEWHERE = (  # what the theme's script fetches from other hosts, for features not used
     '"https://unpkg.com/mermaid@11/dist/mermaid.min.js"',
@@ -40,19 +53,60 @@ LOADS = re.compile(
     re.I,
 )
 CSS_LOADS = re.compile(r'(?:url\(|@import\s+)["\']?((?:https?:)?//[^"\')\s]+)')
+CELL = re.compile(r"^`{3,} .*#cell-(\d+)", re.M)
+CHECK = """\
+## Check a change {{ data-search-exclude }}
+
+*Edit* a cell above, then *Run* this one. It explores all interleavings of two CPUs with
+the chapter as you have changed it, and draws the shortest trace to what breaks.
+
+``` {{ .python .nb-code .ae-check #cell-{number} }}
+{source}
+```
+"""
 OUTPUT = re.compile("^\ue000(.*?)\ue001$", re.M | re.S)  # set by chapter.md.j2
 PLACEHOLDER = '<div data-nb-output="{}"></div>'
 SPLIT_ID = re.compile(r"(?<=AE-)<abbr[^>]*>(\w+)</abbr>")
+# What the browser needs is fetched and packed while pages are rendered.
+_POOL = ThreadPoolExecutor(1)
+_background: list[Future[None]] = []
+_imported = [chapters.package_key()]
 PLACED = re.compile(PLACEHOLDER.format(r"(\d+)"))
 
 
+def _import_anew() -> None:
+    """Import the package again if it has changed since `make live` began to serve."""
+    global browser, chapters, fetch, glossary, lite, manual, pages, policy, versions
+    global SpecificationError
+    if chapters.package_key() == _imported[-1]:
+        return
+    for name in [name for name in sys.modules if name.partition(".")[0] == "spec"]:
+        del sys.modules[name]
+    from spec.cells import SpecificationError
+    from spec.desk import manual
+    from spec.publish import (
+        browser,
+        chapters,
+        fetch,
+        glossary,
+        lite,
+        pages,
+        policy,
+        versions,
+    )
+
+    _imported.append(chapters.package_key())
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """List the notebooks in the navigation, in the order of their file names."""
+    """List in the navigation the notebooks that have no place there, by file name."""
+    _import_anew()
     folder = ROOT / "notebooks"
     notebooks = [
         path.relative_to(ROOT).as_posix()
         for path in chapters.sources()
         if path.parent == folder
+        and path.relative_to(ROOT).as_posix() not in json.dumps(config.nav)
     ]
     for section in config.nav or []:
         if isinstance(section, dict) and "Tutorials" in section:
@@ -61,7 +115,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def _mounted(files: Files) -> list[File]:
-    return [file for file in files if hasattr(file, "_mkdocs_jupyter_mount")]
+    return [file for file in files if hasattr(file, MOUNT)]
 
 
 def _executed() -> dict[Path, Path]:
@@ -84,6 +138,7 @@ def _download(config: MkDocsConfig, uri: str, path: Path) -> File:
 @event_priority(-100)  # after mkdocs-jupyter has mounted the folders
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put executed notebooks in the place of chapters; add what is generated."""
+    _background[:] = [_POOL.submit(browser.prepare)]
     executed = _executed()
     for file in _mounted(files):
         path = Path(file.abs_src_path)
@@ -111,14 +166,21 @@ def _with_links(markdown: str, uri: str) -> str:
     stem = Path(uri).with_suffix("").as_posix()
     up = "../" * (len(Path(uri).parts) - 1)
     scope = f"{versions.scope()}\n{{ .ae-scope }}"
+    opened = f"{up}../lite/notebooks/index.html?path={stem}.ipynb"
     bar = (
+        f'<a href="{opened}">Open in JupyterLite</a>\n'  # MkDocs knows no such page
         f"[View source]({up}download/{stem}.py)\n"
         f"[Download .py]({up}download/{stem}.py){{ download }}\n"
         f"[Download .ipynb]({up}download/{stem}.ipynb){{ download }}\n"
         "{ .ae-bar }"
     )
     head = f"{bar}\n\n{scope}\n\n"
-    return re.sub(r"\A(\s*# .*\n)", lambda m: f"{m[1]}\n{head}", markdown)
+    markdown = re.sub(r"\A(\s*# .*\n)", lambda m: f"{m[1]}\n{head}", markdown)
+    module = chapters.module_name(ROOT / uri)
+    if module is None or not lite.can_be_checked(module):
+        return markdown
+    number = 1 + max(map(int, CELL.findall(markdown)))
+    return f"{markdown}\n\n{CHECK.format(number=number, source=lite.CHECK)}"
 
 
 @event_priority(50)  # right after mkdocs-jupyter (100)
@@ -134,24 +196,35 @@ def on_page_markdown(
         return PLACEHOLDER.format(len(outputs) - 1)
 
     uri = page.file.src_uri
-    if hasattr(page.file, "_mkdocs_jupyter_mount"):
+    if hasattr(page.file, MOUNT):
         # All is escaped; what follows a "<" is nbconvert's own stylesheet.
         text = html.unescape(markdown.partition("<")[0])
         markdown = _with_links(OUTPUT.sub(keep, text), uri)
-        page.meta.setdefault("search", {"boost": 2})  # what defines comes first
+        if chapters.module_name(ROOT / uri):
+            page.meta.setdefault("search", {"boost": 2})  # what defines comes first
     try:
         return pages.expand(markdown, uri)
     except SpecificationError as error:
         raise PluginError(str(error)) from error
 
 
-@event_priority(
-    -100
-)  # after mkdocs-jupyter, which parses and prints the page once more
-def on_page_content(
-    content: str, page: Page, config: MkDocsConfig, files: Files
-) -> str:
+@event_priority(50)  # before mkdocs-jupyter
+def _hide_mount(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Keep a chapter from being parsed anew for links that MkDocs has resolved.
+
+    That took a fifth of a build.
+    """
+    if hasattr(page.file, MOUNT):
+        page.nb_mount = getattr(page.file, MOUNT)
+        setattr(page.file, MOUNT, None)
+    return content
+
+
+@event_priority(-100)  # after mkdocs-jupyter
+def _place_outputs(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put outputs in their places; take explanations of words out of rule ids."""
+    if hasattr(page, "nb_mount"):
+        setattr(page.file, MOUNT, page.nb_mount)
     content = SPLIT_ID.sub(r"\1", content)
     content = content.replace("<th></th>", "<td></td>")  # a header must say something
     uri = page.file.src_uri
@@ -160,6 +233,9 @@ def on_page_content(
     elif not uri.startswith("r/"):
         content = glossary.linked(content, pages.built_link(glossary.PAGE, uri))
     return PLACED.sub(lambda found: page.nb_outputs[int(found[1])], content)
+
+
+on_page_content = CombinedEvent(_hide_mount, _place_outputs)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
@@ -218,8 +294,13 @@ def _loads_from_elsewhere(site: Path, own: str) -> list[str]:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Make sure that no page loads anything from another host."""
+    """Add what runs in the browser; no page may load anything from another host."""
     site = Path(config.site_dir)
+    try:
+        _background.pop().result()
+        browser.publish(site / "lite", chapters.sources(), config.site_url or "/")
+    except fetch.FetchError as error:
+        raise PluginError(str(error)) from None
     _close_script(site)
     _search_local_files(site)
     if bad := _loads_from_elsewhere(site, urlsplit(config.site_url or "").netloc):

@@ -7,10 +7,12 @@ is used again only while everything that a cell can see is unchanged (`cached`).
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ FOLDERS = ("spec", "notebooks")
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _CELL = re.compile(r"# %%", re.M)
+_PROSE = re.compile(r"^# %% \[markdown\].*?(?=^# %%|\Z)", re.M | re.S)
+_SHOWS_LINES = re.compile(rb"raises-exception|getsource|traceback")
 _SEEN_BY_CELLS = ("*.py", "*.lark", "*.litmus", "*.json")
 _SECONDS = 900  # a chapter that takes longer is taken for one that never ends
 _SURROUNDINGS = {  # what a cell puts out must not depend on who runs it
@@ -102,49 +106,88 @@ def cell_lines(path: Path, notebook: Any) -> list[int]:
     return (starts + [len(lines)] * len(notebook.cells))[: len(notebook.cells)]
 
 
-def _key(path: Path) -> str:
-    """Changes with the notebook, the package, the requirements and Python."""
+def without_prose(text: str) -> str:
+    """A percent file without its Markdown cells.
+
+    >>> without_prose("# %% [markdown]\\n# # Title\\n\\n# %%\\nx = 1\\n")
+    '# %%\\nx = 1\\n'
+    """
+    return _PROSE.sub("", text)
+
+
+@lru_cache(maxsize=8)
+def _digest(stated: tuple[tuple[Path, int, int], ...], with_prose: bool) -> str:
+    """Changes with the files, which are named with the times of their last changes."""
     digest = hashlib.sha256(sys.version.encode())
-    files = [path, *(ROOT / "requirements").glob("*.txt")]
-    for pattern in _SEEN_BY_CELLS:
-        files += (ROOT / "spec").rglob(pattern)
-    for file in sorted(set(files)):
+    for file, _, _ in stated:
         content = file.read_bytes()
+        if file.suffix == ".py" and not with_prose:
+            content = without_prose(content.decode()).encode()
         name = file.relative_to(ROOT).as_posix()
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()[:24]
+    return digest.hexdigest()
+
+
+def package_key(*besides: Path, with_prose: bool = False) -> str:
+    """Changes with the package, the requirements, Python, and the files `besides`.
+
+    Args:
+        besides: files in this project.
+        with_prose: whether the Markdown cells of chapters count, too.
+    """
+    files = {*(ROOT / "requirements").glob("*.txt"), *besides}
+    for pattern in _SEEN_BY_CELLS:
+        files.update((ROOT / "spec").rglob(pattern))
+    stated = ((file, file.stat()) for file in sorted(files))
+    return _digest(
+        tuple((file, stat.st_mtime_ns, stat.st_size) for file, stat in stated),
+        with_prose,
+    )
+
+
+def _key(path: Path) -> str:
+    """Changes with the notebook and with all that its cells can see."""
+    content = path.read_bytes()
+    # A traceback has lines of other chapters in it, and so has what reads sources.
+    exact = _SHOWS_LINES.search(content) is not None
+    package = package_key(with_prose=exact)
+    return hashlib.sha256(package.encode() + content).hexdigest()[:24]
 
 
 def cached(path: Path) -> Path:
     """Where the executed notebook of the chapter at `path`, as it is now, is kept.
 
     The name changes with the chapter, every module, grammar and litmus file of the
-    package (the runner among them), the pinned requirements and Python.
+    package (the runner among them), the pinned requirements and Python. The prose of
+    other chapters does not count: no cell can see it.
     """
     return CACHE / path.parent.name / f"{path.stem}.{_key(path)}.ipynb"
 
 
-def _run(path: Path) -> Any:
-    """Execute the chapter in a new process; raises ChapterError for no result."""
-    name = path.relative_to(ROOT)
+def _run(paths: Sequence[Path]) -> dict[Path, Any]:
+    """Execute chapters, each in a new process; raises ChapterError for no result."""
     with tempfile.TemporaryDirectory() as scratch:
-        target = Path(scratch) / "executed.ipynb"
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "spec.publish.runner", str(path), str(target)],
-                cwd=ROOT,
-                env=os.environ | _SURROUNDINGS | {"IPYTHONDIR": scratch},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            raise ChapterError(f"{name} did not end in {_SECONDS} s") from None
-        if not target.exists():
-            status = done.returncode
-            raise ChapterError(f"{name} ended its process ({status})\n{done.stderr}")
+        targets = {path: f"{scratch}/{i}.ipynb" for i, path in enumerate(paths)}
+        pairs = [str(word) for pair in targets.items() for word in pair]
+        subprocess.run(
+            [sys.executable, "-m", "spec.publish.runner", str(_SECONDS), *pairs],
+            cwd=ROOT,
+            env=os.environ | _SURROUNDINGS,
+            stdin=subprocess.DEVNULL,
+            check=True,
+        )
+        return {path: _result(path, target) for path, target in targets.items()}
+
+
+def _result(path: Path, target: str) -> Any:
+    """The executed notebook in the file `target`; raises ChapterError for none."""
+    if Path(target).exists():
         return nbformat.read(target, as_version=4)
+    name, status = path.relative_to(ROOT), int(Path(f"{target}.status").read_text())
+    if status == -signal.SIGALRM:
+        raise ChapterError(f"{name} did not end in {_SECONDS} s")
+    log = Path(f"{target}.log").read_text(encoding="utf-8", errors="replace")
+    raise ChapterError(f"{name} ended its process ({status})\n{log}")
 
 
 def _store(path: Path, notebook: Any) -> None:
@@ -166,10 +209,16 @@ def execute(path: Path, *, force: bool = False) -> Any:
     """
     if not force and (stored := cached(path)).exists():
         return nbformat.read(stored, as_version=4)
-    notebook = _run(path)
-    if not failures(notebook):
-        _store(path, notebook)
-    return notebook
+    return _executed([path])[path]
+
+
+def _executed(paths: Sequence[Path]) -> dict[Path, Any]:
+    """Run the chapters, and keep those in which nothing failed."""
+    found = _run(paths) if paths else {}
+    for path, notebook in found.items():
+        if not failures(notebook):
+            _store(path, notebook)
+    return found
 
 
 def execute_all() -> dict[Path, Any]:
@@ -178,8 +227,8 @@ def execute_all() -> dict[Path, Any]:
     Raises what `execute` raises.
     """
     paths = sources()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(paths, pool.map(execute, paths), strict=True))
+    ran = _executed([path for path in paths if not cached(path).exists()])
+    return {path: ran.get(path) or execute(path) for path in paths}
 
 
 def problem(cell: Any) -> str | None:

@@ -30,6 +30,7 @@ from spec.publish import (
     anchors,
     cards,
     changes,
+    chapters,
     citations,
     conformance,
     consumers,
@@ -212,14 +213,19 @@ class Site:
         """Litmus tests that name the rule or fail without it, with their addresses."""
         naming = [
             name
-            for name, path in catalogue().items()
-            if re.search(rf"{rule.id}(?!\d)", path.read_text(encoding="utf-8"))
+            for name, text in self.texts.items()
+            if re.search(rf"{rule.id}(?!\d)", text)
         ]
         failing = self.tests.get(rule.id, [])[:TESTS_ON_A_CARD]
         return tuple(
             (name, built_link(litmus.uri(name), uri))
             for name in dict.fromkeys([*naming, *failing])
         )
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """The litmus tests of the catalogue as they are written."""
+        return {n: p.read_text(encoding="utf-8") for n, p in catalogue().items()}
 
     @cached_property
     def tests(self) -> dict[str, list[str]]:
@@ -544,15 +550,32 @@ _MARKS = {
 # -- what the hook calls ---------------------------------------------------------------
 
 _site: list[Site] = []
+_KEPT = chapters.ROOT / "build" / "pages"
+_ALSO_SHOWN = ("bench", "docs", "docs/includes", "tests")
+"""Folders beside the package from which generated pages take something."""
 
 
 def generated_pages() -> dict[str, str]:
     """The generated pages: source address (`reference/rules.md`) to Markdown.
 
-    Computes what is missing in the store of verdicts, which takes its time once.
+    Computes what is missing in the store of verdicts, which takes its time once. The
+    pages are kept until anything changes but the prose of chapters, which none shows.
     """
     _site[:] = [Site(verdicts.fill())]
-    return _site[0].generated()
+    read = [
+        path for folder in _ALSO_SHOWN for path in (chapters.ROOT / folder).glob("*")
+    ]
+    key = chapters.package_key(*(path for path in read if path.is_file()))
+    kept = _KEPT / f"{key}.json"
+    if kept.exists():
+        found: dict[str, str] = json.loads(kept.read_text(encoding="utf-8"))
+        return found
+    made = _site[0].generated()
+    _KEPT.mkdir(parents=True, exist_ok=True)
+    for old in _KEPT.glob("*.json"):
+        old.unlink(missing_ok=True)
+    kept.write_text(json.dumps(made), encoding="utf-8")
+    return made
 
 
 def generated_files() -> dict[str, str]:

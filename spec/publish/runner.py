@@ -1,17 +1,21 @@
-"""Run the cells of one chapter, in a process of their own, with IPython's shell.
+"""Run the cells of chapters, each in a process of its own, with IPython's shell.
 
-No Jupyter kernel and no socket is involved. A chapter of the package runs *inside*
-the module of its own name: what a cell of `spec/fork.py` defines is what
-`from spec.fork import ...` gives to the cells and modules that come later.
+The processes are forked from one that has imported what all need; no Jupyter kernel and
+no socket is involved. A chapter of the package runs *inside* the module of its own
+name: what a cell of `spec/fork.py` defines is what `from spec.fork import ...` gives to
+the cells and modules that come later.
 
-Use: `python -m spec.publish.runner CHAPTER TARGET` (see `spec.publish.chapters`).
+Use: `python -m spec.publish.runner SECONDS CHAPTER TARGET ...` (see
+`spec.publish.chapters`).
 """
 
 import base64
-import importlib
-import importlib.util
 import io
+import os
+import signal
 import sys
+import traceback
+from itertools import batched
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +27,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from nbformat.v4 import new_output
 from traitlets.config import Config
 
-from spec.publish import chapters
+from spec.publish import chapters, live
 
 # What the running cell has put out so far: text, values, displays, a traceback.
 _outputs: list[Any] = []
@@ -108,26 +112,6 @@ def _shell(module: ModuleType | None) -> InteractiveShell:
     )
 
 
-def _module_for(path: Path) -> ModuleType | None:
-    """The module in which the cells of a chapter run; None for a notebook.
-
-    Raises RuntimeError when the chapter has been imported already: its classes would
-    then exist twice.
-    """
-    name = chapters.module_name(path)
-    if name is None:
-        return None
-    if name in sys.modules:
-        raise RuntimeError(f"{name} is imported before its cells run")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    package, _, stem = name.rpartition(".")
-    setattr(importlib.import_module(package), stem, module)
-    return module
-
-
 def _run_cell(shell: InteractiveShell, cell: Any) -> None:
     _outputs.clear()
     terminal = sys.stdout, sys.stderr
@@ -148,7 +132,8 @@ def run(path: Path) -> Any:
     once in a process.
     """
     notebook = chapters.read(path)
-    shell = _shell(_module_for(path))
+    name = chapters.module_name(path)
+    shell = _shell(None if name is None else live.module_for(name))
     for cell in notebook.cells:
         if cell.cell_type == "code":
             _run_cell(shell, cell)
@@ -170,7 +155,7 @@ def _without_paths(value: Any) -> Any:
     return value
 
 
-def main(chapter: str, target: str) -> None:
+def execute(chapter: str, target: str) -> None:
     """Execute the file `chapter` and write the notebook to the file `target`."""
     notebook = run(Path(chapter))
     for cell in notebook.cells:
@@ -179,5 +164,46 @@ def main(chapter: str, target: str) -> None:
     nbformat.write(notebook, target)
 
 
+def _child(chapter: str, target: str, seconds: int) -> int:
+    """Execute one chapter in a process that ends with it; the id of the process."""
+    sys.stdout.flush()
+    if pid := os.fork():
+        return pid
+    signal.alarm(seconds)
+    status = 1
+    try:
+        log = os.open(f"{target}.log", os.O_WRONLY | os.O_CREAT)
+        os.dup2(log, 2)
+        os.environ["IPYTHONDIR"] = f"{target}.ipython"
+        execute(chapter, target)
+        status = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def main(seconds: int, chapters_and_targets: list[str]) -> None:
+    """Execute chapters, as many at once as there are cores.
+
+    What each puts to standard error is in the file `TARGET.log`, and the exit status
+    of its process in `TARGET.status`.
+
+    Args:
+        seconds: after which a chapter that has not ended is ended.
+        chapters_and_targets: in turn.
+    """
+    todo = list(batched(chapters_and_targets, 2))
+    running: dict[int, str] = {}
+    while todo or running:
+        if todo and len(running) < (os.cpu_count() or 1):
+            chapter, target = todo.pop(0)
+            running[_child(chapter, target, seconds)] = target
+            continue
+        pid, status = os.wait()
+        ended = os.waitstatus_to_exitcode(status)
+        Path(f"{running.pop(pid)}.status").write_text(str(ended))
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(int(sys.argv[1]), sys.argv[2:])
