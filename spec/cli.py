@@ -36,6 +36,7 @@ ELSEWHERE = {
     "run": ("spec.litmus.commands", "run"),
     "litmus": ("spec.litmus.commands", "litmus"),
     "kernel": ("spec.kernel.commands", "kernel"),
+    "prove": ("spec.proving", "prove_command"),
 }
 """Commands that are imported when they are called, so that others start at once."""
 

@@ -59,8 +59,8 @@ proof = Proof()
 #
 # The proof has no numbers. `refcount == 1` becomes "any two holders are one",
 # `refcount == 0` "there is no holder", and the comparison with the expected count "any
-# two references are one". A test that fails tells the solver nothing, so that a step may
-# copy where it could have kept.
+# two references are one". A test that fails tells the solver nothing: a step may copy
+# where it could have kept.
 # [AE-INV-3](guarantees.py#AE-INV-3) is what makes this right: it is shown by counting,
 # for each footprint, the holders that it adds and removes.
 
@@ -136,14 +136,12 @@ def owns(s: View, m: Any, v: Any, p: Any) -> Any:
     """The PTE or entry has the page for itself, or the bit is about to be set."""
     to_be_written = both(s.moving(m, v), s.writable(m, v), waits(s, m, v, p))
     to_be_set = both(s.ptl(m), s.stands("set", s.ptl_by(m), m, v, p))
-    return either(
-        has_bit(s, m, v, p), writes(s, m, v, p), to_be_written, to_be_set
-    )
+    return either(has_bit(s, m, v, p), writes(s, m, v, p), to_be_written, to_be_set)
 
 
 # %% [markdown]
-# A reference counts from the moment in which GUP-fast has found the PTE unchanged. Before
-# that it will be dropped if anything happened. If `fork()` ran meanwhile, it will be
+# A reference counts from the moment in which GUP-fast has found the PTE unchanged.
+# Before that it will be dropped if anything happened. If `fork()` ran meanwhile, it will be
 # dropped as well, where the model demands it.
 
 
@@ -277,8 +275,8 @@ def prepared_pages_are_private(s: View, c: Any, c2: Any) -> Any:
 
 
 # %% [markdown]
-# A PTE is one thing at a time; so is a reference. The swap cache and its slots name each
-# other. Locks exclude.
+# A PTE is one thing at a time; so is a reference. The swap cache and its slots name
+# each other. Locks exclude.
 
 
 # %%
@@ -328,7 +326,9 @@ def sequence_count_tells(s: View, m: Any, c: Any) -> Any:
     """write_protect_seq is odd only while fork runs, and every GUP-fast of the process
     that goes on then will see that it changed."""
     by = s.write_locked_by(m)
-    forks = both(s.write_locked(m), s.get("at:forking", by), s.same(s.at_process(by), m))
+    forks = both(
+        s.write_locked(m), s.get("at:forking", by), s.same(s.at_process(by), m)
+    )
     names = ("snapshot", "grabbed", "rechecked", "bit seen")
     walks = either(*(s.get(f"at:{name}", c) for name in names))
     races = implies(both(walks, s.same(s.at_process(c), m)), s.raced(c))

@@ -16,8 +16,8 @@ from spec.prover.words import both, either, implies, no
 # %% [markdown]
 # ## What a CPU knows where it stops
 #
-# Between two steps others move. What a CPU has seen is true only if nobody can change it
-# meanwhile. These assertions say what stays true, and by which lock or reference.
+# Between two steps others move. What a CPU has seen is true only if nobody can change
+# it meanwhile. These assertions say what stays true, and by which lock or reference.
 #
 # A fault that may keep the page, GUP that may set the bit:
 
@@ -90,9 +90,7 @@ def before_the_bit_is_cleared(s: View, c: Any, r: Any) -> Any:
     """Nobody relies on the page, and GUP-fast will notice."""
     p = s.at_page(c)
     unprotected = implies(both(promised(s, r), s.same(s.of(r), p)), no(s.firm(r)))
-    known = either(
-        s.at_writable(c), no(s.writable(s.at_process(c), s.at_address(c)))
-    )
+    known = either(s.at_writable(c), no(s.writable(s.at_process(c), s.at_address(c))))
     return both(locked_mapping(s, c), s.odd(s.at_process(c)), unprotected, known)
 
 
@@ -261,9 +259,7 @@ def while_in_gup(s: View, c: Any) -> Any:
 def no_missed_cow(s: View, m: Any, v: Any, m2: Any, v2: Any, r: Any, p: Any) -> Any:
     """Where a process or its protected reference can write, no other process maps the
     page, will map it, or has a reference to it."""
-    other = both(
-        either(s.maps(m2, v2, p), s.waits(m2, v2, p)), no(s.same(m, m2))
-    )
+    other = both(either(s.maps(m2, v2, p), s.waits(m2, v2, p)), no(s.same(m, m2)))
     holder = both(
         s.returned(r), s.anonymous(r), s.same(s.of(r), p), no(s.same(s.taken_for(r), m))
     )
@@ -305,7 +301,7 @@ def one_mapping(s: View, m: Any, v: Any, m2: Any, v2: Any, p: Any) -> Any:
 
 @proof.implies("AE-INV-7")
 def protected_is_exclusive(s: View, r: Any) -> Any:
-    """The page of a protected reference has the bit whenever the address maps a page."""
+    """The page of a protected reference has the bit if the address maps a page."""
     mapped = s.mapped(s.taken_for(r), s.taken_at(r))
     return implies(both(promised(s, r), mapped), s.exclusive(s.of(r)))
 
@@ -318,13 +314,21 @@ def protected_is_exclusive(s: View, r: Any) -> Any:
 #
 # ## The lemma
 #
-# "Page is PTE mapped in the page table I'm walking, page_count() == 1: really means that
-# this is the only reference." Setting the bit is safe then, *if* in addition the page
-# is no KSM page. The page table lock keeps the mapping; the folio lock is not needed.
+# "Page is PTE mapped in the page table I'm walking, page_count() == 1: really means
+# that this is the only reference." Setting the bit then keeps the invariant, under exactly
+# these premises: the page table lock keeps the mapping, and a KSM page may be shared
+# again without a look at the bit. The folio lock is not among them. That GUP was asked
+# is what the sketch adds ([AE-SET-4](bit.py#AE-SET-4)).
 
 
 # %%
 @proof.lemma
-def bit_may_be_set(s: View, m: Any, v: Any, p: Any) -> Any:
-    """A PTE maps the page, it is the only holder, and the page is no KSM page."""
-    return both(s.maps(m, v, p), s.one_holder(p), no(s.ksm(p)))
+def bit_may_be_set(s: View, m: Any, v: Any, p: Any, c: Any) -> dict[str, Any]:
+    """Under these premises the bit of the page may be set."""
+    return {
+        "the page is mapped here": s.maps(m, v, p),
+        "refcount is 1": s.one_holder(p),
+        "the page table lock is held": both(s.ptl(m), s.same(s.ptl_by(m), c)),
+        "the page is no KSM page": no(s.ksm(p)),
+        "GUP was asked": either(s.remembers, s.asked(m)),
+    }

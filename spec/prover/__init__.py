@@ -1,1 +1,1 @@
-"""What the chapter on the proof is made of: footprints, steps, obligations, drawings."""
+"""What the chapters on the proof are made of: footprints, steps, the solver."""

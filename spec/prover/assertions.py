@@ -1,4 +1,4 @@
-"""The parts of a proof: clauses of the invariant, assertions at places, consequences."""
+"""The parts of a proof: clauses, assertions at places, consequences."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ ROLES = {
 
 def frames(place: Place) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """Function, position and live local variables of each frame, innermost first."""
-    parts: Any = place.location
-    for qualname, lasti, variables in reversed(parts):
+    parts: Any = place.location  # the first is the thread that runs the operation
+    for qualname, lasti, variables in reversed(parts[1:]):
         yield qualname, lasti, dict(variables)
 
 

@@ -211,14 +211,21 @@ class Footprints:
             found = values(key, known, seen, names)
         for value in found:
             now = known | {key: value}
-            if not key.endswith(".write_protect_seq"):
+            if key.endswith(".write_protect_seq") and value:
+                yield from self._counted_on(place, now, value)
+            else:
                 yield now
-            elif "gup_fast" in place.functions or value == 0:
-                yield now
-            elif place.operation.name != "fork" and value == 1:
-                yield now
-            elif value == 1:
-                self._cannot_happen(place, now)
+
+    def _counted_on(
+        self, place: Place, now: dict[str, Any], value: int
+    ) -> Iterator[dict[str, Any]]:
+        """A sequence count that is odd, or has changed since it was read."""
+        if "gup_fast" in place.functions:
+            yield now
+        elif value == 1 and place.operation.name == "fork":
+            self._cannot_happen(place, now)
+        elif value == 1:
+            yield now
 
     def _cannot_happen(self, place: Place, known: dict[str, Any]) -> None:
         """The step has no outcome here: that this is not reached has to be proved."""

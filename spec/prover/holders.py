@@ -30,9 +30,7 @@ HOLDERS: tuple[Kind, ...] = (
     ("", lambda s, p: s.cached(p)),
 )
 """All that ``refcount`` counts."""
-PINS: tuple[Kind, ...] = (
-    ("r", lambda s, p, r: z3.And(_reference(s, p, r), s.pin(r))),
-)
+PINS: tuple[Kind, ...] = (("r", lambda s, p, r: z3.And(_reference(s, p, r), s.pin(r))),)
 ENTRIES: tuple[Kind, ...] = (
     ("mv", lambda s, e, m, v: z3.And(s.swapped(m, v), s.slot(m, v) == e)),
 )

@@ -1,4 +1,4 @@
-"""Where in the source an operation stands, so that an assertion can be written there."""
+"""Where in the source an operation stands: assertions are written for it."""
 
 from __future__ import annotations
 
@@ -53,3 +53,9 @@ def _following(tree: ast.AST, line: int) -> ast.stmt | None:
         if isinstance(node, ast.stmt) and node.lineno > line
     ]
     return min(later, key=lambda node: node.lineno, default=None)
+
+
+@cache
+def source_of(code: CodeType) -> str:
+    """The text of a function."""
+    return inspect.getsource(code)

@@ -217,23 +217,10 @@ class Prover:
                     now = self.value(names.get(value, value))
                     yield role, assigned((c,), now)
 
-    def key(self, step: SymbolicStep, places: list[Place]) -> Any:
-        """What two steps have in common that are the same to the solver."""
-        target = None if step.target == OVER else places[step.target]
-        ends = []
-        for place, bound in ((places[step.source], None), (target, step.bound)):
-            names = dict(zip(place.operands, bound, strict=True)) if bound else {}
-            for a in self.proof.assertions if place else ():
-                if stands(a, place):
-                    known = roles(a, place)
-                    at = sorted((r, names.get(n, n)) for r, n in known.items())
-                    ends.append((a.name, tuple(at), place is target))
-        return step.guard, step.writes, step.each, step.raised, tuple(ends)
-
     # -- questions --------------------------------------------------------------------
 
     def check(self, step: SymbolicStep, places: list[Place]) -> Answer:
-        """Does the step keep every clause? If it breaks something: is it never taken?"""
+        """Does the step keep every clause? One that breaks something: is it taken?"""
         source = places[step.source]
         target = None if step.target == OVER else places[step.target]
         facts = list(self.guard(step, source))
@@ -242,8 +229,16 @@ class Prover:
         return self.ask(facts, step.raised)
 
     def _broken(self, step: SymbolicStep, target: Place | None) -> Iterator[Any]:
-        """Some clause does not hold any more; those that say the same as before do."""
+        """Some clause does not hold after the step."""
         effect = self.effect(step, target)
+        yield from self._kept_by(effect)
+        for atom in step.guard:
+            if atom[0] == "becomes free":
+                nobody = none(self.after, HOLDERS, self.value(atom[1]))
+                yield next_state(nobody, self.after, effect)
+
+    def _kept_by(self, effect: Symbolic) -> Iterator[Any]:
+        """Some clause does not hold after an effect; unchanged ones are left out."""
         broken = next_state(self.breaks, self.after, effect).children()
         flags = []
         for (_, flag), now, before in zip(
@@ -253,10 +248,6 @@ class Prover:
                 flags.append(flag)
                 yield z3.Implies(flag, now)
         yield z3.Or(*flags)
-        for atom in step.guard:
-            if atom[0] == "becomes free":
-                nobody = none(self.after, HOLDERS, self.value(atom[1]))
-                yield next_state(nobody, self.after, effect)
 
     def ask(self, facts: list[Any], raised: tuple[str, ...] = ()) -> Answer:
         """Can the facts be true of a state that satisfies the invariant?"""
@@ -281,6 +272,23 @@ class Prover:
     def follows(self, clause: Clause) -> Answer:
         """Does a sentence follow from the invariant?"""
         return self.ask([z3.Not(self._some(clause, self.before))], (clause.name,))
+
+    def set_under(self, lemma: Clause, besides: str = "") -> Answer:
+        """May the bit be set where the premises of a lemma hold?
+
+        Args:
+            lemma: the premises, by name; of the process, the address, the page, a CPU.
+            besides: a premise to leave out.
+        """
+        m, v, p, c = (self.names[name] for name in ("A", "x", "p1", "c"))
+        premises = lemma.holds(self.before, m, v, p, c)
+        facts = [fact for name, fact in premises.items() if name != besides]
+        facts += [
+            z3.Not(self.before.get(f"at:{assertion.name}", c))
+            for assertion in self.proof.assertions
+        ]
+        effect = self.before.with_([("exclusive", assigned((p,), z3.BoolVal(True)))])
+        return self.ask([*facts, *self._kept_by(effect)])
 
     def at_first(self, clause: Clause) -> Answer:
         """Is a clause true of a state in which nothing has happened?"""

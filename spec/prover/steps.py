@@ -9,6 +9,7 @@ from typing import Any
 
 from spec.memory import ZERO_PAGE, Pte
 from spec.migration_entry import MigrationEntry
+from spec.prover.domains import LEFT_OUT
 from spec.prover.footprints import Command, Place
 from spec.swap import SwapEntry
 
@@ -53,9 +54,13 @@ class SymbolicStep:
 
 
 IRRELEVANT = frozenset(
-    "pmd vma head entire_mapcount value tracked expected dirty swapbacked pincount "
-    "asked_gup refcount mapcount longterm parent write_protect_seq".split()
+    {
+        *LEFT_OUT,
+        *("dirty", "swapbacked", "vma", "longterm", "parent"),
+        *("refcount", "mapcount", "pincount", "write_protect_seq"),
+    }
 )
+"""Cells that say nothing in the fields of the proof, or are said in another way."""
 
 
 def split(key: str) -> tuple[str, str, str]:
@@ -92,9 +97,7 @@ def cell_atoms(key: str, value: Any, remembers: bool) -> Iterator[Atom]:
     record, name, va = split(key)
     if name == "pte":
         yield from entry_atoms(record, va, value, remembers)
-    elif name in ("ptl", "locked"):
-        yield ("is", name, (record,), bool(value))
-    elif name == "ksm" or name == "writeback":
+    elif name in ("ptl", "locked") or name == "ksm" or name == "writeback":
         yield ("is", name, (record,), bool(value))
     elif name == "anon_exclusive":
         yield ("is", "exclusive", (record,), bool(value))
@@ -179,9 +182,7 @@ def own_atoms(own: dict[str, Any]) -> Iterator[Atom]:
             yield from cell_atoms(key, value, False)
 
 
-def read_atoms(
-    command: Command, place: Place, remembers: bool
-) -> Iterator[Atom]:
+def read_atoms(command: Command, place: Place, remembers: bool) -> Iterator[Atom]:
     """What the step finds."""
     yield from own_atoms(place.own)
     yield from count_atoms(command.reads)
@@ -197,12 +198,25 @@ def read_atoms(
     if place.operation.name == "put":
         yield ("is", "returned", ("r1",), True)
     if place.operation.name == "fork":
-        yield ("is", "unborn", ("B",), not place.functions or "B.state" in command.writes and command.writes.get("B.parent") is not None)
+        yield (
+            "is",
+            "unborn",
+            ("B",),
+            not place.functions
+            or (
+                "B.state" in command.writes
+                and command.writes.get("B.parent") is not None
+            ),
+        )
         for key in command.writes:
             record, name, va = split(key)
             if record == "B" and name == "pte":
                 yield ("is", "touched", (record, va), False)
-    if place.operation.name == "migrate" and command.writes.get("p1.locked") is False and "unmap_and_move" in place.functions:
+    if (
+        place.operation.name == "migrate"
+        and command.writes.get("p1.locked") is False
+        and "unmap_and_move" in place.functions
+    ):
         yield ("no migration entry", "p1")
     for key, value in command.reads.items():
         record, name, va = split(key)
@@ -222,9 +236,7 @@ def read_atoms(
             yield from cell_atoms(key, value, remembers)
 
 
-def write_fields(
-    command: Command, place: Place, remembers: bool
-) -> Iterator[Write]:
+def write_fields(command: Command, place: Place, remembers: bool) -> Iterator[Write]:
     """What the step assigns."""
     if place.location is not None and place.functions == ():
         yield ("raced", ("c",), False)
@@ -285,7 +297,13 @@ def symbolic(
         groups[key].append(command)
     made = [
         SymbolicStep(
-            source, target, guard, writes, _each(found, remembers), bound, raised,
+            source,
+            target,
+            guard,
+            writes,
+            _each(found, remembers),
+            bound,
+            raised,
             found[0],
         )
         for (source, target, guard, writes, bound, raised), found in groups.items()
@@ -319,7 +337,14 @@ def weakest(steps: list[SymbolicStep]) -> list[SymbolicStep]:
     """Without the steps that do the same as another and demand more."""
     by_effect: dict[Any, list[SymbolicStep]] = defaultdict(list)
     for step in steps:
-        key = (step.source, step.target, step.writes, step.each, step.bound, step.raised)
+        key = (
+            step.source,
+            step.target,
+            step.writes,
+            step.each,
+            step.bound,
+            step.raised,
+        )
         by_effect[key].append(step)
     kept = []
     for alike in by_effect.values():
