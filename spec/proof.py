@@ -141,8 +141,8 @@ def owns(s: View, m: Any, v: Any, p: Any) -> Any:
 
 # %% [markdown]
 # A reference counts from the moment in which GUP-fast has found the PTE unchanged.
-# Before that it will be dropped if anything happened. If `fork()` ran meanwhile, it will be
-# dropped as well, where the model demands it.
+# Before that it will be dropped if anything happened. If `fork()` ran meanwhile, it
+# will be dropped as well, where the model demands it.
 
 
 # %%

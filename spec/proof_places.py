@@ -220,7 +220,7 @@ def while_migrating(s: View, c: Any) -> Any:
     return both(held_page(s, c), locked_page(s, c))
 
 
-@proof.at("fresh", ("unmap_and_move", "if new is not None"))
+@proof.at("fresh", ("unmap_and_move", "if new is not None"), innermost=True)
 def before_the_copy(s: View, c: Any, m: Any, v: Any) -> Any:
     """The new page is locked, has no bit and nothing maps it."""
     p = s.target(c)
@@ -240,7 +240,15 @@ def while_it_works(s: View, c: Any) -> Any:
     return no(s.unborn(s.at_process(c)))
 
 
-@proof.at("asking", ("get_user_pages", ""), ("write_force", ""), at_process="mm")
+@proof.at(
+    "asking",
+    ("get_user_pages", "possible ="),
+    ("get_user_pages", "if missing"),
+    ("get_user_pages", "mmap_read_unlock"),
+    ("write_force", "faulting"),
+    ("write_force", "foll"),
+    ("write_force", "mmap_read_unlock"),
+)
 def while_in_gup(s: View, c: Any) -> Any:
     """GUP was asked on behalf of the process."""
     return s.asked(s.at_process(c))
@@ -315,9 +323,9 @@ def protected_is_exclusive(s: View, r: Any) -> Any:
 # ## The lemma
 #
 # "Page is PTE mapped in the page table I'm walking, page_count() == 1: really means
-# that this is the only reference." Setting the bit then keeps the invariant, under exactly
-# these premises: the page table lock keeps the mapping, and a KSM page may be shared
-# again without a look at the bit. The folio lock is not among them. That GUP was asked
+# that this is the only reference." Setting the bit then keeps the invariant, under
+# exactly these premises: the page table lock keeps the mapping, and a KSM page may be
+# shared again without a look at the bit. The folio lock is not among them. That GUP was asked
 # is what the sketch adds ([AE-SET-4](bit.py#AE-SET-4)).
 
 

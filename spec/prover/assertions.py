@@ -51,12 +51,14 @@ class Assertion:
         fact: takes the state, the CPU and further variables.
         roles: the local variables that are the process, the page and so on, where they
             are not called as usual; there has to be one of each.
+        innermost: it is not meant where the function has called another.
     """
 
     name: str
     places: tuple[tuple[str, str], ...]
     fact: Formula
     roles: dict[str, str] = field(default_factory=dict)
+    innermost: bool = False
 
     def clause(self) -> Clause:
         """The same as a clause of the invariant."""
@@ -83,11 +85,18 @@ class Proof:
         self.clauses.append(Clause(_words(holds), holds))
         return holds
 
-    def at(self, name: str, *places: tuple[str, str], **roles: str) -> Any:
+    def at(
+        self,
+        name: str,
+        *places: tuple[str, str],
+        innermost: bool = False,
+        **roles: str,
+    ) -> Any:
         """An assertion at places."""
 
         def register(fact: Formula) -> Formula:
-            self.assertions.append(Assertion(name, places, fact, roles))
+            made = Assertion(name, places, fact, roles, innermost)
+            self.assertions.append(made)
             return fact
 
         return register
@@ -116,12 +125,12 @@ def _words(function: Formula) -> str:
 
 
 ROLES = {
-    "at_process": "mm",
-    "at_address": "va",
-    "at_page": "page",
-    "at_reference": "ref",
-    "at_writable": "pte",
-    "at_slot": "entry",
+    "at_process": ("mm",),
+    "at_address": ("va",),
+    "at_page": ("page",),
+    "at_reference": ("ref",),
+    "at_writable": ("pte", "entry"),
+    "at_slot": ("entry",),
 }
 """How the local variables are called that are the process, the address and so on."""
 
@@ -135,13 +144,13 @@ def frames(place: Place) -> Iterator[tuple[str, int, dict[str, Any]]]:
 
 def stands(assertion: Assertion, place: Place) -> bool:
     """Whether an assertion speaks of a place."""
-    known = [variables for _, _, variables in frames(place)]
+    there = list(frames(place))
     for name in assertion.roles.values():
-        if all(variables.get(name) is None for variables in known):
+        if all(variables.get(name) is None for _, _, variables in there):
             return False
     return bool(place.functions) and any(
         function in ("*", qualname) and next_statement(qualname, at).startswith(text)
-        for qualname, at, _ in frames(place)
+        for qualname, at, _ in there[: 1 if assertion.innermost else None]
         for function, text in assertion.places
     )
 
@@ -149,23 +158,25 @@ def stands(assertion: Assertion, place: Place) -> bool:
 def roles(assertion: Assertion, place: Place) -> dict[str, Any]:
     """What the roles of an assertion are at a place: names, or a truth value."""
     found: dict[str, Any] = {}
-    for role, name in (ROLES | assertion.roles).items():
+    special = {role: (name,) for role, name in assertion.roles.items()}
+    for role, names in (ROLES | special).items():
         for _, _, variables in frames(place):
-            if role not in found and variables.get(name) is not None:
-                value = _role(variables[name])
+            for name in names:
+                value = _role(role, variables.get(name))
                 if value is not None:
-                    found[role] = value
+                    found.setdefault(role, value)
     return found
 
 
-def _role(value: Any) -> Any:
-    """A local variable as a name, or for a PTE whether it is writable."""
+def _role(role: str, value: Any) -> Any:
+    """A local variable as a name, or whether a PTE or an entry is writable."""
+    kind, *parts = value if isinstance(value, tuple) else ("",)
+    if role == "at_writable":
+        writable = {"Pte": parts[1:2] == [True], "MigrationEntry": "writable" in parts}
+        return writable.get(kind)
     if isinstance(value, str):
         return value
-    kind, *parts = value if isinstance(value, tuple) else ("",)
-    if kind in ("record", "SwapEntry"):
-        return parts[0]
-    return parts[1] if kind == "Pte" else None
+    return parts[0] if kind in ("record", "SwapEntry") else None
 
 
 def check_places(assertions: list[Assertion], places: list[Place]) -> None:

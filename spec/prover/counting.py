@@ -68,6 +68,16 @@ def miscounted(command: Command, place: Place) -> Iterator[str]:
                 yield f"{key} changes by {is_ - was}, its holders by {changed}"
 
 
+def contradictory(command: Command, place: Place) -> bool:
+    """Whether a footprint finds a count that is less than the holders that it finds."""
+    found = {**place.own, **command.reads}
+    return any(
+        f"{record}.{name}" in found and found[f"{record}.{name}"] < count(found, record)
+        for name, count in COUNTS.items()
+        for record in _records(found, found, name)
+    )
+
+
 def remembered(place: Place) -> Pte | None:
     """The PTE that an operation found under the lock that it holds, or cleared."""
     for _, _, variables in frames(place):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.prover.assertions import Proof, check_places, frames, roles, stands
-from spec.prover.counting import miscounted
+from spec.prover.counting import contradictory, miscounted
 from spec.prover.footprints import OVER, Command, Footprints, Place
 from spec.prover.operations import operations
 from spec.prover.positions import code_of, next_statement, source_of
@@ -144,7 +144,11 @@ class Attempt:
             for place in made.places
         ]
         self.miscounted = 0
-        made.commands[:] = map(self._judged, made.commands)
+        made.commands[:] = [
+            self._judged(command)
+            for command in made.commands
+            if not contradictory(command, made.places[command.source])
+        ]
         every = symbolic(made.commands, made.places, made.remembers)
         self.steps = list({self.key(step): step for step in reversed(every)}.values())
         self.steps.reverse()
