@@ -325,8 +325,8 @@ def protected_is_exclusive(s: View, r: Any) -> Any:
 # "Page is PTE mapped in the page table I'm walking, page_count() == 1: really means
 # that this is the only reference." Setting the bit then keeps the invariant, under
 # exactly these premises: the page table lock keeps the mapping, and a KSM page may be
-# shared again without a look at the bit. The folio lock is not among them. That GUP was asked
-# is what the sketch adds ([AE-SET-4](bit.py#AE-SET-4)).
+# shared again without a look at the bit. The folio lock is not among them. That GUP was
+# asked is what the sketch adds ([AE-SET-4](bit.py#AE-SET-4)).
 
 
 # %%

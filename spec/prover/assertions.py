@@ -91,7 +91,7 @@ class Proof:
         *places: tuple[str, str],
         innermost: bool = False,
         **roles: str,
-    ) -> Any:
+    ) -> Callable[[Formula], Formula]:
         """An assertion at places."""
 
         def register(fact: Formula) -> Formula:
@@ -101,7 +101,7 @@ class Proof:
 
         return register
 
-    def implies(self, id: str) -> Any:
+    def implies(self, id: str) -> Callable[[Formula], Formula]:
         """A guarantee that follows from the invariant."""
 
         def register(holds: Formula) -> Formula:

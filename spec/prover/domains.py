@@ -101,5 +101,5 @@ def mappings(page: str, known: Mapping[str, Any]) -> int:
 def holders(page: str, known: Mapping[str, Any]) -> int:
     """How many holders of a page are known."""
     held = (".hold", ".target", ".pfn", ".folio")
-    others = sum(v == page and k.endswith(held) for k, v in known.items())
-    return mappings(page, known) + others
+    others = [k for k, v in known.items() if v == page and k.endswith(held)]
+    return mappings(page, known) + len(others)

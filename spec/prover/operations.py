@@ -18,7 +18,7 @@ from spec import (
     swap,
 )
 from spec.decisions import Foll, Model
-from spec.memory import Machine, Mm, Names, Steps
+from spec.memory import Machine, Mm, Names, Page, Steps
 from spec.prover.footprints import Operation
 
 ONE = Names(
@@ -39,6 +39,17 @@ GUP = replace(ONE, refs=("r1",))
 def on_address(work: Callable[[Mm, str], Steps]) -> Callable[[Machine], Steps]:
     """The operation on the address ``x`` of the process ``A``."""
     return lambda machine: work(machine.mms["A"], "x")
+
+
+def on_page(work: Callable[[Page], Steps]) -> Callable[[Machine], Steps]:
+    """The operation on a page that the kernel picks."""
+    return lambda machine: work(machine.pages["p1"])
+
+
+PICKED: dict[str, Callable[[Page], Steps]] = {
+    "reclaim": reclaim.shrink_folio,
+    "migrate": migration.migrate_folio,
+}
 
 
 def request(how: str, foll: Foll) -> Callable[[Machine], Steps]:
@@ -66,12 +77,8 @@ def operations(model: Model) -> Iterator[Operation]:
     yield Operation("transient", at(clients.transient), ONE)
     yield Operation("madvise free", at(lazyfree.madvise_free), ONE)
     yield Operation("unmerge", at(ksm.break_ksm), ONE)
-    for name, work in (
-        ("reclaim", reclaim.shrink_folio),
-        ("migrate", migration.migrate_folio),
-    ):
-        picked = lambda machine, work=work: work(machine.pages["p1"])  # noqa: E731
-        yield Operation(name, picked, TWO, acting="")
+    for name, work in PICKED.items():
+        yield Operation(name, on_page(work), TWO, acting="")
     yield Operation("swapoff", swap.swapoff, TWO, acting="")
 
 

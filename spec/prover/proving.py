@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 from spec.cells import SpecificationError
 from spec.decisions import Model
-from spec.prover.assertions import Proof, check_places, frames, roles, stands
+from spec.models import governs
+from spec.prover.assertions import Clause, Proof, check_places, frames, roles, stands
 from spec.prover.counting import contradictory, miscounted
 from spec.prover.footprints import OVER, Command, Footprints, Place
 from spec.prover.operations import operations
 from spec.prover.positions import code_of, next_statement, source_of
 from spec.prover.steps import SymbolicStep, symbolic
+from spec.rules import find
 
 if TYPE_CHECKING:
     from spec.prover.solver import Answer, Prover
 
 NORMATIVE = "sketch"
+NEVER_ASKED = ("is", "asked", ("A",), False)
 PROVED, REFUTED, UNKNOWN = "proved", "refuted", "unknown"
 PINS_ONLY = frozenset({"upstream", "always"})
 """Families in which the promise to a reference outlives fork for pins only."""
@@ -127,9 +130,10 @@ class Attempt:
         proof: Proof | None = None,
     ) -> None:
         if proof is None:
-            from spec.proof_places import proof as of_the_chapter
+            import spec.proof_places  # noqa: F401  its assertions belong to it
+            from spec.proof import proof as written
 
-            proof = of_the_chapter
+            proof = written
         self.proof = proof
         self.model = model
         self.without = without
@@ -150,8 +154,25 @@ class Attempt:
             if not contradictory(command, made.places[command.source])
         ]
         every = symbolic(made.commands, made.places, made.remembers)
+        every += self._unasked(every)
         self.steps = list({self.key(step): step for step in reversed(every)}.values())
         self.steps.reverse()
+
+    def _unasked(self, steps: list[SymbolicStep]) -> list[SymbolicStep]:
+        """The steps in which fork would copy though GUP was never asked (AE-INV-5)."""
+        if not governs(find("AE-INV-5"), self.model) or self.without:
+            return []
+        return [
+            replace(step, guard=step.guard | {NEVER_ASKED}, raised=("AE-INV-5",))
+            for step in steps
+            if self.places[step.source].operation.name == "fork"
+            if any(
+                field == "free"
+                and not value
+                and ("is", "free", page, True) in step.guard
+                for field, page, value in step.writes
+            )
+        ]
 
     def _judged(self, command: Command) -> Command:
         """A footprint that would leave a count wrong must not be taken at all."""
@@ -306,21 +327,23 @@ def _sentences(attempt: Attempt) -> Iterator[Obligation]:
     prover = attempt.prover()
     first = Obligation("at first")
     for clause in prover.clauses:
-        _note(first, lambda clause=clause: prover.at_first(clause))
+        _note(first, prover.at_first, clause)
     yield first
     by_id: dict[str, Obligation] = defaultdict(lambda: Obligation(""))
     for clause in attempt.proof.consequences:
         made = by_id[clause.of]
         made.operation = f"invariant implies {clause.of}"
-        _note(made, lambda clause=clause: prover.follows(clause))
+        _note(made, prover.follows, clause)
     yield from by_id.values()
     for lemma in attempt.proof.lemmas:
         made = Obligation(f"lemma: {lemma.name}")
-        _note(made, lambda lemma=lemma: prover.set_under(lemma))
+        _note(made, prover.set_under, lemma)
         yield made
 
 
-def _note(obligation: Obligation, ask: Callable[[], Answer]) -> None:
+def _note(
+    obligation: Obligation, ask: Callable[[Clause], Answer], clause: Clause
+) -> None:
     began = time.monotonic()
-    answer = ask()
+    answer = ask(clause)
     obligation.note(answer.found, answer.clauses, time.monotonic() - began)

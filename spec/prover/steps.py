@@ -312,7 +312,7 @@ def symbolic(
 
 
 def _each(commands: list[Command], remembers: bool) -> tuple[Rep, ...]:
-    reps = {}
+    reps: dict[Rep, None] = {}
     for command in commands:
         found = {k: v for k, v in command.reads.items() if k.startswith("rx.")}
         written = {k: v for k, v in command.writes.items() if k.startswith("rx.")}
