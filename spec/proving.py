@@ -12,12 +12,10 @@ from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.models import governs
 from spec.options import ModelName, as_json, or_exit_2, removable
-from spec.prover.proving import PROVED, Obligation, Result, prove
+from spec.prover.proving import MODELS, PROVED, Obligation, Result, prove
+from spec.publish import records
 from spec.releases import find_model
 from spec.rules import Rule
-
-MODELS = ("sketch", "upstream", "always")
-"""The models that the invariant is written for."""
 
 
 @click.command("prove")
@@ -88,6 +86,7 @@ def as_dict(result: Result) -> dict[str, Any]:
         "proved": result.proved,
         "interrupted": result.interrupted,
         "seconds": round(result.seconds, 3),
+        "reached": [reached(id) for id in result.without],
         "obligations": [
             {
                 "name": each.name,
@@ -98,6 +97,7 @@ def as_dict(result: Result) -> dict[str, Any]:
                 "steps": each.steps,
                 "found": each.found,
                 "clauses": list(each.clauses),
+                "drawn": each.drawn,
                 "seconds": round(each.seconds, 3),
             }
             for each in result.obligations
@@ -116,6 +116,8 @@ def print_result(result: Result) -> None:
     )
     for each in result.failing:
         print_failing(each)
+    for id in result.without:
+        click.echo(reached(id))
     if result.interrupted:
         click.echo("Interrupted; what is not listed was proved or not looked at.")
     elif result.proved:
@@ -128,4 +130,26 @@ def print_failing(obligation: Obligation) -> None:
     word = obligation.found.upper()
     click.echo(f"{word}: {obligation.name}")
     for clause in obligation.clauses:
-        click.echo(f"  {clause}")
+        click.echo(f"  not kept: {clause}")
+    if obligation.drawn:
+        (functions,), before, after = obligation.drawn
+        click.echo(f"  by a step of {functions}")
+        for title, lines in (("before", before), ("after", after)):
+            for line in lines:
+                click.echo(f"    {title:7} {line}")
+                title = ""
+
+
+def reached(id: str) -> str:
+    """Whether exploration reaches a state that the removal of a rule breaks."""
+    known = records.rows().get(id)
+    if known is None:
+        return f"{id}: no search is recorded."
+    found = known.found.breaks
+    if not found:
+        return f"{id}: exploration reaches no state that breaks a guarantee."
+    broken, run = min(found.items(), key=lambda each: each[1].depth)
+    return (
+        f"{id}: exploration reaches a state that breaks {broken} after {run.depth} "
+        f"steps; anon-exclusive ablate {id} shows it."
+    )

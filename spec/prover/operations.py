@@ -52,6 +52,11 @@ PICKED: dict[str, Callable[[Page], Steps]] = {
 }
 
 
+def protecting(protection: str) -> Callable[[Machine], Steps]:
+    """A change of protection."""
+    return on_address(lambda mm, va: protect.mprotect(mm, va, protection))
+
+
 def request(how: str, foll: Foll) -> Callable[[Machine], Steps]:
     """A request to GUP."""
     return lambda machine: gup_fast.ENTRIES[how](
@@ -69,8 +74,7 @@ def operations(model: Model) -> Iterator[Operation]:
     yield Operation("madvise dontneed", at(fault.madvise_dontneed), TWO)
     yield Operation("exit", at(lambda mm, va: fault.exit(mm)), TWO)
     for protection in ("r", "rw"):
-        change = at(lambda mm, va, to=protection: protect.mprotect(mm, va, to))
-        yield Operation(f"mprotect {protection}", change, ONE)
+        yield Operation(f"mprotect {protection}", protecting(protection), ONE)
     yield Operation("fork", lambda m: fork.fork(m.mms["A"], m.mms["B"]), FORK)
     yield from requests(model)
     yield Operation("put", lambda m: clients.put(m, "r1"), GUP, acting="")

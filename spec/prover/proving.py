@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from spec.prover.solver import Answer, Prover
 
 NORMATIVE = "sketch"
+MODELS = (NORMATIVE,)
+"""The models that the invariant is written for."""
 NEVER_ASKED = ("is", "asked", ("A",), False)
 PROVED, REFUTED, UNKNOWN = "proved", "refuted", "unknown"
 PINS_ONLY = frozenset({"upstream", "always"})
@@ -58,6 +60,7 @@ class Obligation:
         clauses: what is not kept, or why nothing is known.
         seconds: of the solver.
         failed: the steps that do not keep them, by number.
+        drawn: of the smallest of them, the functions, the state before, the one after.
     """
 
     operation: str
@@ -69,6 +72,7 @@ class Obligation:
     clauses: tuple[str, ...] = ()
     seconds: float = 0.0
     failed: list[int] = field(default_factory=list)
+    drawn: tuple[tuple[str, ...], ...] = ()
 
     @property
     def name(self) -> str:
@@ -120,6 +124,7 @@ class Attempt:
     Args:
         model: who answers the decisions.
         without: ids of rules that are not obeyed.
+        only: names of operations; by default all.
         proof: the invariant; by default that of the chapter.
     """
 
@@ -127,6 +132,7 @@ class Attempt:
         self,
         model: Model,
         without: frozenset[str] = frozenset(),
+        only: Iterable[str] = (),
         proof: Proof | None = None,
     ) -> None:
         if proof is None:
@@ -138,10 +144,12 @@ class Attempt:
         self.model = model
         self.without = without
         self.made = Footprints(model, without)
+        wanted = frozenset(only)
         for operation in operations(model):
-            self.made.add(operation)
+            if not wanted or operation.name in wanted:
+                self.made.add(operation)
         made = self.made
-        if model.name == NORMATIVE and not without:
+        if model.name == NORMATIVE and not without and not wanted:
             check_places(proof.assertions, made.places)
         self.ends = [
             [(a.name, roles(a, place)) for a in proof.assertions if stands(a, place)]
@@ -271,6 +279,7 @@ def prove(
     without: Iterable[str] = (),
     report: Report = silent,
     workers: int = 0,
+    only: Iterable[str] = (),
     proof: Proof | None = None,
 ) -> Result:
     """Look at all obligations of a model.
@@ -280,6 +289,7 @@ def prove(
         without: ids of rules that its operations do not obey.
         report: called with how many steps are done, and of how many.
         workers: how many processes to use; by default one for each CPU.
+        only: names of the operations to look at; by default all.
         proof: the invariant; by default that of the chapter.
 
     Raises:
@@ -287,7 +297,7 @@ def prove(
     """
     began = time.monotonic()
     removed = frozenset(without)
-    attempt = Attempt(model, removed, proof)
+    attempt = Attempt(model, removed, only, proof)
     made = [counted(attempt), *_sentences(attempt)]
     found: dict[str, Obligation] = {}
     owners = [attempt.obligation(step) for step in attempt.steps]
@@ -305,9 +315,21 @@ def prove(
             report(done, len(numbers))
     except KeyboardInterrupt:
         interrupted = True
+    for obligation in found.values():
+        draw(obligation, attempt)
     seconds = time.monotonic() - began
     ids = tuple(sorted(removed))
     return Result(model.name, ids, [*made, *found.values()], seconds, interrupted)
+
+
+def draw(obligation: Obligation, attempt: Attempt) -> None:
+    """Draw the smallest step that does not keep the invariant, if there is one."""
+    if obligation.failed:
+        from spec.prover.counterexample import functions, smallest, states
+
+        step = smallest(attempt.steps[number] for number in obligation.failed)
+        before, after = states(step, attempt.places[step.source])
+        obligation.drawn = ((functions(step),), before, after)
 
 
 def counted(attempt: Attempt) -> Obligation:

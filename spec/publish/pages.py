@@ -33,6 +33,7 @@ from spec.publish import (
     drawings,
     findings,
     litmus,
+    obligations,
     performance,
     records,
     selftest,
@@ -258,6 +259,7 @@ class Site:
             selftest.SELFTEST_PAGE: selftest.selftest_page(self),
             consumers.CONSUMERS_PAGE: consumers.consumers_page(self),
             performance.PAGE: performance.performance_page(),
+            obligations.PAGE: obligations.proof_page(self),
         }
 
     def _without(self, rule: Rule, uri: str) -> str:

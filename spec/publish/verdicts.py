@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from spec import promises, selftest
     from spec.ablation import Ablation
     from spec.checker.program import Verdict
+    from spec.prover import proving
     from spec.publish.litmus import Group
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,7 +143,7 @@ class Store:
         drawn = fingerprint(self.sources, besides=_RUN_TESTS, also=_DRAWN_WITH)
         running = fingerprint(self.sources)
         return {
-            **dict.fromkeys(["check", "ablate"], exploring),
+            **dict.fromkeys(["check", "ablate", "prove"], exploring),
             "litmus": drawn,
             **dict.fromkeys(["exercised", "selftest", "promises"], running),
         }
@@ -208,6 +209,16 @@ class Store:
         found: Ablation = self.get(f"ablate.{rule}", lambda: ablation.ablate(rule))
         return found
 
+    def prove(self, model: str) -> proving.Result:
+        """The proof of a model."""
+        from spec.prover.proving import prove
+        from spec.releases import find_model
+
+        found: proving.Result = self.get(
+            f"prove.{model}", lambda: prove(find_model(model))
+        )
+        return found
+
     def litmus(self) -> dict[str, tuple[Group, ...]]:
         """What each litmus test of the catalogue comes to, by test."""
         from spec.publish.litmus import all_groups
@@ -262,6 +273,7 @@ def jobs() -> list[Job]:
     from spec.bounds import BOUNDS
     from spec.litmus.exercise import ASKED_OF
     from spec.models import MODELS
+    from spec.prover.proving import MODELS as PROVED_MODELS
     from spec.rules import load
 
     names = [name for name in BOUNDS if name != TOO_LARGE]
@@ -273,7 +285,8 @@ def jobs() -> list[Job]:
     ]
     # What takes longest begins first.
     exercised: list[Job] = [("exercised", model) for model in ASKED_OF]
-    runs: list[Job] = [*exercised, ("selftest",), ("promises",), ("litmus",)]
+    proofs: list[Job] = [("prove", model) for model in PROVED_MODELS]
+    runs: list[Job] = [*proofs, *exercised, ("selftest",), ("promises",), ("litmus",)]
     return [*reversed(checks), *removals, *runs]
 
 
