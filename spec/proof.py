@@ -55,9 +55,9 @@ proof = Proof()
 # covered by exploration only; the [table](../reference/proof.md) names each such rule.
 # Memory ordering and stale TLB entries have their own chapters.
 #
-# The proof is of the sketch. The words below also speak of models whose entries remember
-# the bit, as upstream's do, but the invariant is not yet one of theirs: the promise to a
-# reference that `fork()` or swap-out may end needs another clause.
+# The proof is of the sketch. The words below also speak of models whose entries
+# remember the bit, as upstream's do, but the invariant is not yet one of theirs: the
+# promise to a reference that `fork()` or swap-out may end needs another clause.
 #
 # ### AE-ASM-6 {#AE-ASM-6}
 #
