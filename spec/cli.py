@@ -37,6 +37,7 @@ ELSEWHERE = {
     "run": ("spec.litmus.commands", "run"),
     "litmus": ("spec.litmus.commands", "litmus"),
     "kernel": ("spec.kernel.commands", "kernel"),
+    "prove": ("spec.proving", "prove_command"),
     "cite": ("spec.desk.commands", "cite_command"),
     "lint": ("spec.desk.commands", "lint_command"),
     "lock": ("spec.desk.commands", "lock_command"),

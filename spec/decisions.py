@@ -142,6 +142,9 @@ class Model(Protocol):
     def may_force(self, foll: Foll, page: Page) -> bool:
         """May FOLL_FORCE write to this page through a read-only PTE?"""
 
+    def may_move(self, page: Page) -> bool:
+        """May UFFDIO_MOVE move this page, which nobody references?"""
+
 
 # %% [markdown]
 # The sketch is written decision by decision, each beside its rules. `@sketch`
@@ -180,6 +183,7 @@ class Sketch:
     may_reuse_large: Callable[[Mm, Page], bool]
     may_reuse_huge: Callable[[Mm, Page], bool]
     may_force: Callable[[Foll, Page], bool]
+    may_move: Callable[[Page], bool]
 
     def __call__(self, answer: Callable[..., bool]) -> Callable[..., bool]:
         """Use `answer` for the decision that bears its name."""

@@ -196,7 +196,7 @@ def reference_under_the_same_lock(step: Step) -> bool:
 
 
 # %%
-@rule("AE-GUP-3", rev=2, source=SKETCH, kernel=("mm/gup.c:gup_must_unshare",))
+@rule("AE-GUP-3", rev=2, source=SKETCH, kernel=("mm/internal.h:gup_must_unshare",))
 def get_is_a_request_too(step: Step) -> bool:
     """GUP MUST NOT return a page whose bit is clear to a FOLL_GET caller either."""
     return all(
@@ -239,7 +239,7 @@ def write_needs_a_writable_pte(step: Step) -> bool:
     "AE-GUP-5",
     rev=2,
     source="a7f226604170 (5.19), mm/gup: trigger FAULT_FLAG_UNSHARE",
-    kernel=("mm/gup.c:gup_must_unshare",),
+    kernel=("mm/internal.h:gup_must_unshare",),
     models=("upstream", "always"),
 )
 def read_only_pin_unshares(step: Step) -> bool:
@@ -264,7 +264,7 @@ def read_only_pin_unshares(step: Step) -> bool:
 @rule(
     "AE-GUP-6",
     source="84209e87c696 (6.2), mm/gup: reliable R/O long-term pinning in COW mappings",
-    kernel=("mm/gup.c:gup_must_unshare",),
+    kernel=("mm/internal.h:gup_must_unshare",),
     models=("upstream", "always"),
 )
 def longterm_pin_needs_an_anonymous_page(step: Step) -> bool:

@@ -150,6 +150,10 @@ class Mapcount:
         ptes = max(part.mapcount for part in folio_pages(folio))
         return folio.entire_mapcount + ptes == 1
 
+    def may_move(self, page: Page) -> bool:
+        """refcount == 1; UFFDIO_MOVE is of 6.8"""
+        return page.refcount == 1
+
     def may_force(self, foll: Foll, page: Page) -> bool:
         """FOLL_COW and a dirty PTE"""
         return foll.cow and not page.ksm

@@ -260,7 +260,7 @@ def split_pmd(mm: Mm, va: str) -> Steps:
 @rule(
     "AE-HUGE-1",
     source=SKETCH,
-    kernel=("mm/gup.c:gup_must_unshare",),
+    kernel=("mm/internal.h:gup_must_unshare",),
     models=BIT_MODELS,
 )
 def bit_of_the_head(step: Step) -> bool:

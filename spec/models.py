@@ -105,6 +105,10 @@ class Upstream(PageCountThp):
             return further_references(mm, page) == 0 and may(mm, "AE-COW-3")
         return not self.since("6.8") and super().may_reuse_large(mm, page)
 
+    def may_move(self, page: Page) -> bool:
+        """bit set (adef440691ba, 6.8)"""
+        return page.anon_exclusive
+
     def may_force(self, foll: Foll, page: Page) -> bool:
         """bit set (5535be309971, 6.0); before, as ever"""
         return (
@@ -165,6 +169,7 @@ DECISIONS = {
     "may_reuse_large": "May a fault keep a page of a PTE-mapped large folio?",
     "may_reuse_huge": "May a fault keep a folio that a PMD maps, the bit clear?",
     "may_force": "Which page may FOLL_FORCE write through a R/O PTE?",
+    "may_move": "Which page that nobody references may UFFDIO_MOVE move?",
 }
 
 

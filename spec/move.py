@@ -121,7 +121,7 @@ def move_pages_pte(mm: Mm, va: str, new_va: str) -> Steps:
     if isinstance(entry, SwapEntry):
         return move_swap_pte(mm, va, new_va, entry)
     page = vm_normal_page(mm, entry)
-    if not isinstance(entry, Pte) or page is None or not may_move(mm, entry, page):
+    if not isinstance(entry, Pte) or page is None or not is_movable(mm, page):
         return False
     if page.locked or entry.trap:
         return False
@@ -133,7 +133,7 @@ def move_pages_pte(mm: Mm, va: str, new_va: str) -> Steps:
         page.mapcount += 1
         mm.machine.cpu.hold = None
         mm.pte[va] = entry
-        if not may_move(mm, entry, page):
+        if not is_movable(mm, page):
             return False
     else:
         yield
@@ -141,13 +141,18 @@ def move_pages_pte(mm: Mm, va: str, new_va: str) -> Steps:
     return True
 
 
-def may_move(mm: Mm, entry: Pte, page: Page) -> bool:
+def is_movable(mm: Mm, page: Page) -> bool:
     """Whether the page is this process's alone, and nobody holds it."""
     if page.ksm or page.head is not None:
         return False
     alone = page.refcount == 1 or not obey(mm, "AE-MOVE-3")
-    owned = page.anon_exclusive or page.refcount == 1
-    return alone and owned
+    return alone and mm.model.may_move(page)
+
+
+@sketch
+def may_move(page: Page) -> bool:
+    """bit set, or refcount == 1"""
+    return page.anon_exclusive or page.refcount == 1
 
 
 def move_swap_pte(mm: Mm, va: str, new_va: str, entry: SwapEntry) -> bool:

@@ -427,6 +427,8 @@ CHAPTERS = (
     "store_buffers",
     "ordering",
     "tlb",
+    "proof",
+    "proof_places",
 )
 """The chapters in the order in which they are read."""
 

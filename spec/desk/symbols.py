@@ -81,21 +81,6 @@ class Anchor:
         return f"{self.file}: {self.function}, {self.first}..{self.last}"
 
 
-def _gup_must_unshare() -> tuple[Era, ...]:
-    return (
-        Era(
-            "5.19",
-            ("include/linux/mm.h:gup_must_unshare",),
-            "a7f226604170 (5.19), mm/gup: trigger FAULT_FLAG_UNSHARE",
-        ),
-        Era(
-            "6.3",
-            ("mm/internal.h:gup_must_unshare",),
-            "63b605128655 (6.3), mm/gup: move gup_must_unshare() to mm/internal.h",
-        ),
-    )
-
-
 _GUP_FAST = "23babe1934d7 (6.10), mm/gup: consistently name GUP-fast functions"
 _FOLIO_RMAP = (
     "61d90309b715 (6.8), mm/rmap: introduce folio_try_dup_anon_rmap_[pte|ptes|pmd](), "
@@ -138,8 +123,18 @@ HISTORY: dict[str, tuple[Era, ...]] = {
         Era("5.10", ("mm/gup.c:gup_pte_range",)),
         Era("6.10", ("mm/gup.c:gup_fast_pte_range",), _GUP_FAST),
     ),
-    "mm/gup.c:gup_must_unshare": _gup_must_unshare(),
-    "mm/internal.h:gup_must_unshare": _gup_must_unshare(),
+    "mm/internal.h:gup_must_unshare": (
+        Era(
+            "5.19",
+            ("include/linux/mm.h:gup_must_unshare",),
+            "a7f226604170 (5.19), mm/gup: trigger FAULT_FLAG_UNSHARE",
+        ),
+        Era(
+            "6.3",
+            ("mm/internal.h:gup_must_unshare",),
+            "63b605128655 (6.3), mm/gup: move gup_must_unshare() to mm/internal.h",
+        ),
+    ),
     "mm/gup.c:gup_put_folio": (
         Era("5.10", ("mm/gup.c:put_compound_head",)),
         Era("6.1", ("mm/gup.c:gup_put_folio",), _READ, after="5.10"),

@@ -60,13 +60,6 @@ KNOWN = (
     ),
     Known(
         "uffdio-move",
-        r"p\d+ \. 1.*the call: fails",
-        "the call: succeeds",
-        "UFFDIO_MOVE wants the bit; the model takes a sole owner whose bit is clear",
-        "A: write 1\nA: fork B\nA: write 3\nB: uffdio-move to y",
-    ),
-    Known(
-        "uffdio-move",
         r"p\d+ E 1.*the call: succeeds",
         "the call: fails",
         "UFFDIO_MOVE moves a page that userfaultfd protects; the model refuses",

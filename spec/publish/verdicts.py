@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from spec import promises, selftest
     from spec.ablation import Ablation
     from spec.checker.program import Verdict
+    from spec.prover import proving
     from spec.publish.litmus import Group
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +48,8 @@ _ONLY_SHOWS = {
 }
 _RUN_TESTS = ("promises.py", "selftest.py")
 """What only makes further litmus tests."""
+PROVES = ("prover", "proof.py", "proof_places.py", "proving.py")
+"""What only the proof is made with."""
 _DRAWN_WITH = ("publish/drawings.py", "publish/litmus.py", "publish/traces.py")
 """What is kept of litmus tests has their traces, as text and as pictures."""
 _EXPLORED_WITH = (
@@ -149,13 +152,16 @@ class Store:
         self._read: dict[str, Any] = {}
 
     def _keys_now(self) -> dict[str, str]:
-        exploring = fingerprint(self.sources, besides=["litmus", *_RUN_TESTS])
-        drawn = fingerprint(self.sources, besides=_RUN_TESTS, also=_DRAWN_WITH)
-        running = fingerprint(self.sources)
+        proving = fingerprint(self.sources, besides=["litmus", *_RUN_TESTS])
+        exploring = fingerprint(self.sources, ["litmus", *_RUN_TESTS, *PROVES])
+        besides = [*_RUN_TESTS, *PROVES]
+        drawn = fingerprint(self.sources, besides, also=_DRAWN_WITH)
+        running = fingerprint(self.sources, PROVES)
         return {
             **dict.fromkeys(["check", "ablate"], exploring),
+            "prove": proving,
             "litmus": drawn,
-            "graphs": fingerprint(self.sources, _RUN_TESTS, also=_EXPLORED_WITH),
+            "graphs": fingerprint(self.sources, besides, also=_EXPLORED_WITH),
             **dict.fromkeys(["exercised", "selftest", "promises"], running),
         }
 
@@ -227,6 +233,16 @@ class Store:
         found: Ablation = self.get(f"ablate.{rule}", lambda: ablation.ablate(rule))
         return found
 
+    def prove(self, model: str) -> proving.Result:
+        """The proof of a model."""
+        from spec.prover.proving import prove
+        from spec.releases import find_model
+
+        found: proving.Result = self.get(
+            f"prove.{model}", lambda: prove(find_model(model))
+        )
+        return found
+
     def litmus(self) -> dict[str, tuple[Group, ...]]:
         """What each litmus test of the catalogue comes to, by test."""
         from spec.publish.litmus import all_groups
@@ -293,6 +309,7 @@ def jobs() -> list[Job]:
     from spec.bounds import BOUNDS
     from spec.litmus.exercise import ASKED_OF
     from spec.models import MODELS
+    from spec.prover.proving import MODELS as PROVED_MODELS
     from spec.publish import explored
     from spec.rules import load
 
@@ -307,7 +324,8 @@ def jobs() -> list[Job]:
     exercised: list[Job] = [("exercised", model) for model in ASKED_OF]
     # the graphs of litmus tests are made from the results of these
     graphs: list[Job] = [("graphs", name) for name in explored.sources()]
-    runs: list[Job] = [*exercised, ("selftest",), ("promises",), *graphs]
+    proofs: list[Job] = [("prove", model) for model in PROVED_MODELS]
+    runs: list[Job] = [*proofs, *exercised, ("selftest",), ("promises",), *graphs]
     return [*reversed(checks), *removals, *runs]
 
 

@@ -1,0 +1,342 @@
+# %% [markdown]
+# # For any number: what a CPU knows
+#
+# The second half of [the proof](proof.py): assertions for the places where an operation
+# can stop, and what follows from it all.
+
+# %%
+from __future__ import annotations
+
+from typing import Any
+
+from spec.proof import has_bit, holds_on, maps, owns, promised, proof, will_stay
+from spec.prover.state import View
+from spec.prover.words import both, either, implies, no
+
+# %% [markdown]
+# ## What a CPU knows where it stops
+#
+# Between two steps others move. What a CPU has seen is true only if nobody can change
+# it meanwhile. These assertions say what stays true, and by which lock or reference.
+#
+# A fault that may keep the page, GUP that may set the bit:
+
+
+# %%
+def locked_mapping(s: View, c: Any) -> Any:
+    """The CPU holds the page table lock of a PTE that maps its page."""
+    m, v, p = s.at_process(c), s.at_address(c), s.at_page(c)
+    return both(s.ptl(m), s.same(s.ptl_by(m), c), s.maps(m, v, p))
+
+
+def locked_page(s: View, c: Any) -> Any:
+    """The CPU holds the folio lock of its page."""
+    return both(s.locked(s.at_page(c)), s.same(s.locked_by(s.at_page(c)), c))
+
+
+@proof.at("reuse", ("wp_can_reuse_anon_folio", "reuse ="))
+def before_the_test(s: View, c: Any) -> Any:
+    """The page is mapped read-only, locked, has no bit and is no KSM page."""
+    p = s.at_page(c)
+    unwritable = no(s.writable(s.at_process(c), s.at_address(c)))
+    plain = both(unwritable, no(s.exclusive(p)), no(s.ksm(p)))
+    return both(locked_mapping(s, c), locked_page(s, c), plain)
+
+
+@proof.at(
+    "set",
+    ("wp_can_reuse_anon_folio", "page.anon_exclusive"),
+    ("is_or_becomes_exclusive", "marked"),
+)
+def before_the_bit_is_set(s: View, c: Any) -> Any:
+    """The lock is held, so that the mapping stays: it already counts as the owner."""
+    return both(locked_mapping(s, c), either(s.remembers, s.asked(s.at_process(c))))
+
+
+@proof.at("got", ("is_or_becomes_exclusive", "return True"))
+def before_the_reference(s: View, c: Any) -> Any:
+    """The bit is set and the mapping stays."""
+    return both(locked_mapping(s, c), s.exclusive(s.at_page(c)))
+
+
+@proof.at("copying", ("wp_page_copy", ""), at_page="old")
+def while_copying(s: View, c: Any) -> Any:
+    """The page is held, so that it does not get its bit while it is mapped here."""
+    m, v, p = s.at_process(c), s.at_address(c), s.at_page(c)
+    return both(s.holds(c), s.same(s.held(c), p), no(owns(s, m, v, p)))
+
+
+# %% [markdown]
+# `fork()`. Between the test and the store only GUP-fast can take a reference, and it
+# will find the sequence count changed.
+
+
+# %%
+@proof.at(
+    "forking",
+    ("fork", "yield from copy_pte_range"),
+    ("fork", "child.vma"),
+    at_child="child",
+)
+def while_forking(s: View, c: Any) -> Any:
+    """mmap_lock is held for writing."""
+    m = s.at_process(c)
+    mine = both(s.write_locked(m), s.same(s.write_locked_by(m), c))
+    return both(mine, no(s.unborn(s.at_child(c))))
+
+
+@proof.at("share", ("copy_present_pte", "page.anon_exclusive"))
+def before_the_bit_is_cleared(s: View, c: Any, r: Any) -> Any:
+    """Nobody relies on the page, and GUP-fast will notice."""
+    p = s.at_page(c)
+    unprotected = implies(both(promised(s, r), s.same(s.of(r), p)), no(s.firm(r)))
+    known = either(s.at_writable(c), no(s.writable(s.at_process(c), s.at_address(c))))
+    return both(locked_mapping(s, c), s.odd(s.at_process(c)), unprotected, known)
+
+
+@proof.at("protect", ("copy_present_pte", "mm.pte[va]"))
+def before_the_pte_is_protected(s: View, c: Any) -> Any:
+    """The bit is clear."""
+    return both(locked_mapping(s, c), no(s.exclusive(s.at_page(c))))
+
+
+@proof.at("give", ("copy_present_pte", "get_page"))
+def before_the_child_maps(s: View, c: Any) -> Any:
+    """The bit is clear and the PTE read-only: nobody owns the page."""
+    unwritable = no(s.writable(s.at_process(c), s.at_address(c)))
+    return both(locked_mapping(s, c), no(s.exclusive(s.at_page(c))), unwritable)
+
+
+# %% [markdown]
+# GUP-fast. Before the PTE was compared a reference means nothing.
+
+
+# %%
+@proof.at("snapshot", ("gup_fast_pte_range", "if not grab"))
+def before_the_grab(s: View, c: Any) -> Any:
+    """Nothing: the PTE may have changed already."""
+    return True
+
+
+def own_reference(s: View, c: Any) -> Any:
+    """The reference is the CPU's, to an anonymous page, through its process."""
+    r = s.at_reference(c)
+    through = s.same(s.taken_for(r), s.at_process(c))
+    return both(s.pending(r), s.same(s.by(r), c), s.anonymous(r), through)
+
+
+@proof.at("grabbed", ("gup_fast_pte_range", "if mm.pmd"))
+def before_the_pte_is_compared(s: View, c: Any) -> Any:
+    """The reference is there, and where it was taken."""
+    where = s.same(s.taken_at(s.at_reference(c)), s.at_address(c))
+    return both(own_reference(s, c), where)
+
+
+@proof.at("rechecked", ("gup_fast_pte_range", "if not mm.model"))
+def before_the_bit_is_tested(s: View, c: Any) -> Any:
+    """If the page has the bit, its address owns it."""
+    r = s.at_reference(c)
+    found = either(s.exclusive(s.of(r)), both(s.remembers, s.at_writable(c)))
+    relies = both(s.protected(r), no(s.raced(c)), found)
+    owned = has_bit(s, s.taken_for(r), s.taken_at(r), s.of(r))
+    where = s.same(s.taken_at(r), s.at_address(c))
+    return both(own_reference(s, c), where, implies(relies, owned))
+
+
+@proof.at("bit seen", ("gup_fast_pte_range", "return True"))
+def before_the_sequence_count(s: View, c: Any) -> Any:
+    """The address owns the page, unless fork ran."""
+    r = s.at_reference(c)
+    owned = has_bit(s, s.taken_for(r), s.taken_at(r), s.of(r))
+    firm = implies(s.firm(r), s.exclusive(s.of(r)))
+    relies = both(s.protected(r), no(s.raced(c)))
+    return both(own_reference(s, c), implies(relies, both(owned, firm)))
+
+
+# %% [markdown]
+# Reclaim and migration. While the PTE is cleared, GUP-fast finds it changed. So whoever
+# has found it unchanged has been counted when the count is looked at.
+
+
+# %%
+def held_page(s: View, c: Any) -> Any:
+    """The CPU has a temporary reference to its page."""
+    return both(s.holds(c), s.same(s.held(c), s.at_page(c)))
+
+
+@proof.at(
+    "cleared",
+    ("try_to_unmap_one", "if not pte.trap"),
+    ("try_to_unmap_one", "set_swap_pte"),
+    ("try_to_migrate_one", "if not may_migrate"),
+    ("try_to_migrate_one", "page.anon_exclusive = False"),
+    ("discard_one", "in_use"),
+)
+def while_suspended(s: View, c: Any) -> Any:
+    """The page table lock and the page are held, and the PTE is empty."""
+    m, v = s.at_process(c), s.at_address(c)
+    entry = either(s.mapped(m, v), s.moving(m, v), s.swapped(m, v))
+    return both(s.ptl(m), s.same(s.ptl_by(m), c), no(entry), held_page(s, c))
+
+
+@proof.at(
+    "tested",
+    ("try_to_unmap_one", "set_swap_pte"),
+    ("try_to_migrate_one", "page.anon_exclusive = False"),
+)
+def before_the_entry(s: View, c: Any, r: Any) -> Any:
+    """If the page has the bit, nobody relies on it and nobody will."""
+    p = s.at_page(c)
+    relies = both(s.exclusive(p), holds_on(s, r, p), will_stay(s, r), s.protected(r))
+    return both(s.get("at:cleared", c), implies(relies, no(s.firm(r))))
+
+
+@proof.at("outgoing", ("reclaim_locked", "unmapped"), ("reclaim_locked", "if unmapped"))
+def while_swapping_out(s: View, c: Any) -> Any:
+    """The page is locked, held and in the swap cache."""
+    return both(held_page(s, c), locked_page(s, c), s.cached(s.at_page(c)))
+
+
+@proof.at("writing", ("shrink_folio", "yield from end_swap"))
+def while_writing(s: View, c: Any, c2: Any) -> Any:
+    """The page is under writeback by this CPU alone, and stays in the swap cache."""
+    p = s.at_page(c)
+    another = both(s.get("at:writing", c2), s.same(s.at_page(c2), p))
+    alone = implies(another, s.same(c, c2))
+    return both(held_page(s, c), s.writeback(p), s.cached(p), alone)
+
+
+@proof.at("swapin", ("do_swap_page", "if mm.pte[va] == entry"))
+def while_swapping_in(s: View, c: Any) -> Any:
+    """The page is locked, held and in the swap cache for the slot of the entry."""
+    p = s.at_page(c)
+    its = both(s.cached(p), s.same(s.cached_in(p), s.at_slot(c)))
+    return both(held_page(s, c), locked_page(s, c), its)
+
+
+@proof.at("migrating", ("unmap_and_move", ""))
+def while_migrating(s: View, c: Any) -> Any:
+    """The page is locked and held."""
+    return both(held_page(s, c), locked_page(s, c))
+
+
+@proof.at("fresh", ("unmap_and_move", "if new is not None"), innermost=True)
+def before_the_copy(s: View, c: Any, m: Any, v: Any) -> Any:
+    """The new page is locked, has no bit and nothing maps it."""
+    p = s.target(c)
+    mine = both(s.locked(p), s.same(s.locked_by(p), c))
+    unused = both(no(maps(s, m, v, p)), no(s.exclusive(p)))
+    return implies(s.prepares(c), both(mine, unused))
+
+
+# %% [markdown]
+# What every operation knows of its process:
+
+
+# %%
+@proof.at("busy", ("*", ""), at_process="mm")
+def while_it_works(s: View, c: Any) -> Any:
+    """The process was born."""
+    return no(s.unborn(s.at_process(c)))
+
+
+@proof.at(
+    "asking",
+    ("get_user_pages", "possible ="),
+    ("get_user_pages", "if missing"),
+    ("get_user_pages", "mmap_read_unlock"),
+    ("write_force", "faulting"),
+    ("write_force", "foll"),
+    ("write_force", "mmap_read_unlock"),
+)
+def while_in_gup(s: View, c: Any) -> Any:
+    """GUP was asked on behalf of the process."""
+    return s.asked(s.at_process(c))
+
+
+# %% [markdown]
+# ## What follows
+#
+# Each guarantee is proved of every state that satisfies the invariant, word for word as
+# exploration judges it, but with suspended PTEs left out: a state in which a PTE is
+# cleared promises nothing about that PTE.
+
+
+# %%
+@proof.implies("AE-INV-1")
+def no_missed_cow(s: View, m: Any, v: Any, m2: Any, v2: Any, r: Any, p: Any) -> Any:
+    """Where a process or its protected reference can write, no other process maps the
+    page, will map it, or has a reference to it."""
+    other = both(either(s.maps(m2, v2, p), s.waits(m2, v2, p)), no(s.same(m, m2)))
+    holder = both(
+        s.returned(r), s.anonymous(r), s.same(s.of(r), p), no(s.same(s.taken_for(r), m))
+    )
+    by_cpu = both(s.maps(m, v, p), s.writable(m, v))
+    return implies(by_cpu, no(either(other, holder)))
+
+
+@proof.implies("AE-INV-1")
+def no_device_leak(s: View, m: Any, v: Any, r: Any, r2: Any) -> Any:
+    """The same for a reference that may write."""
+    p = s.of(r)
+    other = both(
+        either(s.maps(m, v, p), s.waits(m, v, p)), no(s.same(m, s.taken_for(r)))
+    )
+    holder = both(
+        s.returned(r2),
+        s.anonymous(r2),
+        s.same(s.of(r2), p),
+        no(s.same(s.taken_for(r2), s.taken_for(r))),
+    )
+    return implies(both(promised(s, r), s.may_write(r)), no(either(other, holder)))
+
+
+@proof.implies("AE-INV-2")
+def no_wrong_cow(s: View, r: Any) -> Any:
+    """The address of a protected reference maps no other page."""
+    m, v = s.taken_for(r), s.taken_at(r)
+    return implies(both(promised(s, r), s.mapped(m, v)), s.maps(m, v, s.of(r)))
+
+
+@proof.implies("AE-INV-4")
+def one_mapping(s: View, m: Any, v: Any, m2: Any, v2: Any, p: Any) -> Any:
+    """A page whose bit is set has at most one mapping, and no entry leads to it."""
+    both_map = both(s.maps(m, v, p), s.maps(m2, v2, p))
+    here = both(s.same(m, m2), s.same(v, v2))
+    alone = both(implies(both_map, here), no(s.waits(m, v, p)))
+    return implies(s.exclusive(p), alone)
+
+
+@proof.implies("AE-INV-7")
+def protected_is_exclusive(s: View, r: Any) -> Any:
+    """The page of a protected reference has the bit if the address maps a page."""
+    mapped = s.mapped(s.taken_for(r), s.taken_at(r))
+    return implies(both(promised(s, r), mapped), s.exclusive(s.of(r)))
+
+
+# %% [markdown]
+# [AE-INV-3](guarantees.py#AE-INV-3) and [AE-INV-6](guarantees.py#AE-INV-6) need no
+# solver: each footprint changes a count by as much as it changes the number of holders.
+# [AE-INV-5](guarantees.py#AE-INV-5) speaks of a step; the solver shows that `fork()`
+# copies a page only where GUP was asked.
+#
+# ## The lemma
+#
+# "Page is PTE mapped in the page table I'm walking, page_count() == 1: really means
+# that this is the only reference." Setting the bit then keeps the invariant, under
+# exactly these premises: the page table lock keeps the mapping, and a KSM page may be
+# shared again without a look at the bit. The folio lock is not among them. That GUP was
+# asked is what the sketch adds ([AE-SET-4](bit.py#AE-SET-4)).
+
+
+# %%
+@proof.lemma
+def bit_may_be_set(s: View, m: Any, v: Any, p: Any, c: Any) -> dict[str, Any]:
+    """Under these premises the bit of the page may be set."""
+    return {
+        "the page is mapped here": s.maps(m, v, p),
+        "refcount is 1": s.one_holder(p),
+        "the page table lock is held": both(s.ptl(m), s.same(s.ptl_by(m), c)),
+        "the page is no KSM page": no(s.ksm(p)),
+        "GUP was asked": either(s.remembers, s.asked(m)),
+    }

@@ -1,0 +1,195 @@
+"""The parts of a proof: clauses, assertions at places, consequences."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from spec.cells import SpecificationError
+from spec.prover.footprints import Place
+from spec.prover.positions import next_statement
+from spec.prover.words import implies
+
+Formula = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A sentence about a state, true of every choice of its variables.
+
+    Attributes:
+        name: in words.
+        holds: takes the state and the variables, whose first letters tell the sorts.
+        of: for a consequence, the guarantee that it is.
+    """
+
+    name: str
+    holds: Formula
+    of: str = ""
+
+    @cached_property
+    def variables(self) -> tuple[str, ...]:
+        """The names of the variables."""
+        return tuple(inspect.signature(self.holds).parameters)[1:]
+
+    @property
+    def says(self) -> str:
+        """The sentence in English."""
+        return " ".join((inspect.getdoc(self.holds) or "").split())
+
+
+@dataclass(frozen=True)
+class Assertion:
+    """What is true while a CPU stands at certain places.
+
+    Attributes:
+        name: of the assertion; a state has the field ``at:name``.
+        places: function (``*`` for any), and how the statement begins that comes next.
+        fact: takes the state, the CPU and further variables.
+        roles: the local variables that are the process, the page and so on, where they
+            are not called as usual; there has to be one of each.
+        innermost: it is not meant where the function has called another.
+    """
+
+    name: str
+    places: tuple[tuple[str, str], ...]
+    fact: Formula
+    roles: dict[str, str] = field(default_factory=dict)
+    innermost: bool = False
+
+    def clause(self) -> Clause:
+        """The same as a clause of the invariant."""
+
+        def holds(s: Any, c: Any, *variables: Any) -> Any:
+            return implies(s.get(f"at:{self.name}", c), self.fact(s, c, *variables))
+
+        holds.__doc__ = self.fact.__doc__
+        holds.__signature__ = inspect.signature(self.fact)  # type: ignore[attr-defined]
+        return Clause(_words(self.fact), holds)
+
+
+class Proof:
+    """A proof as chapters write it down."""
+
+    def __init__(self) -> None:
+        self.clauses: list[Clause] = []
+        self.assertions: list[Assertion] = []
+        self.consequences: list[Clause] = []
+        self.lemmas: list[Clause] = []
+
+    def clause(self, holds: Formula) -> Formula:
+        """A clause of the invariant."""
+        self.clauses.append(Clause(_words(holds), holds))
+        return holds
+
+    def at(
+        self,
+        name: str,
+        *places: tuple[str, str],
+        innermost: bool = False,
+        **roles: str,
+    ) -> Callable[[Formula], Formula]:
+        """An assertion at places."""
+
+        def register(fact: Formula) -> Formula:
+            made = Assertion(name, places, fact, roles, innermost)
+            self.assertions.append(made)
+            return fact
+
+        return register
+
+    def implies(self, id: str) -> Callable[[Formula], Formula]:
+        """A guarantee that follows from the invariant."""
+
+        def register(holds: Formula) -> Formula:
+            self.consequences.append(Clause(_words(holds), holds, of=id))
+            return holds
+
+        return register
+
+    def lemma(self, premises: Formula) -> Formula:
+        """Premises under which the bit may be set."""
+        self.lemmas.append(Clause(_words(premises), premises))
+        return premises
+
+    def everything(self) -> list[Clause]:
+        """The invariant: the clauses, and the assertions as clauses."""
+        return [*self.clauses, *(a.clause() for a in self.assertions)]
+
+
+def _words(function: Formula) -> str:
+    return function.__name__.replace("_", " ")
+
+
+ROLES = {
+    "at_process": ("mm",),
+    "at_address": ("va",),
+    "at_page": ("page",),
+    "at_reference": ("ref",),
+    "at_writable": ("pte", "entry"),
+    "at_slot": ("entry",),
+}
+"""How the local variables are called that are the process, the address and so on."""
+
+
+def frames(place: Place) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Function, position and live local variables of each frame, innermost first."""
+    parts: Any = place.location  # the first is the thread that runs the operation
+    for qualname, lasti, variables in reversed(parts[1:]):
+        yield qualname, lasti, dict(variables)
+
+
+def stands(assertion: Assertion, place: Place) -> bool:
+    """Whether an assertion speaks of a place."""
+    there = list(frames(place))
+    for name in assertion.roles.values():
+        if all(variables.get(name) is None for _, _, variables in there):
+            return False
+    return bool(place.functions) and any(
+        function in ("*", qualname) and next_statement(qualname, at).startswith(text)
+        for qualname, at, _ in there[: 1 if assertion.innermost else None]
+        for function, text in assertion.places
+    )
+
+
+def roles(assertion: Assertion, place: Place) -> dict[str, Any]:
+    """What the roles of an assertion are at a place: names, or a truth value."""
+    found: dict[str, Any] = {}
+    special = {role: (name,) for role, name in assertion.roles.items()}
+    for role, names in (ROLES | special).items():
+        for _, _, variables in frames(place):
+            for name in names:
+                value = _role(role, variables.get(name))
+                if value is not None:
+                    found.setdefault(role, value)
+    return found
+
+
+def _role(role: str, value: Any) -> Any:
+    """A local variable as a name, or whether a PTE or an entry is writable."""
+    kind, *parts = value if isinstance(value, tuple) else ("",)
+    if role == "at_writable":
+        writable = {"Pte": parts[1:2] == [True], "MigrationEntry": "writable" in parts}
+        return writable.get(kind)
+    if isinstance(value, str):
+        return value
+    return parts[0] if kind in ("record", "SwapEntry") else None
+
+
+def check_places(assertions: list[Assertion], places: list[Place]) -> None:
+    """Raise if an assertion stands nowhere: the operation it is about has changed.
+
+    Raises:
+        SpecificationError: names the assertion and the places that it was written for.
+    """
+    for assertion in assertions:
+        if not any(stands(assertion, place) for place in places):
+            where = " or ".join(f"{f} before {t!r}" for f, t in assertion.places)
+            raise SpecificationError(
+                f"the assertion {assertion.name!r} of the proof is for {where}, and no "
+                f"operation stops there any more; write it for the place that took its"
+                f" place"
+            )

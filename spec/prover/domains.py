@@ -1,0 +1,105 @@
+"""The values that a cell can have, where some others are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from spec.memory import ZERO_PAGE, Names, Pte
+from spec.migration_entry import MigrationEntry
+from spec.swap import SwapEntry
+
+FLAG = (False, True)
+LEFT_OUT: dict[str, tuple[Any, ...]] = {
+    "head": (None,),
+    "entire_mapcount": (0,),
+    "value": (0,),
+    "pmd": (None,),
+    "asked_gup": (False,),
+    "tracked": ("",),
+    "expected": (0,),
+    "longterm": (False,),
+}
+"""What the proof leaves out: large folios, contents, traps, ghost cells."""
+
+VALUES: dict[str, tuple[Any, ...]] = LEFT_OUT | {
+    "pincount": (0, 1),
+    "anon_exclusive": FLAG,
+    "locked": FLAG,
+    "ksm": FLAG,
+    "dirty": FLAG,
+    "swapbacked": FLAG,
+    "writeback": FLAG,
+    "vma": (None, "r", "rw"),
+    "mmap_lock": (-1, 0, 1),
+    "ptl": FLAG,
+    "write_protect_seq": (0, 1, 2),
+    "hold": (None,),
+    "target": (None,),
+    "pin": FLAG,
+    "write": FLAG,
+    "protected": FLAG,
+    "parent": (None,),
+    "count": (0, 1, 2),
+}
+"""``write_protect_seq``: 0 is what was read first, even; 1 odd; 2 even and changed."""
+
+MOST_HOLDERS, MOST_MAPPINGS = 4, 2
+"""Counts are tried up to here, which is beyond all that they are compared with."""
+
+
+def fresh(seen: Set[str], names: Names) -> tuple[str, ...]:
+    """The pages that were mentioned, and one that was not."""
+    other = [page for page in names.pages if page not in seen]
+    return (*(page for page in names.pages if page in seen), *other[:1])
+
+
+def entry_values(seen: Set[str], names: Names, remembers: bool) -> list[Any]:
+    """What a page table entry can be.
+
+    Args:
+        seen: the names that were mentioned.
+        names: what exists.
+        remembers: whether entries remember the bit.
+    """
+    kinds = ["writable", "readable", *["readable-exclusive"] * remembers]
+    entries: list[Any] = [None, Pte(ZERO_PAGE, False)]
+    for page in fresh(seen, names):
+        entries += [Pte(page, False), Pte(page, True)]
+        entries += [MigrationEntry(page, kind) for kind in kinds]
+    for slot in names.slots:
+        entries += [SwapEntry(slot), *[SwapEntry(slot, True)] * remembers]
+    return entries
+
+
+def values(
+    key: str, known: Mapping[str, Any], seen: Set[str], names: Names
+) -> list[Any]:
+    """What any other cell can hold; a page that was not mentioned is a free one."""
+    record, _, name = key.partition(".")
+    name = name.partition("[")[0]
+    if name == "refcount":
+        least = holders(record, known)
+        return [*range(least, MOST_HOLDERS + 1)] if record in seen else [0]
+    if name == "mapcount":
+        return [*range(mappings(record, known), MOST_MAPPINGS + 1)]
+    if name == "state":
+        return ["free", "live"] if record in names.refs else ["live"]
+    if name == "pfn":
+        return [ZERO_PAGE, *fresh(seen, names)]
+    if name == "folio":
+        return [None, *fresh(seen, names)]
+    sets = {"swap": (None, *names.slots), "mm": names.mms, "va": names.vas}
+    return list(sets[name] if name in sets else VALUES[name])
+
+
+def mappings(page: str, known: Mapping[str, Any]) -> int:
+    """How many PTEs are known to map a page."""
+    return sum(isinstance(v, Pte) and v.pfn == page for v in known.values())
+
+
+def holders(page: str, known: Mapping[str, Any]) -> int:
+    """How many holders of a page are known."""
+    held = (".hold", ".target", ".pfn", ".folio")
+    others = [k for k, v in known.items() if v == page and k.endswith(held)]
+    return mappings(page, known) + len(others)

@@ -1,0 +1,337 @@
+"""Every footprint of an atomic step, in whatever state it is taken.
+
+The checker runs a step once for each footprint that it meets. Here a step is run for
+each footprint that there could be: whenever it reads a cell, every value that the cell
+can have is tried. Names stand for anything: the process ``A``, the page ``p1``. What a
+step does to them it does to all that are in the same situation, however many exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from spec.cells import Cells
+from spec.checker.program import rest
+from spec.checker.steps import DONE, History, Location, Outcome, Stepper
+from spec.decisions import Model
+from spec.memory import Machine, Names, Pte, Steps
+from spec.migration_entry import MigrationEntry
+from spec.prover.domains import entry_values, values
+from spec.swap import SwapEntry
+
+Known = Mapping[str, Any]
+OVER = -1
+"""The place at which no operation runs."""
+CANNOT_HAPPEN = "cannot happen"
+"""What a step breaks that the operation has no answer for."""
+KINDS = ("mms", "vas", "pages", "refs", "slots")
+
+
+class _Ask(Exception):
+    """The step reads a cell of which nothing is known."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation, and what exists while it is looked at.
+
+    Attributes:
+        name: for people.
+        begin: makes the operation, of a machine.
+        names: what exists; further processes, pages and so on stand for all others.
+        given: cells that are known when it begins.
+        acting: the process that calls it, if one does.
+    """
+
+    name: str
+    begin: Callable[[Machine], Steps]
+    names: Names
+    given: Known = field(default_factory=dict)
+    acting: str = "A"
+
+    @property
+    def all_names(self) -> frozenset[str]:
+        """Everything that has a name."""
+        return frozenset(n for kind in KINDS for n in getattr(self.names, kind))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an operation can stand, up to names.
+
+    Attributes:
+        number: for reference.
+        functions: the suspended functions, outermost first; none at the beginning.
+        operands: the names that it knows, in a fixed order.
+        own: cells that nobody else changes while it stands here: its locks, its
+            temporary references, its pending reference.
+        location: of the program, with the names.
+        history: how to get there.
+        operation: whose place it is.
+    """
+
+    number: int
+    functions: tuple[str, ...]
+    operands: tuple[str, ...]
+    own: dict[str, Any]
+    location: Location
+    history: History
+    operation: Operation
+
+
+@dataclass(frozen=True)
+class Command:
+    """One footprint of an atomic step and what the step then does.
+
+    Attributes:
+        source, target: numbers of places.
+        reads, writes: cells with values.
+        bound: the names that the operands of the target stand for.
+        functions: that the step passed through.
+        raised: the guarantee that it breaks at once, if any.
+    """
+
+    source: int
+    target: int
+    reads: dict[str, Any]
+    writes: dict[str, Any]
+    bound: tuple[str, ...]
+    functions: tuple[str, ...]
+    raised: tuple[str, ...]
+
+
+class Footprints:
+    """All footprints of operations, place by place.
+
+    Args:
+        model: who answers the decisions.
+        without: ids of rules that are not obeyed.
+
+    Attributes:
+        places: where operations can stand.
+        commands: what they can do there.
+        remembers: whether entries remember the bit on this model.
+    """
+
+    def __init__(self, model: Model, without: frozenset[str] = frozenset()) -> None:
+        self.model, self.without = model, without | model.without
+        self.places: list[Place] = []
+        self.commands: list[Command] = []
+        self.remembers = model.entry_remembers(Machine(Names(), model).pages["p1"])
+        self._numbers: dict[Any, int] = {}
+
+    def add(self, operation: Operation) -> None:
+        """Learn all footprints of `operation`."""
+        stepper = Stepper(self._thread(operation))
+        start = stepper.start()
+        todo = len(self.places)
+        self._place(operation, start, dict(operation.given))
+        while todo < len(self.places):
+            self._explore(stepper, self.places[todo])
+            todo += 1
+
+    def _thread(self, operation: Operation) -> Callable[[Cells], Steps]:
+        # what the generator can see counts as known where it stands: nothing but steps
+        def begin(cells: Cells) -> Steps:
+            model, without = self.model, self.without
+            machine = Machine(operation.names, model, cells, "cpu0", without)
+            return operation.begin(machine)
+
+        def thread(cells: Cells) -> Steps:
+            steps = begin(cells)
+            yield rest
+            yield from steps
+
+        return thread
+
+    def _place(
+        self, operation: Operation, outcome: Outcome, own: dict[str, Any]
+    ) -> tuple[int, tuple[str, ...]]:
+        """The number of a place, and what its operands are called this time."""
+        if outcome.location == DONE:
+            return OVER, ()
+        known = operation.all_names
+        seen = (outcome.location, *sorted(own.items()), *map(owner, own))
+        operands = tuple(dict.fromkeys(names_in(seen, known)))
+        renamed = canonical(operands, operation.names)
+        cells = sorted((rename_key(k, renamed), rename(own[k], renamed)) for k in own)
+        key = (operation.name, rename(outcome.location, renamed), tuple(cells))
+        if key not in self._numbers:
+            self._numbers[key] = number = len(self.places)
+            functions, history = outcome.functions, outcome.history
+            self.places.append(
+                Place(
+                    number,
+                    functions,
+                    operands,
+                    own,
+                    outcome.location,
+                    history,
+                    operation,
+                )
+            )
+        return self._numbers[key], operands
+
+    def _explore(self, stepper: Stepper, place: Place) -> None:
+        """Try every value of every cell that the steps from a place read."""
+        pending: list[dict[str, Any]] = [dict(place.own)]
+        while pending:
+            known = pending.pop()
+
+            def source(key: str, known: dict[str, Any] = known) -> Any:
+                if key not in known:
+                    raise _Ask(key)
+                return known[key]
+
+            try:
+                found = list(stepper.outcomes(place.history, source))
+            except _Ask as ask:
+                pending += self._answers(place, known, ask.key)
+            except (KeyError, AssertionError):
+                self._cannot_happen(place, known)
+            else:
+                for reads, outcome in found:
+                    self._learn(place, reads, outcome)
+
+    def _answers(
+        self, place: Place, known: dict[str, Any], key: str
+    ) -> Iterator[dict[str, Any]]:
+        """What may be known once a cell has been read."""
+        names = place.operation.names
+        seen = {*place.operands, *names_in(known, place.operation.all_names)}
+        if ".pte[" in key:
+            found = entry_values(seen, names, self.remembers)
+        else:
+            found = values(key, known, seen, names)
+        for value in found:
+            now = known | {key: value}
+            if key.endswith(".write_protect_seq") and value:
+                yield from self._counted_on(place, now, value)
+            else:
+                yield now
+
+    def _counted_on(
+        self, place: Place, now: dict[str, Any], value: int
+    ) -> Iterator[dict[str, Any]]:
+        """A sequence count that is odd, or has changed since it was read."""
+        if "gup_fast" in place.functions:
+            yield now
+        elif value == 1 and place.operation.name == "fork":
+            self._cannot_happen(place, now)
+        elif value == 1:
+            yield now
+
+    def _cannot_happen(self, place: Place, known: dict[str, Any]) -> None:
+        """The step has no outcome here: that this is not reached has to be proved."""
+        raised = (CANNOT_HAPPEN,)
+        self.commands.append(
+            Command(place.number, OVER, known, {}, (), place.functions, raised)
+        )
+
+    def _learn(self, place: Place, reads: dict[str, Any], outcome: Outcome) -> None:
+        own = owned(place.own, reads, outcome.writes)
+        target, bound = self._place(place.operation, outcome, own)
+        self.commands.append(
+            Command(
+                place.number,
+                target,
+                reads,
+                outcome.writes,
+                bound,
+                outcome.functions,
+                outcome.raised,
+            )
+        )
+
+
+# -- names -----------------------------------------------------------------------------
+
+
+def owner(key: str) -> str:
+    """The record that a cell belongs to.
+
+    >>> owner("p1.refcount")
+    'p1'
+    """
+    return key.partition(".")[0]
+
+
+def names_in(value: Any, known: frozenset[str]) -> Iterator[str]:
+    """The names that a value mentions, in order."""
+    if isinstance(value, str):
+        if value in known:
+            yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from names_in(item, known)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from names_in((owner(key), item), known)
+    elif isinstance(value, Pte | MigrationEntry):
+        yield from names_in(value.pfn, known)
+    elif isinstance(value, SwapEntry):
+        yield from names_in(value.slot, known)
+
+
+def canonical(operands: tuple[str, ...], names: Names) -> dict[str, str]:
+    """New names, by order of appearance within their kind.
+
+    >>> canonical(("B", "p3"), Names())
+    {'B': '<mms0>', 'p3': '<pages0>'}
+    """
+    made: dict[str, str] = {}
+    for kind in KINDS:
+        mine = [name for name in operands if name in getattr(names, kind)]
+        made |= {name: f"<{kind}{i}>" for i, name in enumerate(mine)}
+    return made
+
+
+def rename(value: Any, names: Mapping[str, str]) -> Any:
+    """A location with other names."""
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, tuple):
+        return tuple(rename(item, names) for item in value)
+    return value
+
+
+def rename_key(key: str, names: Mapping[str, str]) -> str:
+    """A cell with another name."""
+    record, dot, field_ = key.partition(".")
+    return names.get(record, record) + dot + field_
+
+
+# -- what nobody else changes ----------------------------------------------------------
+
+PENDING = ("state", "pfn", "mm", "write", "pin")
+"""Cells of a reference that only the CPU changes that is taking it."""
+
+
+def owned(own: Known, reads: Known, writes: Known) -> dict[str, Any]:
+    """Which cells nobody else changes after a step, and what they hold."""
+    after = dict(own)
+    for key, value in writes.items():
+        record, _, name = key.partition(".")
+        if name in ("hold", "target", "ptl", "locked"):
+            keep = bool(value)
+        elif name == "write_protect_seq":
+            keep = value % 2 == 1
+        elif name == "mmap_lock":
+            before = reads.get(key, own.get(key, 0))
+            keep = value == -1 or value > max(before, 0)
+            value = min(value, 1)
+        elif record == "r1" and name in PENDING:
+            keep = writes.get("r1.state", "pending") == "pending"
+        else:
+            continue
+        if keep:
+            after[key] = value
+        else:
+            after.pop(key, None)
+    return after

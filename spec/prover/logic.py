@@ -1,0 +1,110 @@
+"""The state in the terms of the solver: functions over sorts of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import z3
+
+from spec.prover.state import FIELDS, SORTS, View
+
+SORT = {letter: z3.DeclareSort(name) for letter, name in SORTS.items()}
+Function = Callable[..., Any]
+
+
+def constants(letter: str, *names: str) -> list[Any]:
+    """Things of a sort, by name."""
+    return [z3.Const(name, SORT[letter]) for name in names]
+
+
+class Symbolic(View):
+    """A state whose fields are functions of the solver."""
+
+    def __init__(
+        self, fields: dict[str, Function], remembers: bool, pins_only: bool
+    ) -> None:
+        self.fields = fields
+        self.remembers, self.pins_only = remembers, pins_only
+
+    def get(self, name: str, *arguments: Any) -> Any:
+        """The value of a field."""
+        return self.fields[name](*arguments)
+
+    def same(self, one: Any, other: Any) -> Any:
+        """Equality."""
+        return one == other
+
+    def one_holder(self, p: Any) -> Any:
+        """Any two holders of the page are one."""
+        from spec.prover.holders import HOLDERS, at_most_one
+
+        return at_most_one(self, HOLDERS, p)
+
+    def with_(self, updates: Iterable[tuple[str, Function]]) -> Symbolic:
+        """The state after updates; each takes the old function and arguments."""
+        after = dict(self.fields)
+        for name, update in updates:
+            after[name] = _updated(after[name], update)
+        return Symbolic(after, self.remembers, self.pins_only)
+
+    def blank(self, live: str) -> Iterator[Any]:
+        """Nothing has happened: there is one process, and every page is free."""
+        first = constants("m", live)[0]
+        for field in FIELDS:
+            if field.kind == "bool":
+                things = [constants(x, f"{x}{i}")[0] for i, x in enumerate(field.over)]
+                found = self.get(field.name, *things)
+                yield z3.ForAll(things, found == _initial(field.name, things, first))
+        for name, function in self.fields.items():
+            if name.startswith("at:"):
+                c = constants("c", "c0")[0]
+                yield z3.ForAll([c], z3.Not(function(c)))
+
+
+def _initial(field: str, things: list[Any], first: Any) -> Any:
+    if field == "free":
+        return True
+    if field in ("live", "unborn"):
+        return (things[0] == first) == (field == "live")
+    return False
+
+
+def unknown(
+    suffix: str, assertions: list[str], remembers: bool, pins_only: bool
+) -> Symbolic:
+    """A state of which nothing is known."""
+    bool_ = z3.BoolSort()
+    functions: dict[str, Function] = {}
+    for field in FIELDS:
+        over = [SORT[letter] for letter in field.over]
+        value = bool_ if field.kind == "bool" else SORT[field.kind]
+        functions[field.name] = z3.Function(field.name + suffix, *over, value)
+    for name in assertions:
+        at = f"at:{name}"
+        functions[at] = z3.Function(at + suffix, SORT["c"], bool_)
+    return Symbolic(functions, remembers, pins_only)
+
+
+def _updated(old: Function, update: Function) -> Function:
+    return lambda *arguments: update(old, *arguments)
+
+
+def assigned(place: tuple[Any, ...], value: Any) -> Function:
+    """The update that gives a field one value at one place."""
+
+    def update(old: Function, *arguments: Any) -> Any:
+        here = [a == b for a, b in zip(arguments, place, strict=True)]
+        return z3.If(z3.And(*here), value, old(*arguments))
+
+    return update
+
+
+def next_state(formula: Any, after: Symbolic, effect: Symbolic) -> Any:
+    """A formula about the state after a step, in terms of the state before."""
+    pairs = []
+    for name, function in after.fields.items():
+        symbol: Any = function
+        arguments = [z3.Var(i, symbol.domain(i)) for i in range(symbol.arity())]
+        pairs.append((symbol, effect.get(name, *arguments)))
+    return z3.substitute_funs(formula, *pairs)

@@ -1,0 +1,101 @@
+"""The operations that the proof speaks of, and what exists while each is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from spec import (
+    clients,
+    fault,
+    fork,
+    gup_fast,
+    ksm,
+    lazyfree,
+    migration,
+    protect,
+    reclaim,
+    swap,
+)
+from spec.decisions import Foll, Model
+from spec.memory import Machine, Mm, Names, Page, Steps
+from spec.prover.footprints import Operation
+
+ONE = Names(
+    mms=("A",),
+    pages=("p1", "p2", "p3", "p4", "p5"),
+    refs=("rx",),
+    cpus=("cpu0",),
+    vas=("x",),
+    slots=("s1",),
+)
+"""One process and its address; ``rx`` stands for every reference."""
+TWO = replace(ONE, mms=("A", "B"))
+"""Another process, where an operation goes over them."""
+FORK = replace(TWO, vas=("x", "y"))
+GUP = replace(ONE, refs=("r1",))
+
+
+def on_address(work: Callable[[Mm, str], Steps]) -> Callable[[Machine], Steps]:
+    """The operation on the address ``x`` of the process ``A``."""
+    return lambda machine: work(machine.mms["A"], "x")
+
+
+def on_page(work: Callable[[Page], Steps]) -> Callable[[Machine], Steps]:
+    """The operation on a page that the kernel picks."""
+    return lambda machine: work(machine.pages["p1"])
+
+
+PICKED: dict[str, Callable[[Page], Steps]] = {
+    "reclaim": reclaim.shrink_folio,
+    "migrate": migration.migrate_folio,
+}
+
+
+def protecting(protection: str) -> Callable[[Machine], Steps]:
+    """A change of protection."""
+    return on_address(lambda mm, va: protect.mprotect(mm, va, protection))
+
+
+def request(how: str, foll: Foll) -> Callable[[Machine], Steps]:
+    """A request to GUP."""
+    return lambda machine: gup_fast.ENTRIES[how](
+        machine.mms["A"], "x", machine.refs["r1"], foll
+    )
+
+
+def operations(model: Model) -> Iterator[Operation]:
+    """All of them, for one model."""
+    at = on_address
+    yield Operation("write", at(lambda mm, va: fault.write(mm, va)), ONE)
+    yield Operation("read", at(fault.read), ONE)
+    yield Operation("force-write", at(lambda mm, va: protect.write_force(mm, va)), ONE)
+    yield Operation("munmap", at(fault.munmap), TWO)
+    yield Operation("madvise dontneed", at(fault.madvise_dontneed), TWO)
+    yield Operation("exit", at(lambda mm, va: fault.exit(mm)), TWO)
+    for protection in ("r", "rw"):
+        yield Operation(f"mprotect {protection}", protecting(protection), ONE)
+    yield Operation("fork", lambda m: fork.fork(m.mms["A"], m.mms["B"]), FORK)
+    yield from requests(model)
+    yield Operation("put", lambda m: clients.put(m, "r1"), GUP, acting="")
+    yield Operation("transient", at(clients.transient), ONE)
+    yield Operation("madvise free", at(lazyfree.madvise_free), ONE)
+    yield Operation("unmerge", at(ksm.break_ksm), ONE)
+    for name, work in PICKED.items():
+        yield Operation(name, on_page(work), TWO, acting="")
+    yield Operation("swapoff", swap.swapoff, TWO, acting="")
+
+
+def requests(model: Model) -> Iterator[Operation]:
+    """GUP: every kind of reference that the model treats differently."""
+    for write in (False, True):
+        for pin in (False, True):
+            foll = Foll(write=write, pin=pin)
+            kind = f"{'rw' if write else 'ro'} {'pin' if pin else 'get'}"
+            for how in ("slow", "fast-only"):
+                yield Operation(
+                    f"gup {kind} {how}",
+                    request(how, foll),
+                    GUP,
+                    given={"r1.state": "free"},
+                )

@@ -1,0 +1,371 @@
+"""Prove all of it: the obligations of a model, with or without a rule.
+
+An *obligation* is a place where an operation stands: every step that can be taken there
+keeps every clause of the invariant. Besides, the invariant is true at first, implies
+the guarantees, and counts are exact.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from spec.cells import SpecificationError
+from spec.decisions import Model
+from spec.models import governs
+from spec.prover.assertions import Clause, Proof, check_places, frames, roles, stands
+from spec.prover.counting import contradictory, miscounted
+from spec.prover.footprints import OVER, Command, Footprints, Place
+from spec.prover.operations import operations
+from spec.prover.positions import code_of, next_statement, source_of
+from spec.prover.steps import SymbolicStep, symbolic
+from spec.rules import find
+
+if TYPE_CHECKING:
+    from spec.prover.solver import Answer, Prover
+
+NORMATIVE = "sketch"
+MODELS = (NORMATIVE,)
+"""The models that the invariant is written for."""
+NEVER_ASKED = ("is", "asked", ("A",), False)
+PROVED, REFUTED, UNKNOWN = "proved", "refuted", "unknown"
+PINS_ONLY = frozenset({"upstream", "always"})
+"""Families in which the promise to a reference outlives fork for pins only."""
+
+Report = Callable[[int, int], None]
+
+
+def silent(done: int, of: int) -> None:
+    """Report nothing."""
+
+
+@dataclass
+class Obligation:
+    """Something to be proved.
+
+    Attributes:
+        operation: whose steps; or what else is proved.
+        function: in which the operation stands; empty at its beginning.
+        before: the statement that comes next there.
+        rules: ids of the rules that the function obeys.
+        steps: how many different steps were looked at.
+        found: ``proved``, ``refuted`` or ``unknown``.
+        clauses: what is not kept, or why nothing is known.
+        seconds: of the solver.
+        failed: the steps that do not keep them, by number.
+        drawn: of the smallest of them, the functions, the state before, the one after.
+    """
+
+    operation: str
+    function: str = ""
+    before: str = ""
+    rules: tuple[str, ...] = ()
+    steps: int = 0
+    found: str = PROVED
+    clauses: tuple[str, ...] = ()
+    seconds: float = 0.0
+    failed: list[int] = field(default_factory=list)
+    drawn: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        where = f" / {self.function}" if self.function else ""
+        return f"{self.operation}{where}{f': {self.before}' if self.before else ''}"
+
+    def note(self, found: str, clauses: Iterable[str], seconds: float) -> None:
+        """Add what one step gave: a refutation outweighs all else."""
+        self.steps += 1
+        self.seconds += seconds
+        if found == REFUTED or (found == UNKNOWN and self.found == PROVED):
+            self.found = found
+        if found != PROVED:
+            self.clauses = tuple(dict.fromkeys([*self.clauses, *clauses]))
+
+
+@dataclass
+class Result:
+    """What a proof gave.
+
+    Attributes:
+        model, without: of what.
+        obligations: all of them, in order.
+        seconds: from beginning to end.
+        interrupted: not all were looked at.
+    """
+
+    model: str
+    without: tuple[str, ...]
+    obligations: list[Obligation]
+    seconds: float
+    interrupted: bool = False
+
+    @property
+    def proved(self) -> bool:
+        """Every obligation is discharged."""
+        return not self.interrupted and not self.failing
+
+    @property
+    def failing(self) -> list[Obligation]:
+        """Those that are not."""
+        return [each for each in self.obligations if each.found != PROVED]
+
+
+class Attempt:
+    """The proof of one model: its footprints, its steps, and the solver.
+
+    Args:
+        model: who answers the decisions.
+        without: ids of rules that are not obeyed.
+        only: names of operations; by default all.
+        proof: the invariant; by default that of the chapter.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        without: frozenset[str] = frozenset(),
+        only: Iterable[str] = (),
+        proof: Proof | None = None,
+    ) -> None:
+        if proof is None:
+            import spec.proof_places  # noqa: F401  its assertions belong to it
+            from spec.proof import proof as written
+
+            proof = written
+        self.proof = proof
+        self.model = model
+        self.without = without
+        self.made = Footprints(model, without)
+        wanted = frozenset(only)
+        for operation in operations(model):
+            if not wanted or operation.name in wanted:
+                self.made.add(operation)
+        made = self.made
+        if model.name == NORMATIVE and not without and not wanted:
+            check_places(proof.assertions, made.places)
+        self.ends = [
+            [(a.name, roles(a, place)) for a in proof.assertions if stands(a, place)]
+            for place in made.places
+        ]
+        self.miscounted = 0
+        made.commands[:] = [
+            self._judged(command)
+            for command in made.commands
+            if not contradictory(command, made.places[command.source])
+        ]
+        every = symbolic(made.commands, made.places, made.remembers)
+        every += self._unasked(every)
+        self.steps = list({self.key(step): step for step in reversed(every)}.values())
+        self.steps.reverse()
+
+    def _unasked(self, steps: list[SymbolicStep]) -> list[SymbolicStep]:
+        """The steps in which fork would copy though GUP was never asked (AE-INV-5)."""
+        if not governs(find("AE-INV-5"), self.model) or self.without:
+            return []
+        return [
+            replace(step, guard=step.guard | {NEVER_ASKED}, raised=("AE-INV-5",))
+            for step in steps
+            if self.places[step.source].operation.name == "fork"
+            if any(
+                field == "free"
+                and not value
+                and ("is", "free", page, True) in step.guard
+                for field, page, value in step.writes
+            )
+        ]
+
+    def _judged(self, command: Command) -> Command:
+        """A footprint that would leave a count wrong must not be taken at all."""
+        if any(miscounted(command, self.made.places[command.source])):
+            self.miscounted += 1
+            return replace(command, raised=("AE-INV-3",))
+        return command
+
+    @property
+    def places(self) -> list[Place]:
+        """Where operations can stand."""
+        return self.made.places
+
+    def prover(self) -> Prover:
+        """A solver with the invariant.
+
+        Raises:
+            SpecificationError: z3 is not installed.
+        """
+        if find_spec("z3") is None:
+            raise SpecificationError(
+                "prove needs the solver z3; install it with: pip install z3-solver"
+            )
+        from spec.prover.solver import Prover
+
+        pins_only = self.model.family in PINS_ONLY
+        return Prover(self.proof, self.made.remembers, pins_only)
+
+    def key(self, step: SymbolicStep) -> Any:
+        """What two steps have in common that are the same to the solver."""
+        target = None if step.target == OVER else self.places[step.target]
+        names = dict(zip(target.operands, step.bound, strict=True)) if target else {}
+        start = [(name, tuple(known.items())) for name, known in self.ends[step.source]]
+        end = [
+            (name, tuple((role, names.get(n, n)) for role, n in known.items()))
+            for name, known in (self.ends[step.target] if target else ())
+        ]
+        ends = (tuple(start), tuple(end))
+        return step.guard, step.writes, step.each, step.raised, ends
+
+    def obligation(self, step: SymbolicStep) -> Obligation:
+        """The obligation that a step belongs to, with nothing found yet."""
+        place = self.places[step.source]
+        name = place.operation.name
+        if not place.functions:
+            return Obligation(name, before="begins")
+        qualname, lasti, _ = next(iter(frames(place)))
+        text = next_statement(qualname, lasti)
+        return Obligation(name, qualname, text or "returns", rules_of(place))
+
+
+def rules_of(place: Place) -> tuple[str, ...]:
+    """The rules that the functions ask for in which an operation is suspended."""
+    asked = [
+        id
+        for qualname, _, _ in list(frames(place))[:2]
+        for id in re.findall(r"AE-[A-Z]+-[0-9]+", source_of(code_of(qualname)))
+    ]
+    return tuple(dict.fromkeys(asked))
+
+
+# -- asking the solver -----------------------------------------------------------------
+
+_attempt: Attempt | None = None
+_prover: Prover | None = None
+
+
+def _begin(attempt: Attempt) -> None:
+    global _attempt, _prover
+    _attempt, _prover = attempt, attempt.prover()
+
+
+def _check(number: int) -> tuple[int, str, tuple[str, ...], float]:
+    assert _attempt is not None, "each worker begins first"
+    assert _prover is not None, "each worker begins first"
+    began = time.monotonic()
+    answer = _prover.check(_attempt.steps[number], _attempt.places)
+    return number, answer.found, answer.clauses, time.monotonic() - began
+
+
+def answers(
+    attempt: Attempt, numbers: list[int], workers: int
+) -> Iterator[tuple[int, str, tuple[str, ...], float]]:
+    """What the solver says of steps, by number, in any order."""
+    if workers <= 1 or "fork" not in multiprocessing.get_all_start_methods():
+        _begin(attempt)
+        yield from map(_check, numbers)
+        return
+    context = multiprocessing.get_context("fork")
+    with context.Pool(workers, _begin, (attempt,)) as pool:
+        yield from pool.imap_unordered(_check, numbers, chunksize=8)
+
+
+def prove(
+    model: Model,
+    without: Iterable[str] = (),
+    report: Report = silent,
+    workers: int = 0,
+    only: Iterable[str] = (),
+    proof: Proof | None = None,
+) -> Result:
+    """Look at all obligations of a model.
+
+    Args:
+        model: the model.
+        without: ids of rules that its operations do not obey.
+        report: called with how many steps are done, and of how many.
+        workers: how many processes to use; by default one for each CPU.
+        only: names of the operations to look at; by default all.
+        proof: the invariant; by default that of the chapter.
+
+    Raises:
+        SpecificationError: z3 is not installed, or an assertion stands nowhere.
+    """
+    began = time.monotonic()
+    removed = frozenset(without)
+    attempt = Attempt(model, removed, only, proof)
+    made = [counted(attempt), *_sentences(attempt)]
+    found: dict[str, Obligation] = {}
+    owners = [attempt.obligation(step) for step in attempt.steps]
+    for each in owners:
+        found.setdefault(each.name, each)
+    interrupted = False
+    numbers = list(range(len(owners)))
+    try:
+        asked = answers(attempt, numbers, workers or os.cpu_count() or 1)
+        for done, (number, answer, clauses, seconds) in enumerate(asked, 1):
+            obligation = found[owners[number].name]
+            obligation.note(answer, clauses, seconds)
+            if answer != PROVED:
+                obligation.failed.append(number)
+            report(done, len(numbers))
+    except KeyboardInterrupt:
+        interrupted = True
+    for obligation in found.values():
+        draw(obligation, attempt)
+    seconds = time.monotonic() - began
+    ids = tuple(sorted(removed))
+    return Result(model.name, ids, [*made, *found.values()], seconds, interrupted)
+
+
+def draw(obligation: Obligation, attempt: Attempt) -> None:
+    """Draw the smallest step that does not keep the invariant, if there is one."""
+    if obligation.failed:
+        from spec.prover.counterexample import functions, smallest, states
+
+        step = smallest(attempt.steps[number] for number in obligation.failed)
+        before, after = states(step, attempt.places[step.source])
+        obligation.drawn = ((functions(step),), before, after)
+
+
+def counted(attempt: Attempt) -> Obligation:
+    """Counts are exact: each footprint changes them as it changes the holders.
+
+    A footprint that does not must never be taken; that is for the solver, at its place.
+    """
+    return Obligation(
+        "invariant implies AE-INV-3, AE-INV-6",
+        before="every footprint counts what it changes",
+        steps=len(attempt.made.commands) - attempt.miscounted,
+    )
+
+
+def _sentences(attempt: Attempt) -> Iterator[Obligation]:
+    """What does not speak of steps: the beginning, the consequences, the lemma."""
+    prover = attempt.prover()
+    first = Obligation("at first")
+    for clause in prover.clauses:
+        _note(first, prover.at_first, clause)
+    yield first
+    by_id: dict[str, Obligation] = defaultdict(lambda: Obligation(""))
+    for clause in attempt.proof.consequences:
+        made = by_id[clause.of]
+        made.operation = f"invariant implies {clause.of}"
+        _note(made, prover.follows, clause)
+    yield from by_id.values()
+    for lemma in attempt.proof.lemmas:
+        made = Obligation(f"lemma: {lemma.name}")
+        _note(made, prover.set_under, lemma)
+        yield made
+
+
+def _note(
+    obligation: Obligation, ask: Callable[[Clause], Answer], clause: Clause
+) -> None:
+    began = time.monotonic()
+    answer = ask(clause)
+    obligation.note(answer.found, answer.clauses, time.monotonic() - began)

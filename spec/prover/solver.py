@@ -1,0 +1,306 @@
+"""The solver: is a clause of the invariant kept by a step?
+
+Each question is asked twice. First the invariant is assumed of those things only that
+the step and the clause mention: that is quick, and enough for nearly all. Where it is
+not, the invariant is assumed of everything, and the solver gives a counterexample.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import z3
+
+from spec.prover.assertions import Clause, Proof, roles, stands
+from spec.prover.footprints import OVER, Place
+from spec.prover.holders import HOLDERS, TESTS, none
+from spec.prover.logic import Symbolic, assigned, constants, next_state, unknown
+from spec.prover.steps import Atom, Rep, SymbolicStep
+
+SEED = 8
+EFFORT = 40_000_000
+"""A question that takes more (z3's ``rlimit``) is answered with unknown.
+
+Seconds would depend on what else the machine does.
+"""
+
+NAMES = {
+    "m": ("A", "B"),
+    "v": ("x", "y"),
+    "p": ("p1", "p2", "p3", "p4", "p5"),
+    "r": ("r1", "rx"),
+    "c": ("c",),
+    "e": ("s1",),
+}
+"""The names in steps, by sort; those of one sort are different things."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the solver says.
+
+    Attributes:
+        found: ``proved``, ``refuted`` or ``unknown``.
+        clauses: those that are not kept, or the reason why nothing is known.
+        model: a counterexample.
+    """
+
+    found: str
+    clauses: tuple[str, ...] = ()
+    model: Any = None
+
+
+class Prover:
+    """Asks about steps, with the invariant assumed before each.
+
+    Args:
+        proof: the invariant.
+        remembers, pins_only: what the model promises, see `View`.
+    """
+
+    def __init__(self, proof: Proof, remembers: bool, pins_only: bool) -> None:
+        self.proof = proof
+        self.clauses = proof.everything()
+        extra = [a.name for a in proof.assertions]
+        self.before = unknown("", extra, remembers, pins_only)
+        self.after = unknown("'", extra, remembers, pins_only)
+        self.names: dict[str, Any] = {}
+        for letter, names in NAMES.items():
+            self.names |= dict(zip(names, constants(letter, *names), strict=True))
+        self.quick = self._solver(self._instances)
+        self.full = self._solver(self._quantified)
+        self.violated = [
+            (clause, z3.Bool(f"not kept: {clause.name}")) for clause in self.clauses
+        ]
+        self.breaks = z3.And(*self._breaks(self.after))
+        self.as_before = list(self._breaks(self.before))
+
+    def _breaks(self, state: Symbolic) -> Iterator[Any]:
+        """For each clause, that it does not hold of something."""
+        for clause in self.clauses:
+            yield z3.Not(self._some(clause, state))
+
+    def _solver(self, assumed: Callable[[Clause], Iterator[Any]]) -> Any:
+        solver = z3.Solver()
+        solver.set("random_seed", SEED)
+        solver.set("rlimit", EFFORT)
+        for names in NAMES.values():
+            if len(names) > 1:
+                solver.add(z3.Distinct(*(self.names[n] for n in names)))
+        for clause in self.clauses:
+            solver.add(*assumed(clause))
+        return solver
+
+    # -- the invariant ----------------------------------------------------------------
+
+    def _some(self, clause: Clause, state: Symbolic) -> Any:
+        """The clause of some things, called by the variables' names and ``!``."""
+        found = clause.holds(state, *_constants(clause, "!"))
+        return z3.BoolVal(found) if isinstance(found, bool) else found
+
+    def _quantified(self, clause: Clause) -> Iterator[Any]:
+        variables = _constants(clause, "?")
+        yield z3.ForAll(variables, clause.holds(self.before, *variables))
+
+    def _instances(self, clause: Clause) -> Iterator[Any]:
+        variables = _constants(clause, "?")
+        body = clause.holds(self.before, *variables)
+        if isinstance(body, bool):
+            return
+        terms, groups = self._terms(), []
+        letters = "".join(name[0] for name in clause.variables)
+        for letter in letters.replace("mv", "#"):
+            groups.append(terms[letter])
+        for chosen in itertools.product(*groups):
+            things = [thing for part in chosen for thing in part]
+            yield z3.substitute(body, *zip(variables, things, strict=True))
+
+    def _terms(self) -> dict[str, list[tuple[Any, ...]]]:
+        """What the invariant is assumed of at first: processes with addresses as #."""
+        s, n = self.before, self.names
+        m, m2 = constants("m", "m!", "m2!")
+        v, v2 = constants("v", "v!", "v2!")
+        p, r, c, e = (constants(letter, f"{letter}!")[0] for letter in "prce")
+        c2 = constants("c", "c2!")[0]
+        a, x, b, y, r1, p1, s1 = (n[k] for k in ("A", "x", "B", "y", "r1", "p1", "s1"))
+        places = [
+            *((a, x), (a, y), (b, x), (b, y), (m, v), (m2, v2)),
+            *((s.taken_for(k), s.taken_at(k)) for k in (r, r1, s.at_reference(c))),
+            (s.at_process(c), s.at_address(c)),
+        ]
+        pages = [p1, n["p2"], n["p3"], p, s.of(r), s.at_page(c), s.held(n["c"])]
+        pages += [s.page(a, x), s.page(m, v), s.page(m2, v2), s.folio(s1), s.target(c)]
+        pages += [s.of(s.at_reference(c))]
+        cpus = [n["c"], c, c2, s.by(r), *map(s.ptl_by, (a, b, m, s.taken_for(r)))]
+        cpus += [s.locked_by(p1), s.locked_by(s.page(m, v))]
+        cpus += [s.locked_by(s.page(m2, v2)), s.ptl_by(s.taken_for(s.at_reference(c)))]
+        slots = [s1, e, s.cached_in(p1), s.slot(m, v), s.slot(m2, v2), s.slot(a, x)]
+        return {
+            "#": list(places),
+            "m": [(process,) for process, _ in places],
+            "p": [(page,) for page in pages],
+            "r": [(r1,), (r,), (s.at_reference(c),)],
+            "c": [(cpu,) for cpu in cpus],
+            "e": [(slot,) for slot in slots],
+        }
+
+    # -- a step -----------------------------------------------------------------------
+
+    def value(self, name: Any) -> Any:
+        """What a name stands for; a truth value stands for itself."""
+        return self.names[name] if isinstance(name, str) else name
+
+    def found(self, atom: Atom) -> Any:
+        """An atom of a guard as a formula about the state before the step."""
+        kind, *rest = atom
+        if kind != "is":
+            return TESTS[kind](self.before, self.value(rest[0]))
+        field, where, value = rest
+        found = self.before.get(field, *(self.value(name) for name in where))
+        if isinstance(value, bool):
+            return found if value else z3.Not(found)
+        return found == self.value(value)
+
+    def guard(self, step: SymbolicStep, place: Place) -> Iterator[Any]:
+        """What is true before a step, besides the invariant."""
+        for atom in step.guard:
+            if atom[0] != "becomes free":
+                yield self.found(atom)
+        c = self.names["c"]
+        for assertion in self.proof.assertions:
+            here = stands(assertion, place)
+            yield self.before.get(f"at:{assertion.name}", c) == here
+            if here:
+                for role, value in roles(assertion, place).items():
+                    yield self.before.get(role, c) == self.value(value)
+
+    def effect(self, step: SymbolicStep, target: Place | None) -> Symbolic:
+        """The state after a step, in terms of the one before."""
+        updates: list[tuple[str, Callable[..., Any]]] = []
+        for field, where, value in step.writes:
+            place = tuple(self.value(name) for name in where)
+            if field == "sequence count":
+                updates.append(("raced", self._race(place[0])))
+            else:
+                updates.append((field, assigned(place, self.value(value))))
+        for rep in step.each:
+            for field, _, value in rep.writes:
+                updates.append((field, self._each(rep, value)))
+        return self.before.with_([*updates, *self._arrival(step, target)])
+
+    def _race(self, m: Any) -> Callable[..., Any]:
+        at_process = self.before.fields["at_process"]
+        return lambda old, c: z3.Or(old(c), at_process(c) == m)
+
+    def _each(self, rep: Rep, value: Any) -> Callable[..., Any]:
+        def update(old: Any, r: Any) -> Any:
+            s = self.before
+            when = [z3.Or(s.pending(r), s.returned(r))]
+            for _, field, _, wanted in rep.when:
+                found = s.get(field, r)
+                when.append(found == self.value(wanted))
+            return z3.If(z3.And(*when), value, old(r))
+
+        return update
+
+    def _arrival(
+        self, step: SymbolicStep, target: Place | None
+    ) -> Iterator[tuple[str, Callable[..., Any]]]:
+        """Where the CPU stands after a step."""
+        c = self.names["c"]
+        for assertion in self.proof.assertions:
+            here = target is not None and stands(assertion, target)
+            yield f"at:{assertion.name}", assigned((c,), z3.BoolVal(here))
+            if here and target is not None:
+                names = dict(zip(target.operands, step.bound, strict=True))
+                for role, value in roles(assertion, target).items():
+                    now = self.value(names.get(value, value))
+                    yield role, assigned((c,), now)
+
+    # -- questions --------------------------------------------------------------------
+
+    def check(self, step: SymbolicStep, places: list[Place]) -> Answer:
+        """Does the step keep every clause? One that breaks something: is it taken?"""
+        source = places[step.source]
+        target = None if step.target == OVER else places[step.target]
+        facts = list(self.guard(step, source))
+        if not step.raised:
+            facts += self._broken(step, target)
+        return self.ask(facts, step.raised)
+
+    def _broken(self, step: SymbolicStep, target: Place | None) -> Iterator[Any]:
+        """Some clause does not hold after the step."""
+        effect = self.effect(step, target)
+        yield from self._kept_by(effect)
+        for atom in step.guard:
+            if atom[0] == "becomes free":
+                nobody = none(self.after, HOLDERS, self.value(atom[1]))
+                yield next_state(nobody, self.after, effect)
+
+    def _kept_by(self, effect: Symbolic) -> Iterator[Any]:
+        """Some clause does not hold after an effect; unchanged ones are left out."""
+        broken = next_state(self.breaks, self.after, effect).children()
+        flags = []
+        for (_, flag), now, before in zip(
+            self.violated, broken, self.as_before, strict=True
+        ):
+            if not now.eq(before):
+                flags.append(flag)
+                yield z3.Implies(flag, now)
+        yield z3.Or(*flags)
+
+    def ask(self, facts: list[Any], raised: tuple[str, ...] = ()) -> Answer:
+        """Can the facts be true of a state that satisfies the invariant?"""
+        for solver in (self.quick, self.full):
+            solver.push()
+            try:
+                solver.add(*facts)
+                found = solver.check()
+                if found == z3.unsat:
+                    return Answer("proved")
+                if solver is self.full and found == z3.sat:
+                    model = solver.model()
+                    return Answer("refuted", raised or self._names(model), model)
+                reason = str(solver.reason_unknown())
+            finally:
+                solver.pop()
+        return Answer("unknown", (reason,))
+
+    def _names(self, model: Any) -> tuple[str, ...]:
+        return tuple(c.name for c, flag in self.violated if z3.is_true(model[flag]))
+
+    def follows(self, clause: Clause) -> Answer:
+        """Does a sentence follow from the invariant?"""
+        return self.ask([z3.Not(self._some(clause, self.before))], (clause.name,))
+
+    def set_under(self, lemma: Clause, besides: str = "") -> Answer:
+        """May the bit be set where the premises of a lemma hold?
+
+        Args:
+            lemma: the premises, by name; of the process, the address, the page, a CPU.
+            besides: a premise to leave out.
+        """
+        m, v, p, c = (self.names[name] for name in ("A", "x", "p1", "c"))
+        premises = lemma.holds(self.before, m, v, p, c)
+        facts = [fact for name, fact in premises.items() if name != besides]
+        facts += [
+            z3.Not(self.before.get(f"at:{assertion.name}", c))
+            for assertion in self.proof.assertions
+        ]
+        effect = self.before.with_([("exclusive", assigned((p,), z3.BoolVal(True)))])
+        return self.ask([*facts, *self._kept_by(effect)])
+
+    def at_first(self, clause: Clause) -> Answer:
+        """Is a clause true of a state in which nothing has happened?"""
+        nothing = self.before.blank(live="A")
+        solver = z3.Solver()
+        solver.add(*nothing, z3.Not(self._some(clause, self.before)))
+        kept = solver.check() == z3.unsat
+        return Answer("proved") if kept else Answer("refuted", (clause.name,))
+
+
+def _constants(clause: Clause, suffix: str) -> list[Any]:
+    return [constants(name[0], name + suffix)[0] for name in clause.variables]

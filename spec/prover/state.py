@@ -1,0 +1,143 @@
+"""The state that the proof speaks of: which fields it has, and the words for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from spec.prover.words import both, either
+
+SORTS = {
+    "m": "process",
+    "v": "address",
+    "p": "page",
+    "r": "reference",
+    "c": "CPU",
+    "e": "swap slot",
+}
+"""What there is any number of, by the letter that begins a variable's name."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A function of the state.
+
+    Attributes:
+        name: of the function.
+        over: the letters of the sorts that it takes.
+        kind: ``bool``, or the letter of the sort of its values.
+        means: in words.
+    """
+
+    name: str
+    over: str
+    kind: str
+    means: str
+
+
+FIELDS = tuple(
+    Field(*row.split(maxsplit=3))
+    for row in """\
+mapped mv bool the PTE maps an anonymous page
+moving mv bool the PTE is a migration entry
+page mv p which page the PTE maps or the migration entry leads to
+writable mv bool the CPU may write, or may once a migration entry is a PTE again
+swapped mv bool the PTE is a swap entry
+slot mv e the slot of the swap entry
+marked mv bool the swap or migration entry remembers the bit
+touched mv bool something was ever mapped there
+live m bool the process can run
+unborn m bool the process does not exist yet
+ptl m bool the page table lock is held
+ptl_by m c by which CPU
+write_locked m bool mmap_lock is held for writing
+write_locked_by m c by which CPU
+read_locked cm bool a CPU shares mmap_lock
+odd m bool write_protect_seq is odd
+asked m bool GUP was asked to look at the process
+exclusive p bool the bit
+free p bool refcount is 0
+ksm p bool a KSM page
+locked p bool the folio lock is held
+locked_by p c by which CPU
+cached p bool in the swap cache
+cached_in p e for which slot
+writeback p bool under writeback
+has_folio e bool the swap cache has a folio for the slot
+folio e p which
+pending r bool grabbed by GUP-fast, not returned yet
+returned r bool returned by GUP
+by r c the CPU that grabbed it
+anonymous r bool the page is an anonymous one, not the zeropage
+of r p the page
+taken_for r m the process whose page table was walked
+taken_at r v the address
+protected r bool the address is promised to keep the page
+may_write r bool FOLL_WRITE
+pin r bool FOLL_PIN
+holds c bool the CPU has a temporary reference
+held c p to which page
+prepares c bool the CPU has a page that is not mapped yet
+target c p which
+raced c bool fork changed write_protect_seq since the CPU read it
+at_process c m the process at which the CPU is
+at_child c m the child that it forks
+at_slot c e the swap slot
+at_address c v the address
+at_page c p the page
+at_reference c r the reference
+at_writable c bool whether the PTE that it remembers is writable
+""".splitlines()
+)
+"""The fields; those of an assertion are added by name, as ``at:name``."""
+
+
+class View:
+    """A state as the invariant sees it: one text for the solver and for Python.
+
+    Attributes:
+        remembers: whether swap and migration entries remember the bit.
+        pins_only: whether the promise to a reference outlives fork for pins only.
+    """
+
+    remembers = False
+    pins_only = False
+
+    def get(self, name: str, *arguments: Any) -> Any:
+        """The value of a field."""
+        raise NotImplementedError
+
+    def same(self, one: Any, other: Any) -> Any:
+        """Whether two things are one."""
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *arguments: self.get(name, *arguments)
+
+    def stands(self, name: str, c: Any, m: Any, v: Any, p: Any) -> Any:
+        """The CPU stands at an assertion, with this process, address and page."""
+        where = both(self.same(self.at_process(c), m), self.same(self.at_address(c), v))
+        return both(self.get(f"at:{name}", c), where, self.same(self.at_page(c), p))
+
+    def firm(self, r: Any) -> Any:
+        """The promise to the reference outlives fork."""
+        return self.pin(r) if self.pins_only else True
+
+    def one_holder(self, p: Any) -> Any:
+        """Any two holders of the page are one."""
+        raise NotImplementedError
+
+    def maps(self, m: Any, v: Any, p: Any) -> Any:
+        """The PTE maps the page."""
+        return both(self.mapped(m, v), self.same(self.page(m, v), p))
+
+    def waits(self, m: Any, v: Any, p: Any) -> Any:
+        """A swap or migration entry leads to the page."""
+        swap = both(
+            self.swapped(m, v),
+            self.has_folio(self.slot(m, v)),
+            self.same(self.folio(self.slot(m, v)), p),
+        )
+        return either(both(self.moving(m, v), self.same(self.page(m, v), p)), swap)

@@ -1,0 +1,357 @@
+"""Footprints as steps of the proof: what is found, what is assigned, without counts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from spec.memory import ZERO_PAGE, Pte
+from spec.migration_entry import MigrationEntry
+from spec.prover.domains import LEFT_OUT
+from spec.prover.footprints import Command, Place
+from spec.swap import SwapEntry
+
+Atom = tuple[Any, ...]
+"""A relation and what it relates; a fact about the state before a step."""
+
+Write = tuple[str, tuple[Any, ...], Any]
+"""A field, where, and its new value."""
+
+
+@dataclass(frozen=True)
+class Rep:
+    """What a step does to each reference of a kind: the atoms, and the writes."""
+
+    when: frozenset[Atom]
+    writes: tuple[Write, ...]
+
+
+@dataclass(frozen=True)
+class SymbolicStep:
+    """An atomic step of an operation, for any number of everything.
+
+    Attributes:
+        source, target: places; -1: the operation is over.
+        guard: what is found.
+        writes: what is assigned.
+        each: what is done to each reference in a certain situation.
+        bound: the names that the operands of the target stand for.
+        raised: a guarantee that the step breaks at once.
+        function: of the kernel, in which it stands.
+        shown: one footprint that it was made from.
+    """
+
+    source: int
+    target: int
+    guard: frozenset[Atom]
+    writes: frozenset[Write]
+    each: tuple[Rep, ...]
+    bound: tuple[str, ...]
+    raised: tuple[str, ...]
+    shown: Command
+
+
+IRRELEVANT = frozenset(
+    {
+        *LEFT_OUT,
+        *("dirty", "swapbacked", "vma", "longterm", "parent"),
+        *("refcount", "mapcount", "pincount", "write_protect_seq"),
+    }
+)
+"""Cells that say nothing in the fields of the proof, or are said in another way."""
+
+
+def split(key: str) -> tuple[str, str, str]:
+    """Record, field and address of a cell."""
+    record, _, name = key.partition(".")
+    name, _, va = name.partition("[")
+    return record, name, va.rstrip("]")
+
+
+def entry_atoms(m: str, v: str, entry: Any, remembers: bool) -> Iterator[Atom]:
+    """What an entry of a page table is, as atoms."""
+    here = (m, v)
+    kinds = {"mapped": False, "moving": False, "swapped": False}
+    if isinstance(entry, Pte) and entry.pfn != ZERO_PAGE:
+        kinds["mapped"] = True
+        yield ("is", "page", here, entry.pfn)
+        yield ("is", "writable", here, entry.writable)
+    elif isinstance(entry, MigrationEntry):
+        kinds["moving"] = True
+        yield ("is", "page", here, entry.pfn)
+        yield ("is", "writable", here, entry.kind == "writable")
+        marked = remembers and entry.kind != "readable"
+        yield ("is", "marked", here, marked)
+    elif isinstance(entry, SwapEntry):
+        kinds["swapped"] = True
+        yield ("is", "slot", here, entry.slot)
+        yield ("is", "marked", here, entry.exclusive)
+    for kind, value in kinds.items():
+        yield ("is", kind, here, value)
+
+
+def cell_atoms(key: str, value: Any, remembers: bool) -> Iterator[Atom]:
+    """What a cell with a value says, in the fields of the proof."""
+    record, name, va = split(key)
+    if name == "pte":
+        yield from entry_atoms(record, va, value, remembers)
+    elif name in ("ptl", "locked") or name == "ksm" or name == "writeback":
+        yield ("is", name, (record,), bool(value))
+    elif name == "anon_exclusive":
+        yield ("is", "exclusive", (record,), bool(value))
+    elif name == "swap":
+        yield ("is", "cached", (record,), value is not None)
+        if value is not None:
+            yield ("is", "cached_in", (record,), value)
+    elif name == "folio":
+        yield ("is", "has_folio", (record,), value is not None)
+        if value is not None:
+            yield ("is", "folio", (record,), value)
+    elif name == "hold" or name == "target":
+        has, which = ("holds", "held") if name == "hold" else ("prepares", "target")
+        yield ("is", has, ("c",), value is not None)
+        if value is not None:
+            yield ("is", which, ("c",), value)
+    elif name == "state" and not record.startswith("r"):
+        yield ("is", "live", (record,), value == "live")
+        yield ("is", "unborn", (record,), value == "unborn")
+    elif name == "state":
+        yield ("is", "pending", (record,), value == "pending")
+        yield ("is", "returned", (record,), value == "live")
+    elif name == "pfn" and value is not None:
+        yield ("is", "anonymous", (record,), value != ZERO_PAGE)
+        if value != ZERO_PAGE:
+            yield ("is", "of", (record,), value)
+    elif name == "mm" and value is not None:
+        yield ("is", "taken_for", (record,), value)
+    elif name == "va" and value is not None:
+        yield ("is", "taken_at", (record,), value)
+    elif name in ("protected", "pin"):
+        yield ("is", name, (record,), bool(value))
+    elif name == "write":
+        yield ("is", "may_write", (record,), bool(value))
+
+
+def count_atoms(reads: dict[str, Any]) -> Iterator[Atom]:
+    """What counts say about holders: only what the protocol tests them for."""
+    for key, value in reads.items():
+        record, name, _ = split(key)
+        if name == "refcount":
+            yield ("is", "free", (record,), value == 0)
+            if value == 1:
+                yield ("one holder", record)
+            mapcount = reads.get(f"{record}.mapcount")
+            if mapcount is not None and f"{record}.swap" in reads:
+                cache = reads[f"{record}.swap"] is not None
+                if value - mapcount - cache <= 1:
+                    yield ("one temporary", record)
+        elif name == "pincount" and value == 0:
+            yield ("not pinned", record)
+        elif name == "count" and value == 0:
+            yield ("no entry", record)
+        elif name == "count" and value == 1:
+            yield ("one entry", record)
+
+
+def own_atoms(own: dict[str, Any]) -> Iterator[Atom]:
+    """What an operation knows of the cells that nobody else changes."""
+    for name, field in (("cpu0.hold", "holds"), ("cpu0.target", "prepares")):
+        if name not in own:
+            yield ("is", field, ("c",), False)
+    for key, value in own.items():
+        record, name, _ = split(key)
+        if name == "ptl":
+            yield ("is", "ptl", (record,), True)
+            yield ("is", "ptl_by", (record,), "c")
+        elif name == "locked":
+            yield ("is", "locked", (record,), True)
+            yield ("is", "locked_by", (record,), "c")
+        elif name == "mmap_lock" and value == -1:
+            yield ("is", "write_locked", (record,), True)
+            yield ("is", "write_locked_by", (record,), "c")
+        elif name == "mmap_lock":
+            yield ("is", "read_locked", ("c", record), True)
+        elif name in ("hold", "target"):
+            yield from cell_atoms(key, value, False)
+        elif name == "write_protect_seq":
+            yield ("is", "odd", (record,), True)
+        elif record == "r1" and own.get("r1.state") == "pending":
+            yield ("is", "by", (record,), "c")
+            yield from cell_atoms(key, value, False)
+
+
+def read_atoms(command: Command, place: Place, remembers: bool) -> Iterator[Atom]:
+    """What the step finds."""
+    yield from own_atoms(place.own)
+    yield from count_atoms(command.reads)
+    for key, value in command.writes.items():
+        if key.endswith(".refcount") and value == 0:
+            yield ("becomes free", split(key)[0])
+    near = {*place.operands, *command.bound}
+    if not place.functions and "A" in near and "A" in place.operation.acting:
+        yield ("is", "live", ("A",), True)
+    if command.writes.get("r1.state", "free") != "free" and "r1.pfn" not in place.own:
+        yield ("is", "pending", ("r1",), False)
+        yield ("is", "returned", ("r1",), False)
+    if place.operation.name == "put":
+        yield ("is", "returned", ("r1",), True)
+    if place.operation.name == "fork":
+        yield (
+            "is",
+            "unborn",
+            ("B",),
+            not place.functions
+            or (
+                "B.state" in command.writes
+                and command.writes.get("B.parent") is not None
+            ),
+        )
+        for key in command.writes:
+            record, name, va = split(key)
+            if record == "B" and name == "pte":
+                yield ("is", "touched", (record, va), False)
+    if (
+        place.operation.name == "migrate"
+        and command.writes.get("p1.locked") is False
+        and "unmap_and_move" in place.functions
+    ):
+        yield ("no migration entry", "p1")
+    for key, value in command.reads.items():
+        record, name, va = split(key)
+        if key in place.own or record == "rx":
+            continue
+        if name == "mmap_lock":
+            if value == 0:
+                yield ("not shared", record)
+            yield ("is", "write_locked", (record,), value == -1)
+        elif name == "write_protect_seq":
+            yield ("is", "odd", (record,), value == 1)
+            if "gup_fast" in place.functions:
+                yield ("is", "raced", ("c",), value != 0)
+        elif name == "pte" and record not in near and key not in command.writes:
+            continue
+        elif name not in IRRELEVANT:
+            yield from cell_atoms(key, value, remembers)
+
+
+def write_fields(command: Command, place: Place, remembers: bool) -> Iterator[Write]:
+    """What the step assigns."""
+    if place.location is not None and place.functions == ():
+        yield ("raced", ("c",), False)
+    for key, value in command.writes.items():
+        record, name, va = split(key)
+        if record == "rx":
+            continue
+        if name == "refcount":
+            yield ("free", (record,), value == 0)
+        elif name == "mmap_lock":
+            before = command.reads.get(key, place.own.get(key, 0))
+            if value == -1:
+                yield ("write_locked", (record,), True)
+                yield ("write_locked_by", (record,), "c")
+            elif place.own.get(key) == -1 or before == -1:
+                yield ("write_locked", (record,), False)
+            else:
+                yield ("read_locked", ("c", record), value > before)
+        elif name in ("ptl", "locked"):
+            yield (name, (record,), bool(value))
+            if value:
+                yield (f"{name}_by", (record,), "c")
+        elif name == "write_protect_seq":
+            yield ("odd", (record,), value % 2 == 1)
+            yield ("sequence count", (record,), None)
+        elif name == "asked_gup":
+            yield ("asked", (record,), True)
+        elif name not in IRRELEVANT:
+            for _, field, where, new in cell_atoms(key, value, remembers):
+                yield (field, where, new)
+            if name == "pte" and value is not None:
+                yield ("touched", (record, va), True)
+            if name == "state" and record == "r1" and value == "pending":
+                yield ("by", (record,), "c")
+
+
+def symbolic(
+    commands: list[Command], places: list[Place], remembers: bool
+) -> list[SymbolicStep]:
+    """The steps that footprints stand for; those that say the same are one.
+
+    What footprints do to ``rx``, which stands for every other reference, is put
+    together: each reference is in one of the situations.
+    """
+    groups: dict[Any, list[Command]] = defaultdict(list)
+    for command in commands:
+        place = places[command.source]
+        guard = frozenset(read_atoms(command, place, remembers))
+        writes = frozenset(write_fields(command, place, remembers))
+        key = (
+            command.source,
+            command.target,
+            guard,
+            writes,
+            command.bound,
+            command.raised,
+        )
+        groups[key].append(command)
+    made = [
+        SymbolicStep(
+            source,
+            target,
+            guard,
+            writes,
+            _each(found, remembers),
+            bound,
+            raised,
+            found[0],
+        )
+        for (source, target, guard, writes, bound, raised), found in groups.items()
+    ]
+    return weakest(made)
+
+
+def _each(commands: list[Command], remembers: bool) -> tuple[Rep, ...]:
+    reps: dict[Rep, None] = {}
+    for command in commands:
+        found = {k: v for k, v in command.reads.items() if k.startswith("rx.")}
+        written = {k: v for k, v in command.writes.items() if k.startswith("rx.")}
+        changed = {k: v for k, v in written.items() if found.get(k) != v}
+        if changed:
+            when = {
+                atom
+                for key, value in found.items()
+                if split(key)[1] != "state"
+                for atom in cell_atoms(key, value, remembers)
+            }
+            writes = tuple(
+                (field, where, new)
+                for key, value in changed.items()
+                for _, field, where, new in cell_atoms(key, value, remembers)
+            )
+            reps[Rep(frozenset(when), writes)] = None
+    return tuple(reps)
+
+
+def weakest(steps: list[SymbolicStep]) -> list[SymbolicStep]:
+    """Without the steps that do the same as another and demand more."""
+    by_effect: dict[Any, list[SymbolicStep]] = defaultdict(list)
+    for step in steps:
+        key = (
+            step.source,
+            step.target,
+            step.writes,
+            step.each,
+            step.bound,
+            step.raised,
+        )
+        by_effect[key].append(step)
+    kept = []
+    for alike in by_effect.values():
+        alike.sort(key=lambda step: len(step.guard))
+        chosen: list[SymbolicStep] = []
+        for step in alike:
+            if not any(other.guard <= step.guard for other in chosen):
+                chosen.append(step)
+        kept += chosen
+    return kept
