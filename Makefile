@@ -39,7 +39,9 @@ site: $(READY)  ## build the site into build/site; any dead link or failing cell
 	$(BIN)/mkdocs build --strict
 	$(BIN)/python -m spec.publish.links $(SITE)
 
-test: lint cells site browser-tests  ## check everything
+# The site computes what both kinds of tests read; then they need one core each.
+test: lint site  ## check everything
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target cells browser-tests
 
 lint: $(READY)  ## formatting, lint, types
 	$(BIN)/ruff format --check .
