@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 UV := $(TOOLS)/bin/uv
 READY := $(VENV)/.done
 SITE := build/site
+DRIVING_A_BROWSER := $(addprefix tests/test_,site.py reader.py explorer.py browser.py)
 
 export NO_MKDOCS_2_WARNING := 1
 export JUPYTER_NO_CONFIG := 1
@@ -53,10 +54,10 @@ format: $(READY)  ## format and fix what can be fixed by machine
 	$(BIN)/ruff check --fix .
 
 cells: $(READY)  ## notebook cells, doctests and tests, without the browser's
-	$(BIN)/python -m pytest -rs --ignore tests/test_site.py
+	$(BIN)/python -m pytest -rs $(addprefix --ignore=,$(DRIVING_A_BROWSER))
 
 browser-tests: $(READY)  ## drive the built site in Chromium, if it is there
-	$(BIN)/python -m pytest -rs tests/test_site.py
+	$(BIN)/python -m pytest -rs $(DRIVING_A_BROWSER)
 
 browser:  ## install Debian's Chromium for the browser tests
 	@if command -v chromium >/dev/null; then echo "Chromium is installed."; \
