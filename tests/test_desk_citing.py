@@ -21,6 +21,7 @@ from spec.desk.forms import FORMS, chosen
 from spec.desk.lint import lint
 from spec.desk.mail import Line, load_file
 from spec.desk.symbols import HISTORY
+from spec.publish.citations import version
 from spec.rules import find, load
 
 RULES = load()
@@ -105,6 +106,7 @@ def test_a_word_that_is_not_the_rules_is_found(id, form, at, depth):
         ("AE-FORK-2 (rev 1, 00000000)", "changed: AE-FORK-2 has not the checksum"),
         ('AE-FORK-2: "fork MUST NOT share pages that GUP returned"', "quotation: "),
         ("https://anon-exclusive.example/v9/#AE-FORK-2", "link: there is no version"),
+        ("https://anon-exclusive.example/v/9.9/r/AE-FORK-2/", "no version '9.9'"),
         (
             "https://anon-exclusive.example/spec/gup/#AE-FORK-2",
             "link: AE-FORK-2 is not",
@@ -122,6 +124,7 @@ def test_what_is_wrong_is_said_with_its_place(content, says):
     "content",
     [
         "nothing is cited here",
+        f"https://anon-exclusive.example/v/{version()}/r/AE-FORK-2/",
         "AE-FORK-2 is broken by this: the child maps the page.",
         'AE-FORK-2 says "... may rely on it". I doubt that.',
         'AE-FORK-2: "fork MUST NOT share a page [...] may rely on it."',

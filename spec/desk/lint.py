@@ -16,7 +16,8 @@ from spec.desk.citing import (
 )
 from spec.desk.flowing import Flowing, flow
 from spec.desk.mail import Line, Piece, Reading, shown
-from spec.publish.citations import SITE, address
+from spec.publish.changes import released
+from spec.publish.citations import SITE, address, version
 from spec.rules import CHAPTERS, MOVED, Rule
 
 NOT_WRONG = ("moved",)
@@ -24,8 +25,8 @@ NOT_WRONG = ("moved",)
 REACH = 40
 """Lines after a mention in which its quotation may end."""
 _MARKS = ("AE-", SITE.partition("-")[0])
-VERSIONS: tuple[str, ...] = ()
-"""Versions of the site that have a tree of their own; so far there is one site."""
+VERSIONS = "v"
+"""The folder of the site that has a tree for each version."""
 
 
 @dataclass(frozen=True, order=True)
@@ -141,13 +142,15 @@ def _link(link: str, rules: dict[str, Rule]) -> tuple[str, str] | None:
     path, _, anchor = link.removeprefix(SITE).partition("#")
     parts = [part for part in path.split("/") if part]
     rule = rules.get(anchor)
-    if parts and _is_version(parts[0]):
-        if parts[0] in VERSIONS:
+    kept = parts[:1] == [VERSIONS]
+    if kept or (parts and _is_version(parts[0])):
+        wanted = (parts[1:2] or [""])[0] if kept else parts[0]
+        if kept and wanted in versions():
             return None
         instead = address(rule) if rule else SITE
         return (
             "link",
-            f"there is no version {shown(parts[0])!r} of the site; see {instead}",
+            f"there is no version {shown(wanted)!r} of the site; see {instead}",
         )
     if rule is None or rule.withdrawn:
         return None
@@ -162,6 +165,11 @@ def _link(link: str, rules: dict[str, Rule]) -> tuple[str, str] | None:
     if parts[:1] == ["spec"] and (len(parts) < 2 or parts[1] not in CHAPTERS):
         return "link", f"there is no such page; {rule.id} is at {address(rule)}"
     return "link", f"{rule.id} is not on this page; it is at {address(rule)}"
+
+
+def versions() -> set[str]:
+    """The versions that were released, and the one at hand."""
+    return {*released(), version()}
 
 
 def _is_version(part: str) -> bool:
