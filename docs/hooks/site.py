@@ -201,8 +201,9 @@ def on_page_markdown(
         # All is escaped; what follows a "<" is nbconvert's own stylesheet.
         text = html.unescape(markdown.partition("<")[0])
         markdown = _with_links(OUTPUT.sub(keep, text), uri)
-        if chapters.module_name(ROOT / uri):
-            page.meta.setdefault("search", {"boost": 2})  # what defines comes first
+        # what defines comes first; the proof speaks of what other chapters define
+        if chapters.module_name(ROOT / uri) and not uri.startswith("spec/proof"):
+            page.meta.setdefault("search", {"boost": 2})
     try:
         return pages.expand(markdown, uri)
     except SpecificationError as error:

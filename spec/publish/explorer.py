@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from spec.removals import Place
+if TYPE_CHECKING:
+    from spec.removals import Place
 
 PAGE = "explorer.md"
 DATA = "explorer/data"
@@ -39,6 +40,7 @@ class Way:
 def graph_name(place: Place, model: str, removed: Iterable[str] = ()) -> str:
     """The name of the graph of a section.
 
+    >>> from spec.removals import Place
     >>> graph_name(Place("small", 1), "sketch", ["AE-FORK-5"])
     'small-1.sketch.without.AE-FORK-5'
     """
