@@ -308,7 +308,7 @@ def test_the_compiled_engine_is_made_ready():
     from spec.checker import compiled, warm
 
     warm.main()
-    assert all(f.signatures for f in (compiled._check, compiled._expand))
+    assert all(f.signatures for f in (compiled.check, compiled.expand))
 
 
 def test_what_was_half_learned_is_not_kept(tmp_path, monkeypatch):

@@ -44,6 +44,12 @@ UNMODELLED = (
         '"mm: enable khugepaged anonymous collapse on non-writable regions"; the '
         "model collapses it in every release.",
     ),
+    Unmodelled(
+        "ksm-unmerge-uffd-wp",
+        before="6.2",
+        why="Before 6cce3314b928 (6.2) break_ksm() gives up where userfaultfd protects "
+        "the address: the KSM page stays mapped. The model breaks COW there.",
+    ),
 )
 """What recorded kernels show and their models do not allow. A test makes sure that this
 is all, and that none of it is out of date."""

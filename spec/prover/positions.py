@@ -11,6 +11,8 @@ from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
 
+from spec.rules import CHAPTERS
+
 
 def codes(module: Any) -> Iterator[CodeType]:
     """The code of each function and method that a module defines."""
@@ -23,12 +25,13 @@ def codes(module: Any) -> Iterator[CodeType]:
 
 @cache
 def code_of(qualname: str) -> CodeType:
-    """The code of a function of the specification."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("spec."):
-            for code in codes(module):
-                if code.co_qualname == qualname:
-                    return code
+    """The code of a function of a chapter, or of what puts operations together."""
+    chapters = [f"spec.{chapter}" for chapter in CHAPTERS]
+    others = [name for name in sys.modules if name.startswith("spec.prover.")]
+    for name in (*chapters, *others):
+        for code in codes(sys.modules[name]) if name in sys.modules else ():
+            if code.co_qualname == qualname:
+                return code
     raise KeyError(qualname)
 
 
