@@ -26,7 +26,7 @@ def codes(module: Any) -> Iterator[CodeType]:
 @cache
 def code_of(qualname: str) -> CodeType:
     """The code of a function of a chapter, or of what puts operations together."""
-    chapters = [f"spec.{chapter}" for chapter in CHAPTERS]
+    chapters = [*(f"spec.{chapter}" for chapter in CHAPTERS), "spec.clients"]
     others = [name for name in sys.modules if name.startswith("spec.prover.")]
     for name in (*chapters, *others):
         for code in codes(sys.modules[name]) if name in sys.modules else ():
