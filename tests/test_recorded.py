@@ -17,7 +17,7 @@ from spec.kernel.guests.witness import Finding, finding
 from spec.kernel.observe import Run
 from spec.kernel.outcomes import nearest, outcomes
 from spec.kernel.recorded import Record, Shown, read, records, run_from, run_json, write
-from spec.kernel.verdicts import NOT_SEEN, verdict
+from spec.kernel.verdicts import verdict
 from spec.kernel.versions import (
     BACKPORTS,
     UNMODELLED,
