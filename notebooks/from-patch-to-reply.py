@@ -82,7 +82,7 @@ from dataclasses import replace
 
 from spec.bounds import BOUNDS, program
 from spec.checker.program import Verdict
-from spec.checker.sections import explore_all
+from spec.checker.search import search
 from spec.decisions import Model
 
 section = BOUNDS["standard"].sections[24]
@@ -94,7 +94,7 @@ def verdict(model: Model, rules: bool = True) -> Verdict:
     """Explore, and judge guarantees with or without the rules that lead to them."""
     whole = program(section, model)
     judged = [p for p in whole.steps if rules or p.id.startswith("AE-INV")]
-    return explore_all([lambda: replace(whole, steps=judged)])
+    return search(replace(whole, steps=judged))
 
 
 def said(found: Verdict) -> str:

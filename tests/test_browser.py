@@ -66,11 +66,17 @@ def run(worker: Page, module: str | None, sources: list[str]) -> list[dict[str, 
 
 
 def put_out(told: list[dict[str, Any]], number: int) -> list[tuple[str, str]]:
-    """What a cell put out: kinds and texts, neighbours of one kind together."""
+    """What a cell put out: kinds and texts, neighbours of one kind together.
+
+    A cell that begins once more, since a package had to be loaded, loses what it had.
+    """
     found: list[tuple[str, str]] = []
     for message in told:
         kind, text = message["kind"], message.get("text", "")
-        if message.get("cell") != number or kind in ("begin", "end"):
+        if message.get("cell") != number or kind == "end":
+            continue
+        if kind == "begin":
+            found.clear()
             continue
         if found and found[-1][0] == kind:
             text = found.pop()[1] + text
