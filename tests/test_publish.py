@@ -563,7 +563,8 @@ def test_generated_pages_show_what_the_store_holds(
     )
     for page in made.values():
         assert page.rpartition("---\n\n")[2].startswith("# ")
-        assert "None" not in page
+        # statements of operations may well have it
+        assert "None" not in re.sub("`[^`]*`", "", page)
 
 
 def test_promises_are_what_the_models_answer(site: pages.Site) -> None:
