@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
-from operator import eq, ge, gt, le, lt, ne
+from functools import cached_property, lru_cache, partial
+from operator import eq, ge, gt, itemgetter, le, lt, ne
 from typing import Any
 
 from spec import fault, fork, gup_fast, move, protect
@@ -573,6 +573,14 @@ class _Thread:
         )
 
 
+@lru_cache(maxsize=4)
+def _known(
+    names: Names, guarantees: tuple[str, ...]
+) -> dict[Hashable, tuple[str, ...]]:
+    """What is wrong in states of a machine, kept since models meet the same states."""
+    return {}
+
+
 class Watch:
     """Looks at each step: counts copies and notes what went wrong.
 
@@ -595,6 +603,8 @@ class Watch:
             and rule.world == "mm"
             and governs(rule, model)
         ]
+        self._cells = itemgetter(*dict(self.step.after.initial()))
+        self._known = _known(names, tuple(rule.id for rule in self.guarantees))
 
     def __call__(
         self, operation: Operation, state: Mapping[str, Any], outcome: StepOutcome
@@ -611,11 +621,20 @@ class Watch:
         return after
 
     def _wrongs(self, operation: Operation) -> Iterator[str]:
-        yield from (r.id for r in self.guarantees if not r.holds(self.step.after))
-        if any(self._shared_writable()) or self._leaks(operation):
+        cells = self._cells(self.after.values)
+        if cells not in self._known:
+            self._known[cells] = tuple(self._wrong_in_state())
+        yield from self._known[cells]
+        if self._leaks(operation):
             yield "missed-cow"
         if is_no_write(operation) and any(self._told_of_writes()):
             yield "side-effect"
+
+    def _wrong_in_state(self) -> Iterator[str]:
+        """What the state after the step shows, however it was come to."""
+        yield from (r.id for r in self.guarantees if not r.holds(self.step.after))
+        if any(self._shared_writable()):
+            yield "missed-cow"
 
     def _shared_writable(self) -> Iterator[bool]:
         """A page is writable here and another process, or its reference, has it."""

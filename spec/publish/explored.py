@@ -21,6 +21,7 @@ from spec.litmus.run import Node as RunNode
 from spec.litmus.run import Outcome, Watch, first_node, names_of, run, thread
 from spec.memory import Machine, Names
 from spec.publish import records, traces
+from spec.publish.cores import on_all_cores
 from spec.publish.graphs import DEADLOCK, Graph
 from spec.publish.walk import Heeded, Node, Phase, Walk
 from spec.releases import find_model
@@ -28,6 +29,7 @@ from spec.removals import Place, near_miss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from spec.publish.litmus import Group
     from spec.publish.verdicts import Store
@@ -290,11 +292,16 @@ def all_test_graphs(
     found: Mapping[str, Iterable[Group]],
 ) -> dict[str, dict[str, Any]]:
     """`test_graphs` of each test of the catalogue, given what each comes to."""
-    return {
-        name: graph
-        for test, path in catalogue().items()
-        for name, graph in test_graphs(read(path), found[test]).items()
-    }
+    given = [(path, found[test]) for test, path in catalogue().items()]
+    made = on_all_cores(_test_graphs_of, given)
+    return {name: graph for graphs in made for name, graph in graphs.items()}
+
+
+def _test_graphs_of(
+    given: tuple[Path, Iterable[Group]],
+) -> dict[str, dict[str, Any]]:
+    path, found = given
+    return test_graphs(read(path), found)
 
 
 def known(store: Store) -> dict[str, dict[str, Any]]:

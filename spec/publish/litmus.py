@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spec.bugs import BUGS, Bug, Shown
@@ -20,6 +21,7 @@ from spec.litmus.run import Node, Outcome, Result, run
 from spec.litmus.show import SHORT, machine_at, steps_text
 from spec.models import MODELS
 from spec.publish import cards, drawings, explorer
+from spec.publish.cores import on_all_cores
 from spec.publish.tables import code, table
 from spec.releases import CHANGES, LINUX, RELEASES, find_model
 
@@ -99,8 +101,14 @@ def groups(test: Test) -> tuple[Group, ...]:
 
 
 def all_groups() -> dict[str, tuple[Group, ...]]:
-    """`groups` of each test of the catalogue."""
-    return {name: groups(read(path)) for name, path in catalogue().items()}
+    """`groups` of each test of the catalogue, on all cores."""
+    paths = catalogue()
+    return dict(zip(paths, on_all_cores(groups_of, paths.values()), strict=True))
+
+
+def groups_of(path: Path) -> tuple[Group, ...]:
+    """`groups` of the test in a file."""
+    return groups(read(path))
 
 
 def _picture(result: Result) -> str:
