@@ -23,18 +23,6 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs takes it back once this module is loaded
-from spec.cells import SpecificationError  # noqa: E402
-from spec.desk import manual  # noqa: E402
-from spec.publish import (  # noqa: E402
-    browser,
-    chapters,
-    fetch,
-    glossary,
-    lite,
-    pages,
-    policy,
-    versions,
-)
 
 os.environ["JUPYTER_NO_CONFIG"] = "1"  # nbconvert reads the user's settings otherwise
 logging.getLogger("mkdocs.mkdocs-jupyter").setLevel(logging.WARNING)
@@ -71,18 +59,13 @@ SPLIT_ID = re.compile(r"(?<=AE-)<abbr[^>]*>(\w+)</abbr>")
 # What the browser needs is fetched and packed while pages are rendered.
 _POOL = ThreadPoolExecutor(1)
 _background: list[Future[None]] = []
-_imported = [chapters.package_key()]
 PLACED = re.compile(PLACEHOLDER.format(r"(\d+)"))
 
 
-def _import_anew() -> None:
-    """Import the package again if it has changed since `make live` began to serve."""
-    global browser, chapters, fetch, glossary, lite, manual, pages, policy, versions
-    global SpecificationError
-    if chapters.package_key() == _imported[-1]:
-        return
-    for name in [name for name in sys.modules if name.partition(".")[0] == "spec"]:
-        del sys.modules[name]
+def _import() -> None:
+    """Import what is used of the package, which `make live` does after each change."""
+    global browser, chapters, fetch, glossary, lite, manual, notices, pages, policy
+    global versions, SpecificationError, imported
     from spec.cells import SpecificationError
     from spec.desk import manual
     from spec.publish import (
@@ -91,12 +74,25 @@ def _import_anew() -> None:
         fetch,
         glossary,
         lite,
+        notices,
         pages,
         policy,
         versions,
     )
 
-    _imported.append(chapters.package_key())
+    imported = chapters.package_key()
+
+
+def _import_anew() -> None:
+    """Import the package again if it has changed since."""
+    if chapters.package_key() == imported:
+        return
+    for name in [name for name in sys.modules if name.partition(".")[0] == "spec"]:
+        del sys.modules[name]
+    _import()
+
+
+_import()
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -157,9 +153,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if files.get_file_from_path(uri):
             raise PluginError(f"{uri} is generated and also written by hand")
         files.append(File.generated(config, uri, content=markdown))
-    for uri, content in pages.generated_files().items():
+    others = _third_party()
+    made = {**pages.generated_files(), **notices.files(others)}
+    made[notices.PAGE] = notices.page(others)
+    for uri, content in made.items():
         files.append(File.generated(config, uri, content=content))
     return files
+
+
+def _third_party() -> "notices.Notices":
+    """What the site ships that others wrote, once it is here."""
+    try:
+        _background.pop().result()
+        return browser.third_party()
+    except (fetch.FetchError, SpecificationError) as error:
+        raise PluginError(str(error)) from None
 
 
 def _with_links(markdown: str, uri: str) -> str:
@@ -300,7 +308,6 @@ def on_post_build(config: MkDocsConfig) -> None:
     """Add what runs in the browser; no page may load anything from another host."""
     site = Path(config.site_dir)
     try:
-        _background.pop().result()
         browser.publish(site / "lite", chapters.sources(), config.site_url or "/")
     except fetch.FetchError as error:
         raise PluginError(str(error)) from None

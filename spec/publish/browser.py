@@ -26,13 +26,15 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from spec.publish import fetch, lite
+from spec.publish import fetch, lite, notices
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "build" / "browser"
 NAME = "anon-exclusive"
 KERNEL = "@jupyterlite/pyodide-kernel-extension"
 KERNEL_WHEELS = ("ipykernel", "piplite", "pyodide_kernel")
+ABOUT = "package.json"
+"""What Pyodide's npm package says of itself."""
 STARTED_WITH = (
     *("micropip", "piplite", "ipykernel", "comm", "pyodide-kernel", "jedi"),
     *("ipython", NAME),
@@ -81,21 +83,24 @@ def _kept(name: str, key: str, make: Callable[[Path], None]) -> Path:
 
 
 def runtime() -> Path:
-    """Pyodide in `pyodide/`, and in `wheels/` those of other projects.
+    """Pyodide in `pyodide/`, in `wheels/` those of other projects, and `package.json`.
 
     Raises:
         fetch.FetchError: a registry cannot be reached, or has something else.
     """
 
     def make(folder: Path) -> None:
-        fetch.npm_files(fetch.PYODIDE, fetch.RUNTIME, folder / "pyodide")
+        names = (*fetch.RUNTIME, ABOUT)
+        fetch.npm_files(fetch.PYODIDE, names, folder / "pyodide")
+        (folder / "pyodide" / ABOUT).rename(folder / ABOUT)
         fetch.wheels(folder / "wheels")
         for wheel in (_extension() / "static" / "pypi").glob("*.whl"):
             if wheel.name.startswith(KERNEL_WHEELS):
                 shutil.copy(wheel, folder / "wheels")
 
-    pins = fetch.REQUIREMENTS.read_bytes(), fetch.PYODIDE.integrity.encode()
-    return _kept("runtime", _hash([*pins, _jupyterlite()]), make)
+    wanted = fetch.REQUIREMENTS.read_text(encoding="utf-8")
+    pins = fetch.PYODIDE.integrity, *fetch.RUNTIME, ABOUT, wanted
+    return _kept("runtime", _hash([*map(str.encode, pins), _jupyterlite()]), make)
 
 
 def _extension() -> Path:
@@ -243,6 +248,18 @@ def prepare() -> None:
     """Fetch and build all that `publish` puts together; raises as it does."""
     package()
     app(runtime() / "pyodide")
+
+
+def third_party() -> notices.Notices:
+    """What `publish` puts into the site that others wrote.
+
+    Raises:
+        SpecificationError: something does not tell its licence.
+        fetch.FetchError: as `prepare` does.
+    """
+    parts = runtime()
+    pyodide = parts / "pyodide"
+    return notices.collect(_wheels(parts), pyodide, parts / ABOUT, app(pyodide))
 
 
 def publish(folder: Path, chapters: Iterable[Path], site_url: str) -> None:
