@@ -30,8 +30,7 @@ help:  ## list these commands
 		awk -F ' ## *' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 serve: site  ## run every notebook, build the site strictly, show it (PORT=8000)
-	@echo "The site: http://127.0.0.1:$(PORT)/ (Ctrl-C ends it)"
-	@$(BIN)/python -m http.server --bind 127.0.0.1 -d $(SITE) $(PORT) || test $$? -eq 130
+	@$(BIN)/python -m spec.publish.serve $(SITE) $(PORT)
 
 live: $(READY)  ## show the site and rebuild it at each change (PORT=8000)
 	$(BIN)/mkdocs serve --strict --dev-addr 127.0.0.1:$(PORT)

@@ -8,9 +8,11 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+from spec.publish.serve import Handler
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -30,20 +32,17 @@ FLAGS = [
 STRICT = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
+class StrictHandler(Handler):
     def end_headers(self) -> None:
         if self.path.endswith("run-worker.js"):
             # A worker has the policy that it is served with, not that of its page.
             self.send_header("Content-Security-Policy", STRICT)
         super().end_headers()
 
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
-    handler = functools.partial(QuietHandler, directory=SITE)
+    handler = functools.partial(StrictHandler, directory=SITE)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -13,15 +13,20 @@
       nav.setAttribute("aria-label", `Code block ${id.replace(/[#>]|code$|__code_/g, "").trim()}`);
     });
 
-  // A box that scrolls must be reachable by keyboard and have a name.
-  const reachScrolling = (root) =>
-    root.querySelectorAll(SCROLLING).forEach((box, number) => {
-      if (box.scrollWidth <= box.clientWidth && box.scrollHeight <= box.clientHeight) return;
+  // A box that scrolls must be reachable by keyboard and have a name. All are measured
+  // before any is changed: after each change a browser would lay out the page anew.
+  const reachScrolling = (root) => {
+    const boxes = [...root.querySelectorAll(SCROLLING)];
+    const scroll = boxes.map((box) => !box.closest("details:not([open])")
+      && (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight));
+    boxes.forEach((box, number) => {
+      if (!scroll[number]) return;
       box.tabIndex = 0;
       if (box.hasAttribute("aria-label")) return;
       box.setAttribute("role", "region");
       box.setAttribute("aria-label", `Scrolling box ${number + 1}`);
     });
+  };
 
   const write = async (text) => {
     if (navigator.clipboard) return navigator.clipboard.writeText(text);
@@ -66,11 +71,14 @@
     if (!article) return;
     // A change of a button's text is announced where it happens.
     article.querySelectorAll("button.ae-copy").forEach((b) => b.setAttribute("aria-live", "polite"));
-    const tend = () => { nameToolbars(article); reachScrolling(article); };
-    tend();
+    let due = 0;
+    const tend = () => { due = 0; nameToolbars(article); reachScrolling(article); };
+    const tendSoon = () => { due ||= requestAnimationFrame(tend); };
+    tendSoon();
     // The theme adds toolbars and boxes around tables when it gets to them.
-    new MutationObserver(tend).observe(article, { childList: true, subtree: true });
-    addEventListener("resize", () => reachScrolling(article));
+    new MutationObserver(tendSoon).observe(article, { childList: true, subtree: true });
+    article.addEventListener("toggle", tendSoon, true);
+    addEventListener("resize", tendSoon);
   };
 
   // The search splits ids at hyphens and completes each part: AE-INV-1 would find

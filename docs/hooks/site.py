@@ -54,7 +54,8 @@ the chapter as you have changed it, and draws the shortest trace to what breaks.
 """
 OUTPUT = re.compile("^\ue000(.*?)\ue001$", re.M | re.S)  # set by chapter.md.j2
 PLACEHOLDER = '<div data-nb-output="{}"></div>'
-THEME = re.compile(r'<script src="([^"]*)assets/javascripts/bundle')
+SCRIPT = re.compile(r"<script (?=src=)")
+THEME = re.compile(r'<script defer src="([^"]*)assets/javascripts/bundle')
 SPLIT_ID = re.compile(r"(?<=AE-)<abbr[^>]*>(\w+)</abbr>")
 # What the browser needs is fetched and packed while pages are rendered.
 _POOL = ThreadPoolExecutor(1)
@@ -269,7 +270,10 @@ def _finished(output: str, name: str) -> str:
     if DIALOG not in output:
         raise PluginError("the theme's search dialog changed; look at _finished")
     output = output.replace(DIALOG, f'{DIALOG[:-1]} aria-label="Search">')
-    output = THEME.sub(r'<script src="\1assets/search-later.js"></script>\g<0>', output)
+    output = SCRIPT.sub("<script defer ", output)  # text first; the order stays
+    output = THEME.sub(
+        r'<script defer src="\1assets/search-later.js"></script>\g<0>', output
+    )
     try:
         return policy.with_policy(output)
     except policy.Inline as found:

@@ -27,7 +27,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _CELL = re.compile(r"# %%", re.M)
 _PROSE = re.compile(r"^# %% \[markdown\].*?(?=^# %%|\Z)", re.M | re.S)
 _SHOWS_LINES = re.compile(rb"raises-exception|getsource|traceback")
-_SEEN_BY_CELLS = ("*.py", "*.lark", "*.litmus", "*.json")
+_SEEN_BY_CELLS = (".py", ".lark", ".litmus", ".json")
 _SECONDS = 900  # a chapter that takes longer is taken for one that never ends
 _SURROUNDINGS = {  # what a cell puts out must not depend on who runs it
     "COLUMNS": "80",
@@ -116,16 +116,27 @@ def without_prose(text: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def _digest(stated: tuple[tuple[Path, int, int], ...], with_prose: bool) -> str:
+def _digest(stated: tuple[tuple[str, int, int], ...], with_prose: bool) -> str:
     """Changes with the files, which are named with the times of their last changes."""
     digest = hashlib.sha256(sys.version.encode())
     for file, _, _ in stated:
-        content = file.read_bytes()
-        if file.suffix == ".py" and not with_prose:
+        content = Path(file).read_bytes()
+        if file.endswith(".py") and not with_prose:
             content = without_prose(content.decode()).encode()
-        name = file.relative_to(ROOT).as_posix()
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+        digest.update(f"{os.path.relpath(file, ROOT)}\0{len(content)}\0".encode())
+        digest.update(content)
     return digest.hexdigest()
+
+
+def _seen() -> list[str]:
+    """The files of the package and the requirements; asked for often, so no paths."""
+    package = [
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(ROOT / "spec")
+        for name in names
+        if name.endswith(_SEEN_BY_CELLS)
+    ]
+    return [*package, *map(str, (ROOT / "requirements").glob("*.txt"))]
 
 
 def package_key(*besides: Path, with_prose: bool = False) -> str:
@@ -135,14 +146,12 @@ def package_key(*besides: Path, with_prose: bool = False) -> str:
         besides: files in this project.
         with_prose: whether the Markdown cells of chapters count, too.
     """
-    files = {*(ROOT / "requirements").glob("*.txt"), *besides}
-    for pattern in _SEEN_BY_CELLS:
-        files.update((ROOT / "spec").rglob(pattern))
-    stated = ((file, file.stat()) for file in sorted(files))
-    return _digest(
-        tuple((file, stat.st_mtime_ns, stat.st_size) for file, stat in stated),
-        with_prose,
-    )
+    stated = [
+        (file, stat.st_mtime_ns, stat.st_size)
+        for file in sorted({*_seen(), *map(str, besides)})
+        for stat in [os.stat(file)]
+    ]
+    return _digest(tuple(stated), with_prose)
 
 
 def _key(path: Path) -> str:
