@@ -46,7 +46,7 @@ class _Files:
         self._known: dict[str, Path | None] = {}
 
     def target(self, page: Path, path: str) -> Path | None:
-        """The file that the path of a link on `page` leads to; None if there is none."""
+        """The file that the path of a link on `page` leads to, or None."""
         if not path:
             return page
         start = self._site if path.startswith("/") else page.parent

@@ -1,0 +1,152 @@
+"""The server of `make serve`, and the notices on what others wrote."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import http.client
+import http.server
+import json
+import re
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browsing import SITE
+
+from spec.cells import SpecificationError
+from spec.publish import notices
+from spec.publish.notices import Part
+from spec.publish.serve import HOST, Handler
+
+PAGE = "<p>page</p>" * 100
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[http.client.HTTPConnection]:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "index.html").write_text(PAGE)
+    (tmp_path / "404.html").write_text("nothing here")
+    (tmp_path / "x.wasm").write_bytes(b"\0asm")
+    handler = functools.partial(Handler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer((HOST, 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        connection = http.client.HTTPConnection(HOST, server.server_address[1])
+        yield connection
+        connection.close()
+        server.shutdown()
+
+
+def ask(
+    server: http.client.HTTPConnection, path: str, accept: str = "gzip"
+) -> tuple[int, dict[str, str], bytes]:
+    server.request("GET", path, headers={"Accept-Encoding": accept})
+    answer = server.getresponse()
+    return answer.status, dict(answer.getheaders()), answer.read()
+
+
+def test_text_is_compressed_for_who_unpacks_it(
+    server: http.client.HTTPConnection,
+) -> None:
+    status, headers, content = ask(server, "/a/?q=1")
+    assert (status, headers["Content-Encoding"]) == (200, "gzip")
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert len(content) < len(PAGE) / 10
+    assert gzip.decompress(content).decode() == PAGE
+    status, headers, content = ask(server, "/a/", accept="identity")
+    assert "Content-Encoding" not in headers
+    assert (status, content.decode()) == (200, PAGE)
+
+
+def test_other_files_are_sent_as_they_are(server: http.client.HTTPConnection) -> None:
+    status, headers, content = ask(server, "/x.wasm")
+    assert (status, content) == (200, b"\0asm")
+    assert headers["Content-type"] == "application/wasm"
+    assert ask(server, "/a")[0] == 301
+
+
+def test_a_changed_page_is_sent_anew(
+    server: http.client.HTTPConnection, tmp_path: Path
+) -> None:
+    assert ask(server, "/a/")[1]["Cache-Control"] == "no-cache"
+    (tmp_path / "a" / "index.html").write_text("changed")
+    assert gzip.decompress(ask(server, "/a/")[2]) == b"changed"
+
+
+def test_a_dead_address_leads_to_the_sites_own_page(
+    server: http.client.HTTPConnection,
+) -> None:
+    for path in ("/no/", "/../../etc/passwd"):
+        status, _, content = ask(server, path)
+        assert (status, gzip.decompress(content)) == (404, b"nothing here")
+
+
+# -- notices ---------------------------------------------------------------------------
+
+
+def wheel(folder: Path, metadata: str, **files: str) -> Path:
+    path = folder / "w-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("w-1.dist-info/METADATA", f"Name: w\nVersion: 1\n{metadata}")
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "/"), text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("said", "licence"),
+    [
+        ("License-Expression: MIT", "MIT"),
+        ("License: MPL 2", "MPL 2"),
+        ("Classifier: License :: OSI Approved :: MIT License", "MIT License"),
+        ("", "The text"),
+    ],
+)
+def test_a_wheel_tells_its_licence(tmp_path: Path, said: str, licence: str) -> None:
+    metadata = f"Home-page: https://w.example/\n{said}\n"
+    found = notices.wheel(wheel(tmp_path, metadata, LICENSE="The text\nof it"))
+    assert found.checked().licence == licence
+    assert found.source == "https://w.example/"
+    assert "of it" in found.text
+
+
+def test_licences_of_what_is_inside_a_wheel_are_kept(tmp_path: Path) -> None:
+    path = wheel(tmp_path, "", LICENSE="own", w__vendored__COPYING="inner")
+    assert "inner" in notices.wheel(path).text
+    lonely = wheel(tmp_path, "", **{"w__b.py": "# Copyright (c) 2012 M\n"})
+    assert notices.wheel(lonely).text == "Copyright (c) 2012 M"
+
+
+@pytest.mark.parametrize("missing", ["version", "licence", "source", "text"])
+def test_what_does_not_tell_all_is_refused(missing: str) -> None:
+    told = dict.fromkeys(("name", "version", "licence", "source", "text"), "told")
+    Part(**told).checked()
+    with pytest.raises(SpecificationError, match=f"do not know the {missing} of told"):
+        Part(**{**told, missing: " "}).checked()
+
+
+def test_a_theme_with_another_package_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(notices.IN_THEME, "rxjs")
+    with pytest.raises(SpecificationError, match="rxjs"):
+        notices.theme({})
+
+
+@pytest.mark.skipif(
+    not (SITE / "lite" / "run.json").exists(),
+    reason="there is no site; make site builds it",
+)
+def test_the_page_names_all_that_a_browser_can_load() -> None:
+    page = (SITE / "reference" / "notices" / "index.html").read_text(encoding="utf-8")
+    lock = json.loads((SITE / "lite/static/pyodide/pyodide-lock.json").read_bytes())
+    own = {"anon-exclusive"}
+    for package in lock["packages"].values():
+        if package["name"] in own:
+            continue
+        row = rf">{package['name']}</a></td>\s*<td>{package['version']}</td>"
+        assert re.search(row, page), package["name"]
+    for found in set(re.findall(r'href="\.\./\.\./(notices/[^"]+)"', page)):
+        assert (SITE / found).stat().st_size > 60, found
