@@ -151,5 +151,6 @@ def test_copy_button_works_by_keyboard(page: Page, url: str) -> None:
 
 
 def test_dead_address_is_told(page: Page, url: str) -> None:
-    response = page.request.get(f"{url}/no-such-page/")
+    response = page.request.get(f"{url}/r/AE-NO-1/")
     assert response.status == 404
+    assert 'href="/reference/rules/"' in response.text()

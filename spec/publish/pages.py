@@ -344,7 +344,8 @@ class Site:
 
     def _cite_link(self, rule: Rule) -> str:
         page = source_link(permalinks.page_uri(rule), RULES)
-        return f'[cite]({page} "Cite {rule.id}")'
+        # from the heading on, the next thing that a keyboard reaches is the button
+        return f'[cite]({page}#cite "Cite {rule.id}")'
 
     def rules_page(self) -> str:
         """The rule index: guarantees and assumptions are among the topics."""
@@ -369,7 +370,8 @@ class Site:
                 for rule in members
             ]
             header = ("Id", "Word", "Sentence", "Asked of", "Without it")
-            lines += ["", f"## {_title(about)}", "", table(header, rows, "ae-wrap")]
+            look = "ae-wrap ae-rules"
+            lines += ["", f"## {_title(about)}", "", table(header, rows, look)]
         return "\n".join(lines) + "\n"
 
     def models_page(self) -> str:
