@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import CombinedEvent, event_priority
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +68,7 @@ PLACED = re.compile(PLACEHOLDER.format(r"(\d+)"))
 def _import() -> None:
     """Import what is used of the package, which `make live` does after each change."""
     global browser, chapters, fetch, glossary, lite, manual, notices, pages, policy
-    global versions, SpecificationError, imported
+    global rendered, versions, SpecificationError, imported
     from spec.cells import SpecificationError
     from spec.desk import manual
     from spec.publish import (
@@ -78,6 +80,7 @@ def _import() -> None:
         notices,
         pages,
         policy,
+        rendered,
         versions,
     )
 
@@ -171,6 +174,13 @@ def _third_party() -> "notices.Notices":
         raise PluginError(str(error)) from None
 
 
+def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
+    """Look, now that all files are known, for pages that need not be rendered."""
+    global renderings
+    renderings = rendered.Renderings(config, files)
+    return nav
+
+
 def _with_links(markdown: str, uri: str) -> str:
     """A chapter with links to its source and downloads under the title."""
     stem = Path(uri).with_suffix("").as_posix()
@@ -213,6 +223,8 @@ def on_page_markdown(
         # what defines comes first; the proof speaks of what other chapters define
         if chapters.module_name(ROOT / uri) and not uri.startswith("spec/proof"):
             page.meta.setdefault("search", {"boost": 2})
+    else:
+        page.render = partial(renderings.render, page)
     try:
         return pages.expand(markdown, uri)
     except SpecificationError as error:
