@@ -23,7 +23,7 @@ import numpy as np
 
 from spec.checker.bulk import BulkEngine, Engine, Flags, Found, Miss, Numbers
 from spec.checker.judgement import predicates
-from spec.checker.learned import Knowledge
+from spec.checker.learned import Knowledge, no_search_for_cycles
 from spec.checker.levels import LEARNED, PROGRESS, VERDICT, Levels, write
 from spec.checker.packing import Codes, Layout, States
 from spec.checker.program import (
@@ -111,7 +111,8 @@ class Exploration:
             finished: Verdict = pickle.loads((self.folder / VERDICT).read_bytes())
             return finished
         try:
-            verdict = self._run()
+            with no_search_for_cycles():
+                verdict = self._run()
         except _FoundUpToNames:
             options = replace(self.options, symmetry=False)
             return self._again(options).run()
