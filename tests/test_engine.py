@@ -335,6 +335,15 @@ def test_random_programs_are_explored_alike(threads, limit):
         assert depth == min(v.depth for v in bulk.violations)
 
 
+def test_small_bounds_do_not_wait_for_numba():
+    program = "import sys; from spec.bounds import check; check('small', 'sketch'); "
+    told = "print('numpy' in sys.modules, 'numba' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program + told], capture_output=True, check=True
+    )
+    assert done.stdout.split() == [b"True", b"False"]
+
+
 def test_the_compiled_engine_is_made_ready():
     """As make does when it installs: what is compiled is found by the next process."""
     from spec.checker import compiled, warm

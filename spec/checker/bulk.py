@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from spec.checker.forest import CHILDREN, LEAF, MASK, PENDING, PLACE, WIDTH
 from spec.checker.packing import WORD, Layout, States, Word, Words
-from spec.checker.renaming import renamed_rows
 from spec.checker.tables import Assignments, Tables
 from spec.checker.visited import Visited
 
@@ -280,6 +279,9 @@ class BulkEngine:
         naming, rows = self.tables.naming, moves.after()
         if naming is None:
             return rows
+        # loads numba, which takes as long as a small exploration
+        from spec.checker.renaming import renamed_rows
+
         rows, known, missing = renamed_rows(
             np.ascontiguousarray(rows), naming, self.states.layout
         )
