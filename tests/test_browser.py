@@ -252,18 +252,28 @@ IDLE = """() =>
 """
 
 
-def test_jupyterlite_runs_a_chapter_in_its_own_module(page: Page, url: str) -> None:
-    """From the link on its page to the end, and then a cell of the reader's own."""
+def run_in_jupyterlite(page: Page, url: str, chapter: str) -> None:
+    """From the link on the chapter's page to its last cell."""
     page.set_default_timeout(MINUTE)
-    page.goto(f"{url}/spec/fork/")
+    page.goto(f"{url}/{chapter}/")
     page.get_by_role("link", name="Open in JupyterLite").click()
     page.wait_for_function(IDLE)  # what is asked before is lost without a word
     page.locator(".lm-MenuBar-item", has_text="Run").click()
     page.locator(".lm-Menu").get_by_text("Run All Cells", exact=True).click()
     last = page.locator(".jp-CodeCell .jp-InputPrompt").last
-    notebook = nbformat.read(SITE / "lite/files/spec/fork.ipynb", as_version=4)
+    notebook = nbformat.read(SITE / f"lite/files/{chapter}.ipynb", as_version=4)
     count = sum(cell.cell_type == "code" for cell in notebook.cells)
     expect(last).to_have_text(f"[{count}]:", timeout=MINUTE)
+
+
+def test_jupyterlite_loads_the_solver_for_the_proof(page: Page, url: str) -> None:
+    run_in_jupyterlite(page, url, "spec/proof")
+    assert page.locator(".jp-OutputArea-output", has_text="Traceback").count() == 0
+
+
+def test_jupyterlite_runs_a_chapter_in_its_own_module(page: Page, url: str) -> None:
+    """The chapter, and then a cell of the reader's own."""
+    run_in_jupyterlite(page, url, "spec/fork")
     # The last cell is the current one; the one that comes after it is new.
     page.keyboard.press("Escape")
     page.keyboard.press("b")

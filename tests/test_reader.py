@@ -1,9 +1,12 @@
 """What a reader does with the built site, in a real browser."""
 
 import gzip
+import json
 from collections import Counter
+from itertools import batched
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import axe_playwright_python
 import pytest
@@ -107,7 +110,13 @@ def test_the_policy_is_enforced(chromium: Browser, url: str) -> None:
     assert found == [False, "script-src-elem"]
 
 
-@pytest.mark.parametrize("path", ["spec/fork/", "spec/memory/", "spec/ordering/"])
+def heaviest_chapters() -> list[str]:
+    """The three chapters whose pages are the largest."""
+    pages = sorted(SITE.glob("spec/*/index.html"), key=lambda p: p.stat().st_size)
+    return [f"spec/{page.parent.name}/" for page in pages[-3:]]
+
+
+@pytest.mark.parametrize("path", heaviest_chapters())
 def test_a_chapter_is_light(page: Page, url: str, path: str) -> None:
     sizes: Counter[str] = Counter()
     page.on(
@@ -177,6 +186,40 @@ def test_other_worlds_and_tests_open(page: Page, url: str, graph: str) -> None:
     page.locator("#ae-way").select_option(index=2)
     page.locator(".ae-path li").first.wait_for()
     assert page.locator(".ae-things li").count() > 0
+
+
+def way_to_an_edge() -> tuple[str, str, list[str]]:
+    """A graph, where it begins, and steps to where nothing more is computed."""
+    for path in sorted((SITE / "explorer" / "data").glob("*.without.*.js")):
+        call = path.read_text(encoding="utf-8").strip().removesuffix(";")
+        name, graph = json.loads(f"[{call.removeprefix('aeGraph(').removesuffix(')')}]")
+        start, first = next(iter(graph["starts"].items()))
+        ways: dict[int, list[str]] = {first: []}
+        for state in (todo := [first]):
+            if graph["edges"][state] == 0:
+                return name, start, ways[state]
+            for number, _, target in batched(graph["edges"][state], 3):
+                if target not in ways:
+                    ways[target] = [*ways[state], graph["names"][number]]
+                    todo.append(target)
+    raise AssertionError("every graph without a rule is complete")
+
+
+def test_the_explorer_tells_where_it_ends(page: Page, url: str) -> None:
+    name, start, steps = way_to_an_edge()
+    page.goto(
+        f"{url}/explorer/?g={quote(name)}&s={quote(start)}&t={','.join(steps[:-1])}"
+    )
+    last = page.locator(f'button.ae-step[data-step="{steps[-1]}"]')
+    last.wait_for()
+    assert page.locator(".ae-edge").count() == 0
+    last.click()
+    told = page.locator(".ae-edge").inner_text()
+    assert told.startswith("What comes next here was not computed")
+    assert page.locator("button.ae-step").count() == 0
+    page.keyboard.press("b")
+    last.wait_for()
+    assert page.locator(".ae-edge").count() == 0
 
 
 def test_the_explorer_works_from_a_local_file_on_a_phone(chromium: Browser) -> None:
