@@ -23,7 +23,7 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve live site test lint format cells browser-tests browser spin bench \
-	records kernels qemu man anchors release publish lock clean
+	lighthouse records kernels qemu man anchors release publish lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' Makefile | \
@@ -64,6 +64,11 @@ browser:  ## install Debian's Chromium for the browser tests
 		apt-get -qq update && apt-get -qq install -y --no-install-recommends \
 			chromium >/dev/null; \
 	else echo "Run as root on Debian: apt-get install chromium" >&2; exit 1; fi
+
+lighthouse: $(READY)  ## audit the built site with Lighthouse (node, npm; RUNS=3)
+	@mkdir -p build/lighthouse && cp requirements/lighthouse/*.json build/lighthouse
+	@npm ci --prefix build/lighthouse --silent
+	$(BIN)/python tests/lighthouse.py $(SITE) build/lighthouse $(RUNS)
 
 records: $(READY)  ## record ablations anew in spec/records; takes half an hour
 	$(BIN)/anon-exclusive ablate --beyond 30000 --record
