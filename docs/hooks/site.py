@@ -57,6 +57,7 @@ the chapter as you have changed it, and draws the shortest trace to what breaks.
 OUTPUT = re.compile("^\ue000(.*?)\ue001$", re.M | re.S)  # set by chapter.md.j2
 PLACEHOLDER = '<div data-nb-output="{}"></div>'
 SCRIPT = re.compile(r"<script (?=src=)")
+BOXED = re.compile(r'(<div class="ae-table[^"]*">\s*)<table>')
 THEME = re.compile(r'<script defer src="([^"]*)assets/javascripts/bundle')
 SPLIT_ID = re.compile(r"(?<=AE-)<abbr[^>]*>(\w+)</abbr>")
 # What the browser needs is fetched and packed while pages are rendered.
@@ -250,6 +251,7 @@ def _place_outputs(content: str, page: Page, config: MkDocsConfig, files: Files)
         setattr(page.file, MOUNT, page.nb_mount)
     content = SPLIT_ID.sub(r"\1", content)
     content = content.replace("<th></th>", "<td></td>")  # a header must say something
+    content = BOXED.sub(r'\1<table class="ae-grid">', content)
     uri = page.file.src_uri
     if uri == glossary.PAGE:
         content = glossary.with_anchors(content)
