@@ -44,9 +44,11 @@ def audit(tool: Path, address: str, preset: str) -> dict[str, int]:
     done = subprocess.run(
         ["node", str(tool), address, *options],
         env=os.environ | {"CHROME_PATH": shutil.which("chromium") or ""},
-        stdout=subprocess.PIPE,
-        check=True,
+        capture_output=True,
+        text=True,
     )
+    if done.returncode:
+        raise SystemExit(f"Lighthouse could not audit {address}: {done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout)["categories"]
     return {name: round(100 * (kind["score"] or 0)) for name, kind in found.items()}
 
