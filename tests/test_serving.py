@@ -1,4 +1,4 @@
-"""The server of `make serve`, and the notices on what others wrote."""
+"""The server of `make serve`, notices on what others wrote, pages that are kept."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from pathlib import Path
 
 import pytest
 from browsing import SITE
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from spec.cells import SpecificationError
 from spec.publish import notices
 from spec.publish.notices import Part
+from spec.publish.rendered import Renderings
 from spec.publish.serve import HOST, Handler
 
 PAGE = "<p>page</p>" * 100
@@ -150,3 +154,47 @@ def test_the_page_names_all_that_a_browser_can_load() -> None:
         assert re.search(row, page), package["name"]
     for found in set(re.findall(r'href="\.\./\.\./(notices/[^"]+)"', page)):
         assert (SITE / found).stat().st_size > 60, found
+
+
+# -- renderings ------------------------------------------------------------------------
+
+
+def test_a_page_is_kept_until_what_it_depends_on_changes(tmp_path: Path) -> None:
+    config = MkDocsConfig()
+    config.load_dict({"site_name": "s", "docs_dir": str(tmp_path), "plugins": []})
+    config.validate()
+    kept = tmp_path / "kept"
+
+    def render(markdown: str, *others: str) -> Page:
+        named = [File(n, None, "site", True) for n in ("a.md", *others)]
+        files = Files(named)
+        page = Page(None, named[0], config)
+        page.markdown = markdown
+        Renderings(config, files, kept).render(page, config, files)
+        return page
+
+    first, again = (
+        render("# T\n\n[b](b.md#x)", "b.md"),
+        render("# T\n\n[b](b.md#x)", "b.md"),
+    )
+    assert again.content == first.content
+    assert (again.title, again.toc.items[0].id) == ("T", "t")
+    assert [f.src_uri for f in again.links_to_anchors or {}] == ["b.md"]
+    (one,) = kept.iterdir()
+    assert "U" in str(render("# U", "b.md").content)
+    assert not one.exists()
+    before = {path.name for path in kept.iterdir()}
+    render("# U", "b.md", "c.md")
+    assert {path.name for path in kept.iterdir()} != before
+
+
+def test_a_page_that_is_warned_of_is_not_kept(tmp_path: Path) -> None:
+    config = MkDocsConfig()
+    config.load_dict({"site_name": "s", "docs_dir": str(tmp_path), "plugins": []})
+    config.validate()
+    files = Files([File("a.md", None, "site", True)])
+    for markdown in ("[gone](gone.md)", '--8<-- "other"'):
+        page = Page(None, next(iter(files)), config)
+        page.markdown = markdown
+        Renderings(config, files, tmp_path / "kept").render(page, config, files)
+        assert list((tmp_path / "kept").iterdir()) == []
