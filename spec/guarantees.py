@@ -18,7 +18,7 @@ from spec.fault import munmap, write
 from spec.fork import fork
 from spec.gup import get_user_pages
 from spec.gup_fast import put
-from spec.memory import Machine, Mm, Names, NonPresent, Page, Pte, Reference, Slot
+from spec.memory import Machine, Names, NonPresent, Page, Pte, Reference, Slot
 from spec.rules import ALL_MODELS, BIT_MODELS, Step, rule
 
 # %% [markdown]

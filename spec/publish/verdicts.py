@@ -104,6 +104,32 @@ def fingerprint(
     return digest.hexdigest()[:16]
 
 
+def _stated(sources: Path) -> tuple[tuple[str, int, int], ...]:
+    """All files below, each with the time of its last change and its size."""
+    files = [
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(sources)
+        for name in names
+        if os.path.splitext(name)[1] in _DECIDES
+    ]
+    return tuple((f, (s := os.stat(f)).st_mtime_ns, s.st_size) for f in sorted(files))
+
+
+@cache
+def _keys(sources: Path, stated: tuple[tuple[str, int, int], ...]) -> dict[str, str]:
+    """The fingerprint for each kind of result, while the files are as stated."""
+    besides = [*_RUN_TESTS, *PROVES]
+    exploring = fingerprint(sources, ["litmus", *besides])
+    running = fingerprint(sources, PROVES)
+    return {
+        **dict.fromkeys(["check", "ablate"], exploring),
+        "prove": fingerprint(sources, ["litmus", *_RUN_TESTS]),
+        "litmus": fingerprint(sources, besides, also=_DRAWN_WITH),
+        "graphs": fingerprint(sources, besides, also=_EXPLORED_WITH),
+        **dict.fromkeys(["exercised", "selftest", "promises"], running),
+    }
+
+
 def encode(value: Any) -> Any:
     """The value as JSON has it; a dataclass of the package keeps its name."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -152,18 +178,7 @@ class Store:
         self._read: dict[str, Any] = {}
 
     def _keys_now(self) -> dict[str, str]:
-        proving = fingerprint(self.sources, besides=["litmus", *_RUN_TESTS])
-        exploring = fingerprint(self.sources, ["litmus", *_RUN_TESTS, *PROVES])
-        besides = [*_RUN_TESTS, *PROVES]
-        drawn = fingerprint(self.sources, besides, also=_DRAWN_WITH)
-        running = fingerprint(self.sources, PROVES)
-        return {
-            **dict.fromkeys(["check", "ablate"], exploring),
-            "prove": proving,
-            "litmus": drawn,
-            "graphs": fingerprint(self.sources, besides, also=_EXPLORED_WITH),
-            **dict.fromkeys(["exercised", "selftest", "promises"], running),
-        }
+        return dict(_keys(self.sources, _stated(self.sources)))
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.{self.keys[name.partition('.')[0]]}.json"
