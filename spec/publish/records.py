@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spec.checker.replay import Move
-from spec.publish.verdicts import SOURCES, fingerprint
+from spec.publish.verdicts import PROVES, SOURCES, fingerprint
 from spec.removals import Pair, Place, Row, Run, Search
 
 FOLDER = SOURCES / "records"
@@ -49,7 +49,7 @@ class Recorded[T]:
 @cache
 def code_now() -> str:
     """The fingerprint of operations, rules and bounds; whatever explores them."""
-    return fingerprint(besides=["litmus", "checker"], python="")
+    return fingerprint(besides=["litmus", "checker", *PROVES], python="")
 
 
 # -- what stands in a file -------------------------------------------------------------
