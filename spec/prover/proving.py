@@ -274,13 +274,30 @@ def _check(number: int) -> tuple[int, str, tuple[str, ...], float]:
     assert _attempt is not None, "each worker begins first"
     assert _prover is not None, "each worker begins first"
     began = time.monotonic()
-    step, places = _attempt.steps[number], _attempt.places
-    answer = _prover.check(step, places)
-    found, clauses = answer.found, answer.clauses
-    if found == UNKNOWN and (small := example(step, places, _prover)) is not None:
-        # a world of a few things that satisfies the invariant is a world like any other
-        found, clauses = REFUTED, (small.clause,)
+    found, clauses = _answer(_attempt, _prover, _attempt.steps[number])
     return number, found, clauses, time.monotonic() - began
+
+
+def _answer(
+    attempt: Attempt, prover: Prover, step: SymbolicStep
+) -> tuple[str, tuple[str, ...]]:
+    """What is found of a step, and the clauses that it breaks or why nothing is known.
+
+    A world of a few things that satisfies the invariant is a world like any other: what
+    is refuted there is refuted, also where the solver gives up on worlds of any size.
+    Without a rule that is the rule, and asked first.
+    """
+    answer = prover.check(step, attempt.places, quickly=bool(attempt.without))
+    if answer.found == PROVED:
+        return PROVED, ()
+    small = None
+    if attempt.without or answer.found == UNKNOWN:
+        small = example(step, attempt.places, prover)
+    if small is not None:
+        return REFUTED, (small.clause,)
+    if attempt.without:
+        answer = prover.check(step, attempt.places)
+    return answer.found, answer.clauses
 
 
 def answers(
