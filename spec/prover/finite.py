@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import z3
@@ -47,6 +48,7 @@ ARGUMENT = 3
 SECONDS = 20
 """A world in which the solver has found nothing after so long is given up."""
 
+World = dict[str, tuple[str, ...]]
 Fact = tuple[str, tuple[str, ...]]
 """A field that is true or false, and of which things."""
 Facts = dict[Fact, Any]
@@ -56,36 +58,38 @@ BLANK = {"free": True}
 """What a field says of a thing to which nothing has happened, if that is not no."""
 
 
-class Smallest:
-    """The smallest counterexample to one step, if one fits into a world.
+class Small:
+    """A world of a few things that satisfies the invariant, and what is asked of it.
 
     Args:
         prover: what assumes the invariant.
-        step: does not keep it.
-        source, target: where it begins and ends; none if the operation is over.
         world: what exists.
     """
 
-    def __init__(
-        self,
-        prover: Prover,
-        step: SymbolicStep,
-        source: Place,
-        target: Place | None,
-        world: dict[str, tuple[str, ...]],
-    ) -> None:
-        self.prover, self.step, self.world = prover, step, world
+    def __init__(self, prover: Prover, world: World) -> None:
+        self.prover, self.world = prover, world
         self.things = {
             letter: constants(letter, *names) for letter, names in world.items()
         }
         self.before = prover.before
-        self.effect = prover.effect(step, target)
         self.solver = z3.Solver()
         self.solver.set("timeout", 1000 * SECONDS)
         self.solver.add(*self._world(), *self._invariant())
-        self.solver.add(*map(self._listed, prover.guard(step, source)))
-        if not step.raised:
-            self.solver.add(*map(self._listed, self._freed()))
+
+    @contextmanager
+    def step(
+        self, step: SymbolicStep, source: Place, target: Place | None
+    ) -> Iterator[None]:
+        """Ask about a step from here on."""
+        self.effect = self.prover.effect(step, target)
+        self.solver.push()
+        try:
+            self.solver.add(*map(self._listed, self.prover.guard(step, source)))
+            if not step.raised:
+                self.solver.add(*map(self._listed, self._freed(step)))
+            yield
+        finally:
+            self.solver.pop()
 
     # -- what is asked ----------------------------------------------------------------
 
@@ -108,9 +112,9 @@ class Smallest:
                 if not isinstance(found, bool):
                     yield found
 
-    def _freed(self) -> Iterator[Any]:
+    def _freed(self, step: SymbolicStep) -> Iterator[Any]:
         """Whom a page is taken from when its count becomes 0: nobody is left."""
-        for kind, *rest in self.step.guard:
+        for kind, *rest in step.guard:
             if kind == "becomes free":
                 yield none(self.effect, HOLDERS, self.prover.value(rest[0]))
 
@@ -165,6 +169,10 @@ class Smallest:
                 self.solver.add(wanted)
                 return clause
         return None
+
+    def possible(self) -> bool:
+        """Whether there is a state at all."""
+        return bool(self.solver.check() == z3.sat)
 
     def minimised(self) -> Any:
         """A model in which as little as possible is the case; none if there is none."""
@@ -258,7 +266,7 @@ def quantified(formula: Any) -> list[Any]:
     return list(found.values())
 
 
-def worlds(step: SymbolicStep) -> Iterator[dict[str, tuple[str, ...]]]:
+def worlds(step: SymbolicStep) -> Iterator[World]:
     """The worlds in which the step finds all that it names, smallest first."""
     named = {
         name
@@ -271,3 +279,11 @@ def worlds(step: SymbolicStep) -> Iterator[dict[str, tuple[str, ...]]]:
         pages = tuple(f"p{i}" for i in range(4, 6) if f"p{i}" in named)
         yield world | {"p": tuple(dict.fromkeys((*world["p"], *pages)))}
 
+
+
+def small(prover: Prover, world: World) -> Small:
+    """The world, made once for each prover."""
+    key = tuple(sorted(world.items()))
+    if key not in prover.small:
+        prover.small[key] = Small(prover, world)
+    return prover.small[key]

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from spec.bounds import program
-from spec.checker.program import Progress, Trace
+from spec.checker.program import Program, Progress, StateProperty, Trace, Verdict
 from spec.checker.replay import Player, moves
 from spec.clients import Section
-from spec.prover.assertions import frames
-from spec.prover.concrete import Explored
-from spec.prover.positions import next_statement
+from spec.prover.assertions import Clause
+from spec.prover.concrete import Concrete, Explored, instances
+from spec.prover.counterexample import spot
 from spec.prover.proving import Attempt, Obligation
 from spec.releases import find_model
 from spec.removals import Place, Run, run_of
@@ -114,27 +114,73 @@ def _search(
     whole = program(section, find_model(model), removed)
     prover = Attempt(find_model(model), only=["put"]).prover()
     explored = Explored(section, whole, prover.proof, prover.before)
-    states = [explored.clause(c) for c in prover.clauses if c.name == wanted]
-    states += [each for each in whole.states if each.id == wanted]
     steps = [replace(p, enforced=True) for p in whole.steps if p.id == wanted]
-    verdict = explored.exploration(states, steps, report=limit).run()
-    if verdict.interrupted and not limit.reached:
-        raise KeyboardInterrupt
+    found = Reached(0, 1, True)
+    for anywhere in (True, False):
+        states = [each for each in whole.states if each.id == wanted]
+        for clause in prover.clauses:
+            if clause.name == wanted:
+                at = None if anywhere else shown.example.target
+                states.append(_breaking(explored, clause, at))
+        verdict = explored.exploration(states, steps, report=limit).run()
+        if verdict.interrupted and not limit.reached:
+            raise KeyboardInterrupt
+        again = _found(verdict, explored, whole, place, shown)
+        if anywhere or again.same:
+            found = again
+        if found.same or found.run is None:
+            break
+    return found
+
+
+def _breaking(
+    explored: Explored, clause: Clause, target: tuple[str, ...] | None
+) -> StateProperty:
+    """The clause as a property; only where a CPU stands at a target, if one is given.
+
+    A state may break a clause in several ways. The target is where the step of the
+    counterexample ends, so that its own way is found, too.
+    """
+
+    def holds(s: Concrete) -> bool:
+        if target is not None:
+            standing = [s.stand(c) for c in s.names.cpus]
+            if not any(spot(each.place) == target for each in standing):
+                return True
+        return all(instances(clause, s))
+
+    return explored.property(clause.name, holds)
+
+
+def _found(
+    verdict: Verdict,
+    explored: Explored,
+    whole: Program,
+    place: Place,
+    shown: Obligation,
+) -> Reached:
+    """What an exploration says of the clause of a counterexample."""
+    assert shown.example is not None, "there is something to look for"
+    wanted = shown.example.clause
     for violation in verdict.violations:
         if violation.property == wanted:
-            place_of = last_place(explored, violation.trace)
-            run = run_of(place, whole, violation.trace)
-            same = place_of == shown_place(shown)
-            return Reached(verdict.states, 1, True, run, *place_of, same)
+            trace = violation.trace
+            function, before = last_place(explored, trace)
+            same = (function, before) == (shown.function, shown.before)
+            if not function:
+                same = same and begun(trace, shown)
+            run = run_of(place, whole, trace)
+            return Reached(verdict.states, 1, True, run, function, before, same)
     return Reached(verdict.states, 1, verdict.complete)
 
 
-def shown_place(shown: Obligation) -> tuple[str, str]:
-    """Where the CPU of a counterexample stands, as `last_place` says it."""
+def begun(trace: Trace, shown: Obligation) -> bool:
+    """Whether the operation that begins with the last step is that of an obligation."""
     assert shown.example is not None, "a counterexample is shown"
-    if shown.function:
-        return shown.function, shown.before
-    return shown.example.functions.partition(" > ")[0], "begins"
+    last = trace.steps[-1]
+    words = {answer[0] for _, answer in last.choices if isinstance(answer, tuple)}
+    outermost = shown.example.functions.split(" > ")[:1]
+    return shown.operation in words or [*last.functions[1:2]] == outermost
 
 
 def last_place(explored: Explored, trace: Trace) -> tuple[str, str]:
@@ -144,8 +190,5 @@ def last_place(explored: Explored, trace: Trace) -> tuple[str, str]:
     for move in first:
         player.take(move)
     standing = explored.standings.at(last.thread, player.stands()[last.thread])
-    parts = list(frames(standing.place))
-    if not parts:
-        return trace.steps[-1].functions[1], "begins"
-    qualname, lasti, _ = parts[0]
-    return qualname, next_statement(qualname, lasti) or "returns"
+    found = spot(standing.place)
+    return (found[0], found[1] or "returns") if found else ("", "begins")
