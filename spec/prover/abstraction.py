@@ -212,7 +212,8 @@ def _walks(names: Names) -> Iterator[StepProperty]:
         ("fork visits each address", addresses_are_all_visited),
     ):
         yield StepProperty(
-            name, lambda before, after, written, holds=holds: holds(  # type: ignore[misc]
+            name,
+            lambda before, after, written, holds=holds: holds(  # type: ignore[misc]
                 before, after, written, names
-            )
+            ),
         )

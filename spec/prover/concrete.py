@@ -105,9 +105,7 @@ class Standings:
         own: dict[str, Any] = {}
         for i, past in enumerate(history):
             found = dict(past.reads)
-            run = self.steppers[cpu].step(
-                history[:i], found.__getitem__, past.answers
-            )
+            run = self.steppers[cpu].step(history[:i], found.__getitem__, past.answers)
             assert run.outcome is not None, "what was done once is done again"
             own = owned(own, found, run.outcome.writes)
         return own
@@ -338,7 +336,10 @@ class Explored:
         return self.property(clause.name, lambda s: all(instances(clause, s)))
 
     def exploration(
-        self, states: list[StateProperty], steps: Sequence[StepProperty] = (), **how: Any
+        self,
+        states: list[StateProperty],
+        steps: Sequence[StepProperty] = (),
+        **how: Any,
     ) -> Exploration:
         """An exploration that judges these properties."""
         made = Exploration(replace(self.program, states=states, steps=steps), **how)

@@ -111,8 +111,8 @@ def example(
 
 
 def refuted(step: SymbolicStep, places: list[Place], prover: Prover) -> str:
-    """What a step breaks in a world of a few things; empty if nothing is found."""
-    for _, found, clause in _refuting(step, places, prover):
+    """What a step breaks in the smallest world; empty if nothing is found."""
+    for _, found, clause in _refuting(step, places, prover, 1):
         if clause is not None:
             return clause.name
         if found.possible():
@@ -121,13 +121,16 @@ def refuted(step: SymbolicStep, places: list[Place], prover: Prover) -> str:
 
 
 def _refuting(
-    step: SymbolicStep, places: list[Place], prover: Prover
+    step: SymbolicStep, places: list[Place], prover: Prover, most: int = 0
 ) -> Iterator[tuple[World, Small, Clause | None]]:
-    """Small worlds in which the step breaks a clause, or, if it raises, any."""
+    """Small worlds in which the step breaks a clause, or, if it raises, any.
+
+    The first `most` worlds are tried, or all.
+    """
     from spec.prover.finite import small, worlds
 
     target = None if step.target == OVER else places[step.target]
-    for world in worlds(step):
+    for world in list(worlds(step))[: most or None]:
         found = small(prover, world)
         with found.step(step, places[step.source], target):
             clause = None if step.raised else found.clause()

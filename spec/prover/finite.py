@@ -1,4 +1,4 @@
-"""States of few things: a counterexample that is as small as can be, without quantifiers.
+"""States of few things: a counterexample as small as can be, without quantifiers.
 
 The solver refutes an obligation in a world of any size. Here the same question is asked
 of a world with a handful of things, each with a name. "For all" is then a list, and of
@@ -17,7 +17,7 @@ import z3
 from spec.prover.assertions import Clause, Proof
 from spec.prover.footprints import Place
 from spec.prover.holders import HOLDERS, none
-from spec.prover.logic import SORT, Symbolic, constants
+from spec.prover.logic import SORT, Symbolic, constants, next_state
 from spec.prover.solver import Prover
 from spec.prover.state import SORTS
 from spec.prover.steps import SymbolicStep
@@ -75,6 +75,9 @@ class Small:
         self.solver = z3.Solver()
         self.solver.set("timeout", 1000 * SECONDS)
         self.solver.add(*self._world(), *self._invariant())
+        clauses = prover.clauses
+        self.breaks = {c.name: self._broken(c, prover.after) for c in clauses}
+        self.as_before = {c.name: self._broken(c, prover.before) for c in clauses}
 
     @contextmanager
     def step(
@@ -118,10 +121,16 @@ class Small:
             if kind == "becomes free":
                 yield none(self.effect, HOLDERS, self.prover.value(rest[0]))
 
+    def _broken(self, clause: Clause, state: Symbolic) -> Any:
+        """The clause does not hold of something in a state."""
+        found = [clause.holds(state, *chosen) for chosen in self._each(clause)]
+        return z3.Or(*(z3.Not(each) for each in found if not isinstance(each, bool)))
+
     def broken(self, clause: Clause) -> Any:
-        """The clause does not hold of something after the step."""
-        found = [clause.holds(self.effect, *chosen) for chosen in self._each(clause)]
-        return z3.Or(*(z3.Not(self._listed(f)) for f in found if f is not True))
+        """The clause does not hold after the step; none if the step can't tell."""
+        breaks, after = self.breaks[clause.name], self.prover.after
+        now = next_state(breaks, after, self.effect)
+        return None if now.eq(self.as_before[clause.name]) else now
 
     def _each(self, clause: Clause) -> Iterator[tuple[Any, ...]]:
         letters = [name[0] for name in clause.variables]
@@ -163,10 +172,13 @@ class Small:
 
     def clause(self) -> Clause | None:
         """The most telling clause that the step can break; it is broken from now on."""
-        for clause in telling(self.prover.proof):
-            wanted = self.broken(clause)
-            if self.solver.check(wanted) == z3.sat:
-                self.solver.add(wanted)
+        found = [(c, self.broken(c)) for c in telling(self.prover.proof)]
+        changed = [(clause, broken) for clause, broken in found if broken is not None]
+        if self.solver.check(z3.Or(*(broken for _, broken in changed))) != z3.sat:
+            return None
+        for clause, broken in changed:
+            if self.solver.check(broken) == z3.sat:
+                self.solver.add(broken)
                 return clause
         return None
 
@@ -280,10 +292,10 @@ def worlds(step: SymbolicStep) -> Iterator[World]:
         yield world | {"p": tuple(dict.fromkeys((*world["p"], *pages)))}
 
 
-
 def small(prover: Prover, world: World) -> Small:
     """The world, made once for each prover."""
     key = tuple(sorted(world.items()))
     if key not in prover.small:
         prover.small[key] = Small(prover, world)
-    return prover.small[key]
+    found: Small = prover.small[key]
+    return found

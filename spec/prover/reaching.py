@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from spec.bounds import program
-from spec.checker.program import Program, Progress, StateProperty, Trace, Verdict
+from spec.cells import Cells
+from spec.checker.judgement import View
+from spec.checker.program import Program, Progress, StepProperty, Trace, Verdict
 from spec.checker.replay import Player, moves
 from spec.clients import Section
 from spec.prover.assertions import Clause
@@ -114,42 +116,49 @@ def _search(
     whole = program(section, find_model(model), removed)
     prover = Attempt(find_model(model), only=["put"]).prover()
     explored = Explored(section, whole, prover.proof, prover.before)
+    clauses = [clause for clause in prover.clauses if clause.name == wanted]
+    states = [explored.clause(clause) for clause in clauses]
+    states += [each for each in whole.states if each.id == wanted]
     steps = [replace(p, enforced=True) for p in whole.steps if p.id == wanted]
+    clause = clauses[0] if clauses else None
     found = Reached(0, 1, True)
-    for anywhere in (True, False):
-        states = [each for each in whole.states if each.id == wanted]
-        for clause in prover.clauses:
-            if clause.name == wanted:
-                at = None if anywhere else shown.example.target
-                states.append(_breaking(explored, clause, at))
-        verdict = explored.exploration(states, steps, report=limit).run()
+    for judged in (
+        (states, steps),
+        ([], [by_step(explored, c, shown) for c in clauses]),
+    ):
+        verdict = explored.exploration(*judged, report=limit).run()
         if verdict.interrupted and not limit.reached:
             raise KeyboardInterrupt
-        again = _found(verdict, explored, whole, place, shown)
-        if anywhere or again.same:
+        again = _found(verdict, explored, whole, place, shown, clause)
+        if found.run is None or again.same:
             found = again
-        if found.same or found.run is None:
+        if found.same or found.run is None or not clauses:
             break
     return found
 
 
-def _breaking(
-    explored: Explored, clause: Clause, target: tuple[str, ...] | None
-) -> StateProperty:
-    """The clause as a property; only where a CPU stands at a target, if one is given.
+def by_step(explored: Explored, clause: Clause, shown: Obligation) -> StepProperty:
+    """A step that begins where the counterexample's does, and breaks its clause.
 
-    A state may break a clause in several ways. The target is where the step of the
-    counterexample ends, so that its own way is found, too.
+    The moving CPU counts as if it still stood there: whether the clause is broken where
+    it stands after the step is decided when the trace is there.
     """
 
-    def holds(s: Concrete) -> bool:
-        if target is not None:
-            standing = [s.stand(c) for c in s.names.cpus]
-            if not any(spot(each.place) == target for each in standing):
-                return True
-        return all(instances(clause, s))
+    def holds(before: Cells, after: Cells, written: set[str]) -> bool:
+        s = explored.view(before)
+        spots = [spot(s.stand(c).place) for c in s.names.cpus]
+        if (shown.function, shown.before) not in map(_named, spots):
+            return True
+        return not all(instances(clause, s)) or all(
+            instances(clause, explored.view(after))
+        )
 
-    return explored.property(clause.name, holds)
+    return StepProperty(clause.name, holds)
+
+
+def _named(found: tuple[str, ...]) -> tuple[str, str]:
+    """A spot as obligations name it."""
+    return (found[0], found[1] or "returns") if found else ("", "begins")
 
 
 def _found(
@@ -158,6 +167,7 @@ def _found(
     whole: Program,
     place: Place,
     shown: Obligation,
+    clause: Clause | None,
 ) -> Reached:
     """What an exploration says of the clause of a counterexample."""
     assert shown.example is not None, "there is something to look for"
@@ -165,8 +175,10 @@ def _found(
     for violation in verdict.violations:
         if violation.property == wanted:
             trace = violation.trace
-            function, before = last_place(explored, trace)
+            (function, before), after = ends(explored, trace)
             same = (function, before) == (shown.function, shown.before)
+            if clause is not None:
+                same = same and not all(instances(clause, after))
             if not function:
                 same = same and begun(trace, shown)
             run = run_of(place, whole, trace)
@@ -183,12 +195,14 @@ def begun(trace: Trace, shown: Obligation) -> bool:
     return shown.operation in words or [*last.functions[1:2]] == outermost
 
 
-def last_place(explored: Explored, trace: Trace) -> tuple[str, str]:
-    """Where the CPU stood that took the last step of a trace, and what came next."""
+def ends(explored: Explored, trace: Trace) -> tuple[tuple[str, str], Concrete]:
+    """Where the CPU stood that took the last step of a trace, and the last state."""
     player = Player(explored.program, dict(trace.initial))
     *first, last = moves(trace)
     for move in first:
         player.take(move)
     standing = explored.standings.at(last.thread, player.stands()[last.thread])
-    found = spot(standing.place)
-    return (found[0], found[1] or "returns") if found else ("", "begins")
+    player.take(last)
+    locations = {f"@{cpu}": location for cpu, location in player.stands().items()}
+    cells = player.state | locations
+    return _named(spot(standing.place)), explored.view(View(cells.__getitem__, {}))

@@ -16,7 +16,15 @@ from spec.ablation import Asked
 from spec.decisions import Model
 from spec.prover.footprints import Footprints
 from spec.prover.operations import operations
-from spec.prover.proving import Attempt, Obligation, Report, Result, prove, silent, written
+from spec.prover.proving import (
+    Attempt,
+    Obligation,
+    Report,
+    Result,
+    prove,
+    silent,
+    written,
+)
 from spec.releases import find_model
 
 

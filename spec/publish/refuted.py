@@ -238,5 +238,3 @@ if __name__ == "__main__":
     from spec.publish import refuted
 
     refuted.main(sys.argv[1:])
-
-
