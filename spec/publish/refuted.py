@@ -27,13 +27,13 @@ RECORD = SOURCES / "records" / "refuted.json"
 MOST = 30_000
 """A section in which no counterexample is found is left at so many states."""
 LEFT_OUT = {
-    "HUGE": "large folios",
-    "ORD": "memory ordering",
-    "MOVE": "moving a page to another address",
-    "KSM": "merging",
-    "WP": "traps",
+    "HUGE": "large folios are left out",
+    "ORD": "memory is sequentially consistent; the chapter on ordering explores it",
+    "MOVE": "the operations that move a page are left out",
+    "KSM": "merging is left out; the proof knows KSM pages, and unmerging",
+    "WP": "traps are left out",
 }
-"""Topics that the proof leaves out, in words that end a sentence."""
+"""Topics of which the proof leaves something out, with what it is."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def protects(found: Refutation) -> str:
     if not spoken_of() & set(row.found.breaks):
         return f"What it protects is outside the proof: {breaks}."
     if topic is not None:
-        return f"The proof leaves out {topic}, where exploration breaks {breaks}."
+        return f"Exploration breaks {breaks}, but {topic}."
     return f"Exploration breaks {breaks} without it, which the proof should have told."
 
 
@@ -224,13 +224,22 @@ def how_reached(found: Refutation) -> str:
     return f"reached: by another step ({by}), {at.depth} steps into {at.section}"
 
 
+def said(found: Refutation) -> str:
+    """Whether the counterexample to a rule is reached; or why there is none."""
+    if stands(found) == "kept":
+        return why_kept(found)
+    if found.shown is None:
+        return "nothing is known of " + ", ".join(found.unknown or found.failing)
+    return f"{how_reached(found)}."
+
+
 def main(rules: list[str]) -> None:
     """Record some rules, or all, and say each."""
     for rule in rules or [rule.id for rule in wanted()]:
         found = find(rule)
         write([found])
-        said = why_kept(found) if stands(found) == "kept" else how_reached(found)
-        print(f"{rule:10} {stands(found)} {len(found.failing)}: {said}", flush=True)
+        failing = len(found.failing)
+        print(f"{rule:10} {stands(found)} {failing}: {said(found)}", flush=True)
 
 
 if __name__ == "__main__":
