@@ -123,7 +123,7 @@ def example_dict(obligation: Obligation) -> dict[str, Any] | None:
         "says": found.says,
         "of": found.of,
         "functions": found.functions,
-        **{title: lines for title, lines in found.text()},
+        **dict(found.text()),
     }
 
 

@@ -146,8 +146,8 @@ def by_step(explored: Explored, clause: Clause, shown: Obligation) -> StepProper
 
     def holds(before: Cells, after: Cells, written: set[str]) -> bool:
         s = explored.view(before)
-        spots = [spot(s.stand(c).place) for c in s.names.cpus]
-        if (shown.function, shown.before) not in map(_named, spots):
+        spots = [_named(spot(s.stand(c).place)) for c in s.names.cpus]
+        if shown.function and (shown.function, shown.before) not in spots:
             return True
         return not all(instances(clause, s)) or all(
             instances(clause, explored.view(after))
@@ -176,23 +176,28 @@ def _found(
         if violation.property == wanted:
             trace = violation.trace
             (function, before), after = ends(explored, trace)
-            same = (function, before) == (shown.function, shown.before)
+            if shown.function:
+                same = (function, before) == (shown.function, shown.before)
+            else:
+                same = begun(trace, shown)
             if clause is not None:
                 same = same and not all(instances(clause, after))
-            if not function:
-                same = same and begun(trace, shown)
             run = run_of(place, whole, trace)
             return Reached(verdict.states, 1, True, run, function, before, same)
     return Reached(verdict.states, 1, verdict.complete)
 
 
 def begun(trace: Trace, shown: Obligation) -> bool:
-    """Whether the operation that begins with the last step is that of an obligation."""
+    """Whether the last step is the first of the operation of an obligation.
+
+    Another operation may have called it, as GUP-fast calls slow GUP.
+    """
     assert shown.example is not None, "a counterexample is shown"
     last = trace.steps[-1]
     words = {answer[0] for _, answer in last.choices if isinstance(answer, tuple)}
-    outermost = shown.example.functions.split(" > ")[:1]
-    return shown.operation in words or [*last.functions[1:2]] == outermost
+    chain = shown.example.functions.split(" > ") if shown.example.functions else []
+    called = bool(chain) and list(last.functions[-len(chain) :]) == chain
+    return shown.operation in words or called
 
 
 def ends(explored: Explored, trace: Trace) -> tuple[tuple[str, str], Concrete]:

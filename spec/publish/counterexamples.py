@@ -70,8 +70,8 @@ def without_each(site: Site) -> Iterator[str]:
     yield from dated(found)
     yield ""
     yield (
-        f"Of {len(refuted.wanted())} rules that the sketch has to keep, the proof fails "
-        f"without {len(failing)}, and is the same without {len(kept)}."
+        f"Of {len(refuted.wanted())} rules that the sketch has to keep, the proof "
+        f"fails without {len(failing)}, and is the same without {len(kept)}."
     )
     yield ""
     header = ("Without", "The obligation that fails", "Not kept", "Smallest state", "")
@@ -142,7 +142,8 @@ def size(example: Counterexample) -> str:
 def drawn(site: Site, found: Refutation) -> Iterator[str]:
     """One counterexample as a picture and as text."""
     shown = found.shown
-    assert shown is not None and shown.example is not None, "there is one to draw"
+    assert shown is not None, "something fails"
+    assert shown.example is not None, "there is one to draw"
     picture = draw(f"Without {found.rule}", shown.example).svg()
     sentence = site.find(found.rule, PAGE).sentence
     yield f"\n### Without {found.rule}\n"
