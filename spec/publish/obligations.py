@@ -26,17 +26,17 @@ are; the solver has seen those. The table has the steps that are new and break a
 The smallest state from which one does is shown: whatever can be left out of it is left
 out. *Reached by this step* means that exploration without the rule, from the first
 states of a section, takes a step at the same place of the code and arrives in a state
-that breaks the same clause. *Reached by another step* means that such a state is arrived
-at, but from elsewhere. *Not reached* means that none of the explored states breaks the
-clause: the proof then asks for more than the bounds can show.
+that breaks the same clause. *Reached by another step* means that such a state is
+arrived at, but from elsewhere. *Not reached* means that none of the explored states
+breaks the clause: the proof then asks for more than the bounds can show.
 """
 COUNTED = """\
 The proof has no counts ([AE-ASM-6](../spec/proof.py#AE-ASM-6)). Where an operation
 compares `refcount`, `pincount` or the like with a number, the proof asks who the
 holders are. On every explored state both are evaluated, the count and the holders, and
-so is what [AE-ASM-7](../spec/proof.py#AE-ASM-7) says of walks: that fork visits each address
-of the child and writes to none twice, and that no migration entry leads to a page that
-is unlocked again.
+so is what [AE-ASM-7](../spec/proof.py#AE-ASM-7) says of walks: that fork visits each
+address of the child and writes to none twice, and that no migration entry leads to a
+page that is unlocked again.
 """
 
 

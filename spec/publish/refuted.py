@@ -220,8 +220,12 @@ def how_reached(found: Refutation) -> str:
     at = found.reached
     if at.same:
         return f"reached: by this step, {at.depth} steps into {at.section}"
-    by = f"{at.function} before {at.before}" if at.function else "a first step"
-    return f"reached: by another step ({by}), {at.depth} steps into {at.section}"
+    fails = any(
+        name.endswith(f" / {at.function}: {at.before}") for name in found.failing
+    )
+    by = f"{at.function} before {at.before}" if at.function else "where one begins"
+    other = "another step that fails" if fails else "another step"
+    return f"reached: by {other} ({by}), {at.depth} steps into {at.section}"
 
 
 def said(found: Refutation) -> str:
