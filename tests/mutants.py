@@ -263,8 +263,8 @@ MUTANTS = (
         "    new.locked = True\n",
         "",
         "migrate",
-        "",
-        "",
+        "ptl_lock",
+        "before the copy",
     ),
     Mutant(
         "mprotect makes any PTE writable",
@@ -272,8 +272,8 @@ MUTANTS = (
         UPGRADE,
         'protection == "rw" and isinstance(pte, Pte) and page is not None',
         "mprotect rw",
-        "",
-        "",
+        "ptl_lock",
+        "owner is alone",
     ),
     Mutant(
         "put does not count",
@@ -282,6 +282,6 @@ MUTANTS = (
         "",
         "put",
         "",
-        "",
+        "AE-INV-3",
     ),
 )
