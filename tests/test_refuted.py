@@ -103,7 +103,7 @@ def test_a_counterexample_is_drawn_as_two_states(rule):
 
 
 def test_what_a_step_changes_is_marked_by_more_than_colour():
-    found = SHOWN["AE-COW-2"].shown.example
+    found = SHOWN["AE-FAST-1"].shown.example
     picture = counterexamples.draw("", found).svg()
     assert 'stroke-dasharray="6 3"' in picture
     assert " *" in picture

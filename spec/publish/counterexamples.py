@@ -7,6 +7,7 @@ step and the state after it.
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
     from spec.publish.pages import Site
 
 PAGE = "reference/proof.md"
-DRAWN = ("AE-COW-2", "AE-FORK-2", "AE-CLR-1", "AE-SWAP-4", "AE-FAST-1")
-"""The rules whose counterexamples are drawn: one for each way to lose an owner."""
+DRAWN = ("AE-FAST-1", "AE-WP-1", "AE-FORK-2", "AE-CLR-1", "AE-SWAP-4")
+"""The rules whose counterexamples are drawn.
+
+Two make an owner of a page that others map; three take a page from who relies on it.
+"""
+MOST = 86
+"""So many characters fit into a picture, side by side."""
 
 
 def draw(of: str, found: Counterexample) -> drawings.Drawing:
@@ -37,12 +43,17 @@ def draw(of: str, found: Counterexample) -> drawings.Drawing:
         "The state before the step and the state after it, as two rows of boxes. The "
         "same stands beside the picture as text.",
     )
-    drawing.caption("Before")
+    drawing.caption(short(f"Before. {found.stands[0]}"))
     drawing.row(drawings.boxes(traces.machine_of(found.before)))
-    drawing.caption("After")
+    drawing.caption(short(f"After. {found.stands[1]}"))
     drawing.row(drawings.boxes(traces.machine_of(found.after), found.changed))
     drawing.caption(f"Not kept: {found.clause}")
     return drawing
+
+
+def short(line: str) -> str:
+    """As much of a line as a caption has room for; the text has all of it."""
+    return textwrap.shorten(line, MOST, placeholder=" ...")
 
 
 def text(found: Counterexample) -> str:

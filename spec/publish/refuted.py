@@ -218,14 +218,15 @@ def how_reached(found: Refutation) -> str:
             f"{found.states:,} states) breaks it"
         )
     at = found.reached
+    far = f"{at.depth} step{'s' * (at.depth > 1)} into {at.section}"
     if at.same:
-        return f"reached: by this step, {at.depth} steps into {at.section}"
+        return f"reached: by this step, {far}"
     fails = any(
         name.endswith(f" / {at.function}: {at.before}") for name in found.failing
     )
     by = f"{at.function} before {at.before}" if at.function else "where one begins"
     other = "another step that fails" if fails else "another step"
-    return f"reached: by {other} ({by}), {at.depth} steps into {at.section}"
+    return f"reached: by {other} ({by}), {far}"
 
 
 def said(found: Refutation) -> str:
