@@ -138,8 +138,8 @@ def addresses_are_all_visited(
     return all(
         after.read(f"{m}.vma[{v}]") == after.read(f"{parent}.vma[{v}]")
         for m in names.mms
-        if f"{m}.state" in written and before.read(f"{m}.state") == "forking"
-        for parent in [before.read(f"{m}.parent")]
+        if f"{m}.state" in written and after.read(f"{m}.state") == "live"
+        for parent in [after.read(f"{m}.parent")]
         for v in names.vas
     )
 
