@@ -20,15 +20,7 @@ from typing import TYPE_CHECKING, Any
 from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.models import governs
-from spec.prover.assertions import (
-    Assertion,
-    Clause,
-    Proof,
-    check_places,
-    frames,
-    roles,
-    stands,
-)
+from spec.prover.assertions import Clause, Proof, check_places, frames, roles, stands
 from spec.prover.counterexample import Counterexample, example, refuted, smallest
 from spec.prover.counting import contradictory, miscounted
 from spec.prover.footprints import OVER, Command, Footprints, Place
@@ -163,8 +155,9 @@ class Attempt:
         made = self.made
         if model.name == NORMATIVE and not without and not wanted:
             check_places(self.proof.assertions, made.places)
+        known = self.proof.assertions
         self.ends = [
-            [(a.name, roles(a, place)) for a in self.assertions if stands(a, place)]
+            [(a.name, roles(a, place)) for a in known if stands(a, place)]
             for place in made.places
         ]
         self.miscounted = 0
@@ -177,11 +170,6 @@ class Attempt:
         every += self._unasked(every)
         self.steps = list({self.key(step): step for step in reversed(every)}.values())
         self.steps.reverse()
-
-    @property
-    def assertions(self) -> list[Assertion]:
-        """What is known at places."""
-        return self.proof.assertions
 
     def _unasked(self, steps: list[SymbolicStep]) -> list[SymbolicStep]:
         """The steps in which fork would copy though GUP was never asked (AE-INV-5)."""
