@@ -21,6 +21,7 @@ from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.models import governs
 from spec.prover.assertions import Clause, Proof, check_places, frames, roles, stands
+from spec.prover.counterexample import Counterexample, example, refuted, smallest
 from spec.prover.counting import contradictory, miscounted
 from spec.prover.footprints import OVER, Command, Footprints, Place
 from spec.prover.operations import operations
@@ -60,7 +61,7 @@ class Obligation:
         clauses: what is not kept, or why nothing is known.
         seconds: of the solver.
         failed: the steps that do not keep them, by number.
-        drawn: of the smallest of them, the functions, the state before, the one after.
+        example: the smallest counterexample to one of them, if it is a small one.
     """
 
     operation: str
@@ -72,7 +73,7 @@ class Obligation:
     clauses: tuple[str, ...] = ()
     seconds: float = 0.0
     failed: list[int] = field(default_factory=list)
-    drawn: tuple[tuple[str, ...], ...] = ()
+    example: Counterexample | None = None
 
     @property
     def name(self) -> str:
@@ -118,6 +119,14 @@ class Result:
         return [each for each in self.obligations if each.found != PROVED]
 
 
+def written() -> Proof:
+    """The invariant as the chapters have it."""
+    import spec.proof_places  # noqa: F401  its assertions belong to it
+    from spec.proof import proof
+
+    return proof
+
+
 class Attempt:
     """The proof of one model: its footprints, its steps, and the solver.
 
@@ -135,12 +144,7 @@ class Attempt:
         only: Iterable[str] = (),
         proof: Proof | None = None,
     ) -> None:
-        if proof is None:
-            import spec.proof_places  # noqa: F401  its assertions belong to it
-            from spec.proof import proof as written
-
-            proof = written
-        self.proof = proof
+        self.proof = written() if proof is None else proof
         self.model = model
         self.without = without
         self.made = Footprints(model, without)
@@ -150,9 +154,10 @@ class Attempt:
                 self.made.add(operation)
         made = self.made
         if model.name == NORMATIVE and not without and not wanted:
-            check_places(proof.assertions, made.places)
+            check_places(self.proof.assertions, made.places)
+        known = self.proof.assertions
         self.ends = [
-            [(a.name, roles(a, place)) for a in proof.assertions if stands(a, place)]
+            [(a.name, roles(a, place)) for a in known if stands(a, place)]
             for place in made.places
         ]
         self.miscounted = 0
@@ -168,7 +173,7 @@ class Attempt:
 
     def _unasked(self, steps: list[SymbolicStep]) -> list[SymbolicStep]:
         """The steps in which fork would copy though GUP was never asked (AE-INV-5)."""
-        if not governs(find("AE-INV-5"), self.model) or self.without:
+        if not governs(find("AE-INV-5"), self.model):
             return []
         return [
             replace(step, guard=step.guard | {NEVER_ASKED}, raised=("AE-INV-5",))
@@ -257,8 +262,30 @@ def _check(number: int) -> tuple[int, str, tuple[str, ...], float]:
     assert _attempt is not None, "each worker begins first"
     assert _prover is not None, "each worker begins first"
     began = time.monotonic()
-    answer = _prover.check(_attempt.steps[number], _attempt.places)
-    return number, answer.found, answer.clauses, time.monotonic() - began
+    found, clauses = _answer(_attempt, _prover, _attempt.steps[number])
+    return number, found, clauses, time.monotonic() - began
+
+
+def _answer(
+    attempt: Attempt, prover: Prover, step: SymbolicStep
+) -> tuple[str, tuple[str, ...]]:
+    """What is found of a step, and the clauses that it breaks or why nothing is known.
+
+    A world of a few things that satisfies the invariant is a world like any other: what
+    is refuted there is refuted, also where the solver gives up on worlds of any size.
+    Without a rule that is the rule, and asked first.
+    """
+    answer = prover.check(step, attempt.places, quickly=bool(attempt.without))
+    if answer.found == PROVED:
+        return PROVED, ()
+    broken = ""
+    if attempt.without or answer.found == UNKNOWN:
+        broken = refuted(step, attempt.places, prover)
+    if broken:
+        return REFUTED, (broken,)
+    if attempt.without:
+        answer = prover.check(step, attempt.places)
+    return answer.found, answer.clauses
 
 
 def answers(
@@ -281,6 +308,7 @@ def prove(
     workers: int = 0,
     only: Iterable[str] = (),
     proof: Proof | None = None,
+    known: frozenset[Any] = frozenset(),
 ) -> Result:
     """Look at all obligations of a model.
 
@@ -291,6 +319,8 @@ def prove(
         workers: how many processes to use; by default one for each CPU.
         only: names of the operations to look at; by default all.
         proof: the invariant; by default that of the chapter.
+        known: steps that are not looked at, by what the solver sees of them. If there
+            are any, sentences that speak of no step are not looked at either.
 
     Raises:
         SpecificationError: z3 is not installed, or an assertion stands nowhere.
@@ -298,13 +328,14 @@ def prove(
     began = time.monotonic()
     removed = frozenset(without)
     attempt = Attempt(model, removed, only, proof)
-    made = [counted(attempt), *_sentences(attempt)]
+    made = [counted(attempt), *([] if known else _sentences(attempt))]
     found: dict[str, Obligation] = {}
-    owners = [attempt.obligation(step) for step in attempt.steps]
-    for each in owners:
+    steps = enumerate(attempt.steps)
+    numbers = [n for n, step in steps if attempt.key(step) not in known]
+    owners = {number: attempt.obligation(attempt.steps[number]) for number in numbers}
+    for each in owners.values():
         found.setdefault(each.name, each)
     interrupted = False
-    numbers = list(range(len(owners)))
     try:
         asked = answers(attempt, numbers, workers or os.cpu_count() or 1)
         for done, (number, answer, clauses, seconds) in enumerate(asked, 1):
@@ -315,21 +346,20 @@ def prove(
             report(done, len(numbers))
     except KeyboardInterrupt:
         interrupted = True
-    for obligation in found.values():
-        draw(obligation, attempt)
+    exemplify(found.values(), attempt)
     seconds = time.monotonic() - began
     ids = tuple(sorted(removed))
     return Result(model.name, ids, [*made, *found.values()], seconds, interrupted)
 
 
-def draw(obligation: Obligation, attempt: Attempt) -> None:
-    """Draw the smallest step that does not keep the invariant, if there is one."""
-    if obligation.failed:
-        from spec.prover.counterexample import functions, smallest, states
-
+def exemplify(obligations: Iterable[Obligation], attempt: Attempt) -> None:
+    """Find the smallest counterexample to each obligation that is not discharged."""
+    failing = [each for each in obligations if each.failed]
+    prover = attempt.prover() if failing else None
+    for obligation in failing:
+        assert prover is not None, "there is one where something fails"
         step = smallest(attempt.steps[number] for number in obligation.failed)
-        before, after = states(step, attempt.places[step.source])
-        obligation.drawn = ((functions(step),), before, after)
+        obligation.example = example(step, attempt.places, prover)
 
 
 def counted(attempt: Attempt) -> Obligation:
