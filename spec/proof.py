@@ -207,6 +207,41 @@ def promise_is_mapped(s: View, r: Any) -> Any:
 
 
 @proof.clause
+def writer_has_the_bit(s: View, m: Any, v: Any, p: Any) -> Any:
+    """Upstream a PTE through which the CPU may write maps a page that has the bit,
+    unless fork is about to write-protect it."""
+    protects = both(s.ptl(m), s.stands("protect", s.ptl_by(m), m, v, p))
+    kept = either(s.exclusive(p), protects)
+    entry = implies(both(s.moving(m, v), s.writable(m, v)), s.marked(m, v))
+    return implies(s.marks, both(implies(writes(s, m, v, p), kept), entry))
+
+
+@proof.clause
+def promised_kinds(s: View, r: Any) -> Any:
+    """Upstream only a pin, or a reference that may write, is protected."""
+    taken = both(either(s.pending(r), s.returned(r)), s.anonymous(r))
+    protected = both(s.pins_only, taken, s.protected(r))
+    return implies(protected, either(s.pin(r), s.may_write(r)))
+
+
+@proof.clause
+def nobody_relies_on_what_is_written_out(s: View, r: Any) -> Any:
+    """While a page is under writeback, no entry keeps a promise for it."""
+    m, v, p = s.taken_for(r), s.taken_at(r), s.of(r)
+    relies = both(holds_on(s, r, p), will_stay(s, r), s.protected(r))
+    return implies(both(s.remembers, s.writeback(p), relies), no(waits(s, m, v, p)))
+
+
+@proof.clause
+def nobody_relies_on_what_is_moved(s: View, r: Any, c: Any) -> Any:
+    """Once a page has its successor, no entry keeps a promise for it."""
+    m, v, p = s.taken_for(r), s.taken_at(r), s.of(r)
+    relies = both(holds_on(s, r, p), will_stay(s, r), s.protected(r))
+    moved = both(s.get("at:migrating", c), s.same(s.at_page(c), p), s.prepares(c))
+    return implies(both(s.remembers, moved, relies), no(waits(s, m, v, p)))
+
+
+@proof.clause
 def bit_is_not_in_an_entry(s: View, m: Any, v: Any, p: Any) -> Any:
     """No entry leads to a page whose bit is set."""
     return implies(s.exclusive(p), no(waits(s, m, v, p)))

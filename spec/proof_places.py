@@ -89,15 +89,16 @@ def while_forking(s: View, c: Any) -> Any:
 def before_the_bit_is_cleared(s: View, c: Any, r: Any) -> Any:
     """Nobody relies on the page, and GUP-fast will notice."""
     p = s.at_page(c)
-    unprotected = implies(both(promised(s, r), s.same(s.of(r), p)), no(s.firm(r)))
+    unprotected = no(both(promised(s, r), s.same(s.of(r), p)))
     known = either(s.at_writable(c), no(s.writable(s.at_process(c), s.at_address(c))))
     return both(locked_mapping(s, c), s.odd(s.at_process(c)), unprotected, known)
 
 
 @proof.at("protect", ("copy_present_pte", "mm.pte[va]"))
 def before_the_pte_is_protected(s: View, c: Any) -> Any:
-    """The bit is clear."""
-    return both(locked_mapping(s, c), no(s.exclusive(s.at_page(c))))
+    """The bit is clear, and GUP-fast will notice."""
+    clear = no(s.exclusive(s.at_page(c)))
+    return both(locked_mapping(s, c), clear, s.odd(s.at_process(c)))
 
 
 @proof.at("give", ("copy_present_pte", "get_page"))
@@ -140,7 +141,8 @@ def before_the_bit_is_tested(s: View, c: Any) -> Any:
     relies = both(s.protected(r), no(s.raced(c)), found)
     owned = has_bit(s, s.taken_for(r), s.taken_at(r), s.of(r))
     where = s.same(s.taken_at(r), s.at_address(c))
-    return both(own_reference(s, c), where, implies(relies, owned))
+    firm = implies(s.firm(r), s.exclusive(s.of(r)))
+    return both(own_reference(s, c), where, implies(relies, both(owned, firm)))
 
 
 @proof.at("bit seen", ("gup_fast_pte_range", "return True"))
@@ -191,6 +193,23 @@ def before_the_entry(s: View, c: Any, r: Any) -> Any:
     return both(s.get("at:cleared", c), implies(relies, no(s.firm(r))))
 
 
+@proof.at("marked", ("try_to_migrate_one", "page.anon_exclusive = False"))
+def before_the_marked_entry(s: View, c: Any) -> Any:
+    """The page still has the bit that the entry will remember."""
+    return both(s.get("at:cleared", c), s.exclusive(s.at_page(c)))
+
+
+@proof.at(
+    "quiet",
+    ("shrink_folio", "writing ="),
+    ("reclaim_locked", ""),
+    ("unmap_and_move", ""),
+)
+def while_locked(s: View, c: Any) -> Any:
+    """The page is locked and held, and not under writeback."""
+    return both(held_page(s, c), locked_page(s, c), no(s.writeback(s.at_page(c))))
+
+
 @proof.at("outgoing", ("reclaim_locked", "unmapped"), ("reclaim_locked", "if unmapped"))
 def while_swapping_out(s: View, c: Any) -> Any:
     """The page is locked, held and in the swap cache."""
@@ -226,7 +245,9 @@ def before_the_copy(s: View, c: Any, m: Any, v: Any) -> Any:
     p = s.target(c)
     mine = both(s.locked(p), s.same(s.locked_by(p), c))
     unused = both(no(maps(s, m, v, p)), no(s.exclusive(p)))
-    return implies(s.prepares(c), both(mine, unused))
+    merged = implies(s.ksm(s.at_page(c)), no(owns(s, m, v, p)))
+    ready = implies(s.prepares(c), both(mine, unused, merged))
+    return both(s.get("at:migrating", c), ready)
 
 
 # %% [markdown]

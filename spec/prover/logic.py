@@ -22,10 +22,10 @@ class Symbolic(View):
     """A state whose fields are functions of the solver."""
 
     def __init__(
-        self, fields: dict[str, Function], remembers: bool, pins_only: bool
+        self, fields: dict[str, Function], remembers: bool, pins_only: bool, marks: bool
     ) -> None:
         self.fields = fields
-        self.remembers, self.pins_only = remembers, pins_only
+        self.remembers, self.pins_only, self.marks = remembers, pins_only, marks
 
     def get(self, name: str, *arguments: Any) -> Any:
         """The value of a field."""
@@ -46,7 +46,7 @@ class Symbolic(View):
         after = dict(self.fields)
         for name, update in updates:
             after[name] = _updated(after[name], update)
-        return Symbolic(after, self.remembers, self.pins_only)
+        return Symbolic(after, self.remembers, self.pins_only, self.marks)
 
     def blank(self, live: str) -> Iterator[Any]:
         """Nothing has happened: there is one process, and every page is free."""
@@ -71,7 +71,7 @@ def _initial(field: str, things: list[Any], first: Any) -> Any:
 
 
 def unknown(
-    suffix: str, assertions: list[str], remembers: bool, pins_only: bool
+    suffix: str, assertions: list[str], remembers: bool, pins_only: bool, marks: bool
 ) -> Symbolic:
     """A state of which nothing is known."""
     bool_ = z3.BoolSort()
@@ -83,7 +83,7 @@ def unknown(
     for name in assertions:
         at = f"at:{name}"
         functions[at] = z3.Function(at + suffix, SORT["c"], bool_)
-    return Symbolic(functions, remembers, pins_only)
+    return Symbolic(functions, remembers, pins_only, marks)
 
 
 def _updated(old: Function, update: Function) -> Function:

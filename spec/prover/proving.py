@@ -207,7 +207,8 @@ class Attempt:
         from spec.prover.solver import Prover
 
         pins_only = self.model.family in PINS_ONLY
-        return Prover(self.proof, self.made.remembers, pins_only)
+        marks = governs(find("AE-SET-5"), self.model)
+        return Prover(self.proof, self.made.remembers, pins_only, marks)
 
     def key(self, step: SymbolicStep) -> Any:
         """What two steps have in common that are the same to the solver."""

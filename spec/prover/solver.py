@@ -58,15 +58,17 @@ class Prover:
 
     Args:
         proof: the invariant.
-        remembers, pins_only: what the model promises, see `View`.
+        remembers, pins_only, marks: what the model promises, see `View`.
     """
 
-    def __init__(self, proof: Proof, remembers: bool, pins_only: bool) -> None:
+    def __init__(
+        self, proof: Proof, remembers: bool, pins_only: bool, marks: bool
+    ) -> None:
         self.proof = proof
         self.clauses = proof.everything()
         extra = [a.name for a in proof.assertions]
-        self.before = unknown("", extra, remembers, pins_only)
-        self.after = unknown("'", extra, remembers, pins_only)
+        self.before = unknown("", extra, remembers, pins_only, marks)
+        self.after = unknown("'", extra, remembers, pins_only, marks)
         self.names: dict[str, Any] = {}
         for letter, names in NAMES.items():
             self.names |= dict(zip(names, constants(letter, *names), strict=True))
@@ -103,7 +105,9 @@ class Prover:
 
     def _quantified(self, clause: Clause) -> Iterator[Any]:
         variables = _constants(clause, "?")
-        yield z3.ForAll(variables, clause.holds(self.before, *variables))
+        body = clause.holds(self.before, *variables)
+        if not isinstance(body, bool):
+            yield z3.ForAll(variables, body)
 
     def _instances(self, clause: Clause) -> Iterator[Any]:
         variables = _constants(clause, "?")

@@ -98,10 +98,12 @@ class View:
     Attributes:
         remembers: whether swap and migration entries remember the bit.
         pins_only: whether the promise to a reference outlives fork for pins only.
+        marks: whether the bit is set on every page that may be written (AE-SET-5).
     """
 
     remembers = False
     pins_only = False
+    marks = False
 
     def get(self, name: str, *arguments: Any) -> Any:
         """The value of a field."""
