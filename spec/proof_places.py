@@ -53,7 +53,7 @@ def before_the_bit_is_set(s: View, c: Any) -> Any:
     return both(locked_mapping(s, c), either(s.remembers, s.asked(s.at_process(c))))
 
 
-@proof.at("got", ("is_or_becomes_exclusive", "return True"))
+@proof.at("got", ("is_or_becomes_exclusive", "return True"), only="sketch")
 def before_the_reference(s: View, c: Any) -> Any:
     """The bit is set and the mapping stays."""
     return both(locked_mapping(s, c), s.exclusive(s.at_page(c)))
@@ -248,6 +248,35 @@ def before_the_copy(s: View, c: Any, m: Any, v: Any) -> Any:
     merged = implies(s.ksm(s.at_page(c)), no(owns(s, m, v, p)))
     ready = implies(s.prepares(c), both(mine, unused, merged))
     return both(s.get("at:migrating", c), ready)
+
+
+# %% [markdown]
+# A process that does not exist yet has nothing; an address that was never used has had
+# nothing.
+
+
+# %%
+@proof.clause
+def used_addresses_are_known(s: View, m: Any, v: Any, r: Any) -> Any:
+    """Where something is mapped, something was mapped."""
+    entry = either(s.mapped(m, v), s.moving(m, v), s.swapped(m, v))
+    taken = both(s.anonymous(r), either(s.pending(r), s.returned(r)))
+    through = implies(taken, s.touched(s.taken_for(r), s.taken_at(r)))
+    return both(implies(entry, s.touched(m, v)), through)
+
+
+@proof.clause
+def places_are_at_used_addresses(s: View, c: Any) -> Any:
+    """A CPU that looks at a mapping looks at an address that was used."""
+    names = ("cleared", "reuse", "set", "got", "share", "protect", "give", "copying")
+    looks = either(*(s.get(f"at:{name}", c) for name in (*names, "snapshot")))
+    return implies(looks, s.touched(s.at_process(c), s.at_address(c)))
+
+
+@proof.clause
+def unborn_processes_have_nothing(s: View, m: Any, v: Any) -> Any:
+    """A process that is not born has used no address."""
+    return implies(s.unborn(m), no(either(s.touched(m, v), s.live(m))))
 
 
 # %% [markdown]

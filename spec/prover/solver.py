@@ -18,6 +18,7 @@ from spec.prover.assertions import Clause, Proof, roles, stands
 from spec.prover.footprints import OVER, Place
 from spec.prover.holders import HOLDERS, TESTS, none
 from spec.prover.logic import Symbolic, assigned, constants, next_state, unknown
+from spec.prover.promises import Promises
 from spec.prover.steps import Atom, Rep, SymbolicStep
 
 SEED = 8
@@ -58,17 +59,15 @@ class Prover:
 
     Args:
         proof: the invariant.
-        remembers, pins_only, marks: what the model promises, see `View`.
+        promises: what the model promises.
     """
 
-    def __init__(
-        self, proof: Proof, remembers: bool, pins_only: bool, marks: bool
-    ) -> None:
+    def __init__(self, proof: Proof, promises: Promises) -> None:
         self.proof = proof
         self.clauses = proof.everything()
         extra = [a.name for a in proof.assertions]
-        self.before = unknown("", extra, remembers, pins_only, marks)
-        self.after = unknown("'", extra, remembers, pins_only, marks)
+        self.before = unknown("", extra, promises)
+        self.after = unknown("'", extra, promises)
         self.names: dict[str, Any] = {}
         for letter, names in NAMES.items():
             self.names |= dict(zip(names, constants(letter, *names), strict=True))
