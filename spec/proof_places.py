@@ -390,3 +390,14 @@ def bit_may_be_set(s: View, m: Any, v: Any, p: Any, c: Any) -> dict[str, Any]:
         "the page is no KSM page": no(s.ksm(p)),
         "GUP was asked": either(s.remembers, s.asked(m)),
     }
+
+
+# %% [markdown]
+# ## What upstream does not promise
+#
+# Upstream's invariant is weaker in two places. `fork()` ends the promise to a FOLL_GET
+# reference, and one that only reads has none. No better invariant would help: with the
+# sketch's promise a clause is refuted, and a state that breaks it is reached. The
+# [obligations](../reference/proof.md#what-upstream-does-not-promise) have both side by
+# side, with the shortest ways there, and a way to break each rule of the sketch that
+# upstream does not have.

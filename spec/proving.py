@@ -20,15 +20,20 @@ from spec.rules import Rule
 
 @click.command("prove")
 @click.option(
-    "--model", type=ModelName(), default="sketch", show_default=True, help="Its name."
+    "--model",
+    type=ModelName(),
+    default="sketch",
+    show_default=True,
+    help=f"{' or '.join(MODELS)}.",
 )
 @click.option("--without", multiple=True, metavar="RULE", help="Do not obey RULE.")
 @as_json
 def prove_command(model: str, without: tuple[str, ...], as_json: bool) -> None:
     """Prove the guarantees for any number of processes, pages and references.
 
-    Every atomic step of every operation is shown to keep the invariant. What the solver
-    refutes or cannot decide is listed, and the exit status is 1.
+    Every atomic step of every operation is shown to keep the invariant: that of the
+    sketch, or the weaker one of upstream. What the solver refutes or cannot decide is
+    listed, and the exit status is 1.
     """
     result = or_exit_2(lambda: asked_for(model, without))
     if as_json:

@@ -72,6 +72,8 @@ class Prover:
         for letter, names in NAMES.items():
             self.names |= dict(zip(names, constants(letter, *names), strict=True))
         self.quick = self._solver(self._instances)
+        # what is assumed there has no quantifiers, for which alone relevancy is kept
+        self.quick.set("relevancy", 0)
         self.full = self._solver(self._quantified)
         self.violated = [
             (clause, z3.Bool(f"not kept: {clause.name}")) for clause in self.clauses

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from spec.prover.proving import MODELS, Obligation, Result
+from spec.publish import unpromised
 from spec.publish.tables import table
 from spec.rules import Rule, load
 
@@ -35,6 +36,7 @@ def proof_page(site: Site) -> str:
     ]
     for model in MODELS:
         lines += ["", f"## {model}", "", *of_model(site, site.store.prove(model))]
+    lines += ["", *unpromised.sections(site, PAGE)]
     lines += ["", "## Rules outside the proof", "", *outside(site)]
     return "\n".join(lines) + "\n"
 

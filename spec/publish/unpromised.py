@@ -1,0 +1,85 @@
+"""What upstream does not promise, on the page of the proof: refuted and reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from spec.checker.program import Violation
+from spec.prover.unpromised import MORE, More, Reached, Shown, reached, shown
+from spec.publish import cards
+from spec.publish.tables import number, table
+
+if TYPE_CHECKING:
+    from spec.publish.pages import Site
+
+
+def sections(site: Site, page: str) -> Iterator[str]:
+    """The sections of a page: each promise more, then each rule of the sketch more."""
+    yield from (
+        "## What upstream does not promise",
+        "",
+        "A proof that fails shows little: perhaps the invariant is too weak. So each "
+        "promise that the sketch makes and upstream does not is put to upstream's "
+        "operations twice. The solver refutes the invariant that has it, and the "
+        "checker reaches a state that breaks a guarantee.",
+    )
+    for more in MORE:
+        found: Shown = site.store.get(f"prove.{more.id}", lambda it=more: shown(it))
+        yield from ("", f"### {more.says} {{#{more.id}}}", "", more.why, "")
+        yield from _of_promise(site, page, more, found)
+    yield from ("", *_of_rules(site, page))
+
+
+def _of_promise(site: Site, page: str, more: More, found: Shown) -> Iterator[str]:
+    rows = [(name, "; ".join(clauses)) for name, clauses in found.refuted]
+    yield table(("Refuted for upstream", "Not kept"), rows, "ae-wrap")
+    yield ""
+    yield (
+        f"In all {number(found.states)} states of two threads, of which one asks GUP "
+        "and one forks and writes, these guarantees break:"
+    )
+    yield ""
+    for way in found.reached:
+        yield f"- {site.link(way.property, page)} after {way.depth} steps."
+    yield ""
+    for way in found.reached:
+        yield _folded(way, f"{more.id}-{way.property}")
+
+
+def _of_rules(site: Site, page: str) -> Iterator[str]:
+    found: tuple[Reached, ...] = tuple(
+        site.store.get("prove.sketch-on-upstream", lambda: list(reached()))
+    )
+    yield from (
+        "### The sketch's rules, on upstream's operations {#sketch-on-upstream}",
+        "",
+        "Upstream's list does not have these duties and guarantees. They are judged "
+        "here as if every reference were protected until it is put. A rule that no "
+        "step breaks is one that upstream obeys without saying so.",
+        "",
+    )
+    rows = [
+        (
+            site.link(each.rule, page),
+            site.registry[each.rule].sentence,
+            f"[{each.way.depth} steps](#on-upstream-{each.rule})"
+            if each.way
+            else "not broken",
+            number(each.states),
+        )
+        for each in found
+    ]
+    yield table(("Rule", "", "Broken after", "States"), rows, "ae-wrap")
+    yield ""
+    for each in found:
+        if each.way:
+            yield _folded(each.way, f"on-upstream-{each.rule}")
+
+
+def _folded(way: Violation, anchor: str) -> str:
+    summary = f"Upstream breaks <code>{way.property}</code> after {way.depth} steps"
+    return (
+        f'<details class="ae-without" id="{anchor}" data-search-exclude>'
+        f"<summary>{summary}</summary>{cards.trace_pre(way)}</details>"
+    )
