@@ -1,21 +1,79 @@
-"""A step that does not keep the invariant, drawn as the state before and after it.
+"""A step that does not keep the invariant, as the state before and the state after it.
 
-Drawn is its footprint: what the step finds, and what it writes. Everything else is as
-in a machine where nothing has happened. The state before shows why the step is taken,
-the state after what it leaves behind.
+The solver says that there is a state that satisfies the invariant, from which a step
+leads to one that does not. Shown is a smallest one: there is no process, page or
+reference, and nothing is the case, that could be left out. Counts are those of the
+holders that are shown; a page in use has at least one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from spec.cells import PlainCells
-from spec.memory import Machine
-from spec.prover.counting import held, mapped
-from spec.prover.footprints import Place
+from spec.memory import ZERO_PAGE, Machine, Names, Pte
+from spec.migration_entry import MigrationEntry
+from spec.prover.assertions import frames
+from spec.prover.counting import held, mapped, named, pinned
+from spec.prover.footprints import OVER, Place
+from spec.prover.positions import next_statement
 from spec.prover.steps import SymbolicStep
-from spec.publish.traces import describe
+from spec.publish.traces import described
+from spec.swap import SwapEntry
+
+if TYPE_CHECKING:
+    from spec.prover.solver import Prover
+
+Facts = Mapping[tuple[str, tuple[str, ...]], Any]
+World = Mapping[str, tuple[str, ...]]
+CPUS = {"c": "CPU 0", "d": "CPU 1", "f": "CPU 2"}
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """A smallest state from which a step does not keep the invariant.
+
+    Attributes:
+        clause: what is not kept, by name: a clause of the invariant, or the guarantee
+            that the step itself breaks.
+        says: the clause in words.
+        of: the things of which it does not hold, by the clause's variables.
+        functions: that the step passes through, innermost last.
+        before, after: the cells of both states.
+        stands: where the CPU stands before the step, and after it, in words.
+        others: what is known of other CPUs: the assertions at which they stand.
+    """
+
+    clause: str
+    says: str
+    of: dict[str, str]
+    functions: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    stands: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> set[str]:
+        """The cells that the step changes."""
+        return {key for key, new in self.after.items() if self.before[key] != new}
+
+    @property
+    def instance(self) -> str:
+        """Of what the clause does not hold, in words."""
+        things = {name: CPUS.get(thing, thing) for name, thing in self.of.items()}
+        return ", ".join(f"{name} = {thing}" for name, thing in things.items())
+
+    def text(self) -> Iterator[tuple[str, list[str]]]:
+        """Both states in lines, each with its title; what is new has a star."""
+        before, after = described(self.before), described(self.after)
+        marked = [line if line in before else f"{line}  *" for line in after]
+        for title, stands, lines in zip(
+            ("before", "after"), self.stands, (before, marked), strict=True
+        ):
+            yield title, [*lines, *textwrap.wrap(stands, 64, subsequent_indent="  ")]
 
 
 def smallest(steps: Iterable[SymbolicStep]) -> SymbolicStep:
@@ -23,23 +81,176 @@ def smallest(steps: Iterable[SymbolicStep]) -> SymbolicStep:
     return min(steps, key=lambda step: (len(step.guard), len(step.writes)))
 
 
-def states(step: SymbolicStep, place: Place) -> Iterator[tuple[str, ...]]:
-    """The lines that describe the state before a step, and the state after it."""
-    names = place.operation.names
-    cells: dict[str, Any] = dict(Machine(names).initial())
-    cells |= {f"{name}.state": "live" for name in names.mms}
-    cells |= {f"{name}.state": "free" for name in names.refs}
-    found = place.own | step.shown.reads
-    cells |= {k: v for k, v in found.items() if not k.startswith("rx.")}
-    for count, holders in (("refcount", held), ("mapcount", mapped)):
-        for page in names.pages:
-            if f"{page}.{count}" not in found:
-                cells[f"{page}.{count}"] = holders(cells, page)
-    after = {k: v for k, v in step.shown.writes.items() if not k.startswith("rx.")}
-    for values in (cells, cells | after):
-        yield tuple(describe(Machine(names, None, PlainCells(dict(values)))))
+def example(
+    step: SymbolicStep, places: list[Place], prover: Prover
+) -> Counterexample | None:
+    """The smallest counterexample to a step; none if it needs more than a handful."""
+    from spec.prover.finite import Smallest, worlds
+
+    target = None if step.target == OVER else places[step.target]
+    for world in worlds(step):
+        found = Smallest(prover, step, places[step.source], target, world)
+        clause = None if step.raised else found.clause()
+        model = found.minimised() if step.raised or clause else None
+        if model is not None:
+            before, after = (
+                found.facts(model, state) for state in (found.before, found.effect)
+            )
+            return Counterexample(
+                clause=clause.name if clause else step.raised[0],
+                says=clause.says if clause else "",
+                of=found.broken_of(model, clause) if clause else {},
+                functions=" > ".join(step.shown.functions[1:]),
+                before=cells(before, world),
+                after=cells(after, world),
+                stands=(
+                    stand(places[step.source], before),
+                    stand(target, after),
+                ),
+                others=tuple(standing(before)),
+            )
+    return None
 
 
-def functions(step: SymbolicStep) -> str:
-    """The functions that the step passes through, innermost last."""
-    return " > ".join(step.shown.functions[1:])
+def stand(place: Place | None, facts: Facts) -> str:
+    """Where the CPU stands, and which locks it holds there."""
+    locks = ", ".join(locks_of(facts))
+    held = f", holds {locks}" if locks else ""
+    if place is None:
+        return f"CPU 0: the operation is over{held}"
+    if not place.functions:
+        return f"CPU 0: {place.operation.name} begins{held}"
+    qualname, lasti, _ = next(iter(frames(place)))
+    following = next_statement(qualname, lasti)
+    where = f"before {following}" if following else "at its end"
+    return f"CPU 0: in {qualname}(), {where}{held}"
+
+
+def locks_of(facts: Facts) -> Iterator[str]:
+    """The locks that the CPU of the step holds."""
+    for (name, of), value in facts.items():
+        by = facts.get((f"{name}_by", of))
+        if name == "write_locked" and value and by == "c":
+            yield f"mmap_lock({of[0]}) for write"
+        elif name == "read_locked" and value and of[0] == "c":
+            yield f"mmap_lock({of[1]})"
+        elif name == "ptl" and value and by == "c":
+            yield f"PTL({of[0]})"
+        elif name == "locked" and value and by == "c":
+            yield f"folio lock of {of[0]}"
+
+
+def standing(facts: Facts) -> Iterator[str]:
+    """The assertions at which other CPUs stand."""
+    for (name, of), value in facts.items():
+        if name.startswith("at:") and value and of != ("c",):
+            yield name.removeprefix("at:")
+
+
+def cells(facts: Facts, world: World) -> dict[str, Any]:
+    """The facts of a state as the cells of a machine."""
+    cpus = {name: f"cpu{i}" for i, name in enumerate(world["c"])}
+    names = Names(
+        mms=world["m"],
+        pages=world["p"],
+        refs=world["r"],
+        cpus=tuple(cpus.values()),
+        vas=tuple(v for v in world["v"] if v == "x" or _used(facts, v)),
+        slots=world["e"],
+    )
+    found: dict[str, Any] = dict(Machine(names).initial())
+    for process in names.mms:
+        found |= _process(facts, process, names, world["c"])
+    for ref in names.refs:
+        found |= _reference(facts, ref)
+    for cpu, name in cpus.items():
+        found |= _cpu(facts, cpu, name)
+    for page in names.pages:
+        found |= _page(facts, page)
+    for page in names.pages:
+        found |= _counts(facts, page, found)
+    for slot in names.slots:
+        folio = facts["folio", (slot,)] if facts["has_folio", (slot,)] else None
+        found |= {f"{slot}.folio": folio, f"{slot}.count": named(found, slot)}
+    return found
+
+
+def _used(facts: Facts, address: str) -> bool:
+    """Whether something is mapped at an address, or a reference was taken there."""
+    kinds = ("mapped", "moving", "swapped")
+    entries = any(v and k in kinds and of[1] == address for (k, of), v in facts.items())
+    refs = [of for (k, of), v in facts.items() if k in ("pending", "returned") and v]
+    return entries or any(facts["taken_at", of] == address for of in refs)
+
+
+def _process(
+    facts: Facts, name: str, names: Names, cpus: tuple[str, ...]
+) -> dict[str, Any]:
+    entries = {va: _entry(facts, name, va) for va in names.vas}
+    born = "forking" if any(entries.values()) else "dead"
+    state = "unborn" if facts["unborn", (name,)] else born
+    readers = sum(facts["read_locked", (cpu, name)] for cpu in cpus)
+    return {
+        **{f"{name}.pte[{va}]": entry for va, entry in entries.items()},
+        f"{name}.state": "live" if facts["live", (name,)] else state,
+        f"{name}.ptl": facts["ptl", (name,)],
+        f"{name}.mmap_lock": -1 if facts["write_locked", (name,)] else readers,
+        f"{name}.write_protect_seq": int(facts["odd", (name,)]),
+        f"{name}.asked_gup": facts["asked", (name,)],
+    }
+
+
+def _entry(facts: Facts, process: str, address: str) -> Any:
+    here = (process, address)
+    page, writable = facts["page", here], facts["writable", here]
+    if facts["mapped", here]:
+        return Pte(page, writable)
+    if facts["moving", here]:
+        shared = "readable-exclusive" if facts["marked", here] else "readable"
+        return MigrationEntry(page, "writable" if writable else shared)
+    if facts["swapped", here]:
+        return SwapEntry(facts["slot", here], facts["marked", here])
+    return None
+
+
+def _reference(facts: Facts, name: str) -> dict[str, Any]:
+    of = (name,)
+    if not (facts["pending", of] or facts["returned", of]):
+        return {}
+    return {
+        f"{name}.state": "live" if facts["returned", of] else "pending",
+        f"{name}.pfn": facts["of", of] if facts["anonymous", of] else ZERO_PAGE,
+        f"{name}.mm": facts["taken_for", of],
+        f"{name}.va": facts["taken_at", of],
+        f"{name}.pin": facts["pin", of],
+        f"{name}.write": facts["may_write", of],
+        f"{name}.protected": facts["protected", of],
+    }
+
+
+def _cpu(facts: Facts, cpu: str, name: str) -> dict[str, Any]:
+    of = (cpu,)
+    return {
+        f"{name}.hold": facts["held", of] if facts["holds", of] else None,
+        f"{name}.target": facts["target", of] if facts["prepares", of] else None,
+    }
+
+
+def _page(facts: Facts, name: str) -> dict[str, Any]:
+    of = (name,)
+    return {
+        f"{name}.anon_exclusive": facts["exclusive", of],
+        f"{name}.locked": facts["locked", of],
+        f"{name}.ksm": facts["ksm", of],
+        f"{name}.writeback": facts["writeback", of],
+        f"{name}.swap": facts["cached_in", of] if facts["cached", of] else None,
+    }
+
+
+def _counts(facts: Facts, name: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    used = not facts["free", (name,)]
+    return {
+        f"{name}.refcount": max(held(found, name), int(used)),
+        f"{name}.mapcount": mapped(found, name),
+        f"{name}.pincount": pinned(found, name),
+    }

@@ -8,20 +8,22 @@ from typing import Any
 import z3
 
 from spec.prover.logic import Symbolic, constants
+from spec.prover.state import View
+from spec.prover.words import both, either
 
 Kind = tuple[str, Callable[..., Any]]
 """The sorts of a kind of holders, and which ones of them hold a thing."""
 
 
-def _reference(s: Symbolic, p: Any, r: Any) -> Any:
-    taken = z3.Or(s.pending(r), s.returned(r))
-    return z3.And(taken, s.anonymous(r), s.of(r) == p)
+def _reference(s: View, p: Any, r: Any) -> Any:
+    taken = either(s.pending(r), s.returned(r))
+    return both(taken, s.anonymous(r), s.same(s.of(r), p))
 
 
 TEMPORARY: tuple[Kind, ...] = (
     ("r", _reference),
-    ("c", lambda s, p, c: z3.And(s.holds(c), s.held(c) == p)),
-    ("c", lambda s, p, c: z3.And(s.prepares(c), s.target(c) == p)),
+    ("c", lambda s, p, c: both(s.holds(c), s.same(s.held(c), p))),
+    ("c", lambda s, p, c: both(s.prepares(c), s.same(s.target(c), p))),
 )
 """References, and pages that a CPU holds or prepares."""
 HOLDERS: tuple[Kind, ...] = (
@@ -30,12 +32,12 @@ HOLDERS: tuple[Kind, ...] = (
     ("", lambda s, p: s.cached(p)),
 )
 """All that ``refcount`` counts."""
-PINS: tuple[Kind, ...] = (("r", lambda s, p, r: z3.And(_reference(s, p, r), s.pin(r))),)
+PINS: tuple[Kind, ...] = (("r", lambda s, p, r: both(_reference(s, p, r), s.pin(r))),)
 ENTRIES: tuple[Kind, ...] = (
-    ("mv", lambda s, e, m, v: z3.And(s.swapped(m, v), s.slot(m, v) == e)),
+    ("mv", lambda s, e, m, v: both(s.swapped(m, v), s.same(s.slot(m, v), e))),
 )
 MOVING: tuple[Kind, ...] = (
-    ("mv", lambda s, p, m, v: z3.And(s.moving(m, v), s.page(m, v) == p)),
+    ("mv", lambda s, p, m, v: both(s.moving(m, v), s.same(s.page(m, v), p))),
 )
 READERS: tuple[Kind, ...] = (("c", lambda s, m, c: s.read_locked(c, m)),)
 

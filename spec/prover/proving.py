@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Any
 from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.models import governs
-from spec.prover.assertions import Clause, Proof, check_places, frames, roles, stands
+from spec.prover.assertions import (
+    Assertion,
+    Clause,
+    Proof,
+    check_places,
+    frames,
+    roles,
+    stands,
+)
+from spec.prover.counterexample import Counterexample, example, smallest
 from spec.prover.counting import contradictory, miscounted
 from spec.prover.footprints import OVER, Command, Footprints, Place
 from spec.prover.operations import operations
@@ -59,7 +68,7 @@ class Obligation:
         clauses: what is not kept, or why nothing is known.
         seconds: of the solver.
         failed: the steps that do not keep them, by number.
-        drawn: of the smallest of them, the functions, the state before, the one after.
+        example: the smallest counterexample to one of them, if it is a small one.
     """
 
     operation: str
@@ -71,7 +80,7 @@ class Obligation:
     clauses: tuple[str, ...] = ()
     seconds: float = 0.0
     failed: list[int] = field(default_factory=list)
-    drawn: tuple[tuple[str, ...], ...] = ()
+    example: Counterexample | None = None
 
     @property
     def name(self) -> str:
@@ -117,6 +126,14 @@ class Result:
         return [each for each in self.obligations if each.found != PROVED]
 
 
+def written() -> Proof:
+    """The invariant as the chapters have it."""
+    import spec.proof_places  # noqa: F401  its assertions belong to it
+    from spec.proof import proof
+
+    return proof
+
+
 class Attempt:
     """The proof of one model: its footprints, its steps, and the solver.
 
@@ -134,12 +151,7 @@ class Attempt:
         only: Iterable[str] = (),
         proof: Proof | None = None,
     ) -> None:
-        if proof is None:
-            import spec.proof_places  # noqa: F401  its assertions belong to it
-            from spec.proof import proof as written
-
-            proof = written
-        self.proof = proof
+        self.proof = written() if proof is None else proof
         self.model = model
         self.without = without
         self.made = Footprints(model, without)
@@ -149,9 +161,9 @@ class Attempt:
                 self.made.add(operation)
         made = self.made
         if model.name in MODELS and not without and not wanted:
-            check_places(proof.assertions, made.places, model.name)
+            check_places(self.proof.assertions, made.places, model.name)
         self.ends = [
-            [(a.name, roles(a, place)) for a in proof.assertions if stands(a, place)]
+            [(a.name, roles(a, place)) for a in self.assertions if stands(a, place)]
             for place in made.places
         ]
         self.miscounted = 0
@@ -165,9 +177,14 @@ class Attempt:
         self.steps = list({self.key(step): step for step in reversed(every)}.values())
         self.steps.reverse()
 
+    @property
+    def assertions(self) -> list[Assertion]:
+        """What is known at places."""
+        return self.proof.assertions
+
     def _unasked(self, steps: list[SymbolicStep]) -> list[SymbolicStep]:
         """The steps in which fork would copy though GUP was never asked (AE-INV-5)."""
-        if not governs(find("AE-INV-5"), self.model) or self.without:
+        if not governs(find("AE-INV-5"), self.model):
             return []
         return [
             replace(step, guard=step.guard | {NEVER_ASKED}, raised=("AE-INV-5",))
@@ -255,8 +272,30 @@ def _check(number: int) -> tuple[int, str, tuple[str, ...], float]:
     assert _attempt is not None, "each worker begins first"
     assert _prover is not None, "each worker begins first"
     began = time.monotonic()
-    answer = _prover.check(_attempt.steps[number], _attempt.places)
-    return number, answer.found, answer.clauses, time.monotonic() - began
+    found, clauses = _answer(_attempt, _prover, _attempt.steps[number])
+    return number, found, clauses, time.monotonic() - began
+
+
+def _answer(
+    attempt: Attempt, prover: Prover, step: SymbolicStep
+) -> tuple[str, tuple[str, ...]]:
+    """What is found of a step, and the clauses that it breaks or why nothing is known.
+
+    A world of a few things that satisfies the invariant is a world like any other: what
+    is refuted there is refuted, also where the solver gives up on worlds of any size.
+    Without a rule that is the rule, and asked first.
+    """
+    answer = prover.check(step, attempt.places, quickly=bool(attempt.without))
+    if answer.found == PROVED:
+        return PROVED, ()
+    small = None
+    if attempt.without or answer.found == UNKNOWN:
+        small = example(step, attempt.places, prover)
+    if small is not None:
+        return REFUTED, (small.clause,)
+    if attempt.without:
+        answer = prover.check(step, attempt.places)
+    return answer.found, answer.clauses
 
 
 def answers(
@@ -279,6 +318,7 @@ def prove(
     workers: int = 0,
     only: Iterable[str] = (),
     proof: Proof | None = None,
+    known: frozenset[Any] = frozenset(),
 ) -> Result:
     """Look at all obligations of a model.
 
@@ -289,6 +329,8 @@ def prove(
         workers: how many processes to use; by default one for each CPU.
         only: names of the operations to look at; by default all.
         proof: the invariant; by default that of the chapter.
+        known: steps that are not looked at, by what the solver sees of them. If there
+            are any, sentences that speak of no step are not looked at either.
 
     Raises:
         SpecificationError: z3 is not installed, or an assertion stands nowhere.
@@ -296,13 +338,14 @@ def prove(
     began = time.monotonic()
     removed = frozenset(without)
     attempt = Attempt(model, removed, only, proof)
-    made = [counted(attempt), *_sentences(attempt)]
+    made = [counted(attempt), *([] if known else _sentences(attempt))]
     found: dict[str, Obligation] = {}
-    owners = [attempt.obligation(step) for step in attempt.steps]
-    for each in owners:
+    steps = enumerate(attempt.steps)
+    numbers = [n for n, step in steps if attempt.key(step) not in known]
+    owners = {number: attempt.obligation(attempt.steps[number]) for number in numbers}
+    for each in owners.values():
         found.setdefault(each.name, each)
     interrupted = False
-    numbers = list(range(len(owners)))
     try:
         asked = answers(attempt, numbers, workers or os.cpu_count() or 1)
         for done, (number, answer, clauses, seconds) in enumerate(asked, 1):
@@ -313,21 +356,20 @@ def prove(
             report(done, len(numbers))
     except KeyboardInterrupt:
         interrupted = True
-    for obligation in found.values():
-        draw(obligation, attempt)
+    exemplify(found.values(), attempt)
     seconds = time.monotonic() - began
     ids = tuple(sorted(removed))
     return Result(model.name, ids, [*made, *found.values()], seconds, interrupted)
 
 
-def draw(obligation: Obligation, attempt: Attempt) -> None:
-    """Draw the smallest step that does not keep the invariant, if there is one."""
-    if obligation.failed:
-        from spec.prover.counterexample import functions, smallest, states
-
+def exemplify(obligations: Iterable[Obligation], attempt: Attempt) -> None:
+    """Find the smallest counterexample to each obligation that is not discharged."""
+    failing = [each for each in obligations if each.failed]
+    prover = attempt.prover() if failing else None
+    for obligation in failing:
+        assert prover is not None, "there is one where something fails"
         step = smallest(attempt.steps[number] for number in obligation.failed)
-        before, after = states(step, attempt.places[step.source])
-        obligation.drawn = ((functions(step),), before, after)
+        obligation.example = example(step, attempt.places, prover)
 
 
 def counted(attempt: Attempt) -> Obligation:

@@ -1,4 +1,4 @@
-"""What upstream does not promise: the sketch's promises, asked of upstream's operations.
+"""What upstream does not promise: the sketch's promises, on upstream's operations.
 
 A proof that fails shows little: perhaps the invariant is too weak. So the same question
 is put twice to operations that have not changed. The solver refutes the clause, and the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from spec.checker.program import Violation
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def sections(site: Site, page: str) -> Iterator[str]:
     """The sections of a page: each promise more, then each rule of the sketch more."""
     yield from (
-        "## What upstream does not promise",
+        "## What upstream does not promise {#what-upstream-does-not-promise}",
         "",
         "A proof that fails shows little: perhaps the invariant is too weak. So each "
         "promise that the sketch makes and upstream does not is put to upstream's "
@@ -25,7 +26,7 @@ def sections(site: Site, page: str) -> Iterator[str]:
         "checker reaches a state that breaks a guarantee.",
     )
     for more in MORE:
-        found: Shown = site.store.get(f"prove.{more.id}", lambda it=more: shown(it))
+        found: Shown = site.store.get(f"prove.{more.id}", partial(shown, more))
         yield from ("", f"### {more.says} {{#{more.id}}}", "", more.why, "")
         yield from _of_promise(site, page, more, found)
     yield from ("", *_of_rules(site, page))
