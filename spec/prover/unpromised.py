@@ -17,12 +17,15 @@ from spec.clients import Section, section
 from spec.decisions import Foll, Model
 from spec.memory import Reference
 from spec.models import Upstream, governs
-from spec.prover.proving import MODELS, prove
+from spec.prover.counterexample import Counterexample, example
+from spec.prover.proving import MODELS, PROVED, Attempt
 from spec.releases import find_model
 from spec.rules import Rule, load
 
 ALL_STATES = 10_000_000
 """Explorations go on past violations: none here has so many states."""
+EFFORT = 2_000_000
+"""z3's `rlimit`: enough where a step keeps the invariant; else an example is sought."""
 
 
 # -- a promise more --------------------------------------------------------------------
@@ -104,13 +107,13 @@ class Shown:
 
     Attributes:
         id: of the promise.
-        refuted: obligations by name, each with the clauses that are not kept.
+        refuted: obligations by name, each with a smallest counterexample.
         states: how many the exploration has; it was complete.
         reached: the guarantees that break, each with the shortest way there.
     """
 
     id: str
-    refuted: tuple[tuple[str, tuple[str, ...]], ...]
+    refuted: tuple[tuple[str, Counterexample], ...]
     states: int
     reached: tuple[Violation, ...]
 
@@ -118,18 +121,25 @@ class Shown:
 def shown(more: More) -> Shown:
     """Ask the solver and the checker whether upstream keeps a promise."""
     model = more.makes()
-    result = prove(model, only=more.lost_by)
     verdict = explored(WHERE, model)
-    return Shown(
-        id=more.id,
-        refuted=tuple(
-            (each.name, each.clauses)
-            for each in result.failing
-            if each.found == "refuted"
-        ),
-        states=verdict.states,
-        reached=shortest(verdict.violations),
-    )
+    found = tuple(refuted(model, more.lost_by).items())
+    return Shown(more.id, found, verdict.states, shortest(verdict.violations))
+
+
+def refuted(model: Model, operations: Iterable[str]) -> dict[str, Counterexample]:
+    """The obligations of operations that are not discharged, with a counterexample."""
+    attempt = Attempt(model, only=operations)
+    prover = attempt.prover()
+    prover.full.set("rlimit", EFFORT)
+    found: dict[str, Counterexample] = {}
+    for step in attempt.steps:
+        name = attempt.obligation(step).name
+        if name in found or prover.check(step, attempt.places).found == PROVED:
+            continue
+        small = example(step, attempt.places, prover)
+        if small is not None:
+            found[name] = small
+    return found
 
 
 def explored(where: Section, model: Model) -> Verdict:

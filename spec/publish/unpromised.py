@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from spec.checker.program import Violation
+from spec.prover.counterexample import Counterexample
 from spec.prover.unpromised import MORE, More, Reached, Shown, reached, shown
-from spec.publish import cards
+from spec.publish import traces
 from spec.publish.tables import number, table
 
 if TYPE_CHECKING:
@@ -33,8 +35,14 @@ def sections(site: Site, page: str) -> Iterator[str]:
 
 
 def _of_promise(site: Site, page: str, more: More, found: Shown) -> Iterator[str]:
-    rows = [(name, "; ".join(clauses)) for name, clauses in found.refuted]
-    yield table(("Refuted for upstream", "Not kept"), rows, "ae-wrap")
+    rows = [
+        (name, f"[{small.clause}](#{more.id}-{i})", small.says)
+        for i, (name, small) in enumerate(found.refuted)
+    ]
+    yield table(("Refuted for upstream", "Not kept", ""), rows, "ae-wrap")
+    yield ""
+    for i, (_, small) in enumerate(found.refuted):
+        yield _counterexample(small, f"{more.id}-{i}")
     yield ""
     yield (
         f"In all {number(found.states)} states of two threads, of which one asks GUP "
@@ -46,6 +54,16 @@ def _of_promise(site: Site, page: str, more: More, found: Shown) -> Iterator[str
     yield ""
     for way in found.reached:
         yield _folded(way, f"{more.id}-{way.property}")
+
+
+def _counterexample(small: Counterexample, anchor: str) -> str:
+    lines = [f"by a step of {small.functions}"]
+    for title, state in small.text():
+        lines += [f"{'' if i else title:8}{line}" for i, line in enumerate(state)]
+    text = html.escape("\n".join(lines))
+    return folded(
+        f"A step after which &ldquo;{small.clause}&rdquo; fails", text, anchor
+    )
 
 
 def _of_rules(site: Site, page: str) -> Iterator[str]:
@@ -80,7 +98,12 @@ def _of_rules(site: Site, page: str) -> Iterator[str]:
 
 def _folded(way: Violation, anchor: str) -> str:
     summary = f"Upstream breaks <code>{way.property}</code> after {way.depth} steps"
+    return folded(summary, html.escape(traces.violation_text(way)), anchor)
+
+
+def folded(summary: str, text: str, anchor: str) -> str:
+    """Text that the reader unfolds; its many names would drown a search."""
     return (
         f'<details class="ae-without" id="{anchor}" data-search-exclude>'
-        f"<summary>{summary}</summary>{cards.trace_pre(way)}</details>"
+        f'<summary>{summary}</summary><pre class="ae-trace">{text}</pre></details>'
     )
