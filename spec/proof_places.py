@@ -140,9 +140,8 @@ def before_the_bit_is_tested(s: View, c: Any) -> Any:
     found = either(s.exclusive(s.of(r)), both(s.remembers, s.at_writable(c)))
     relies = both(s.protected(r), no(s.raced(c)), found)
     owned = has_bit(s, s.taken_for(r), s.taken_at(r), s.of(r))
-    where = s.same(s.taken_at(r), s.at_address(c))
     firm = implies(s.firm(r), s.exclusive(s.of(r)))
-    return both(own_reference(s, c), where, implies(relies, both(owned, firm)))
+    return both(own_reference(s, c), implies(relies, both(owned, firm)))
 
 
 @proof.at("bit seen", ("gup_fast_pte_range", "return True"))
