@@ -122,24 +122,23 @@ def shown(more: More) -> Shown:
     """Ask the solver and the checker whether upstream keeps a promise."""
     model = more.makes()
     verdict = explored(WHERE, model)
-    found = tuple(refuted(model, more.lost_by).items())
+    found = tuple(refuted(Attempt(model, only=more.lost_by)))
     return Shown(more.id, found, verdict.states, shortest(verdict.violations))
 
 
-def refuted(model: Model, operations: Iterable[str]) -> dict[str, Counterexample]:
-    """The obligations of operations that are not discharged, with a counterexample."""
-    attempt = Attempt(model, only=operations)
+def refuted(attempt: Attempt) -> Iterator[tuple[str, Counterexample]]:
+    """The obligations with a small counterexample, by name; one for each."""
     prover = attempt.prover()
     prover.full.set("rlimit", EFFORT)
-    found: dict[str, Counterexample] = {}
+    found: set[str] = set()
     for step in attempt.steps:
         name = attempt.obligation(step).name
         if name in found or prover.check(step, attempt.places).found == PROVED:
             continue
         small = example(step, attempt.places, prover)
         if small is not None:
-            found[name] = small
-    return found
+            found.add(name)
+            yield name, small
 
 
 def explored(where: Section, model: Model) -> Verdict:
