@@ -261,13 +261,13 @@ GROWTH: Mapping[str, Mapping[int, Section]] = {
             processes=n,
             pages=n + 4,
         )
-        for n in (1, 2, 3)
+        for n in (1, 2, 3, 4)
     },
     "CPUs": {
         n: section(
             *[("AB", "write; gup ro pin fast; put")] * n, processes=2, pages=n + 4
         )
-        for n in (1, 2, 3)
+        for n in (1, 2, 3, 4)
     },
     "operations": {
         n: section(("AB", "; ".join(WORDS[:n])), ("AB", "; ".join(WORDS[:n])))

@@ -58,9 +58,9 @@ def names_for(
 ) -> Names:
     """Machine names, with a reference for each CPU."""
     return Names(
-        mms=tuple("ABC"[:processes]),
+        mms=tuple("ABCDE"[:processes]),
         pages=tuple(f"p{i + 1}" for i in range(pages)),
-        refs=tuple("rst"[:cpus]),
+        refs=tuple("rstuv"[:cpus]),
         cpus=tuple(f"cpu{i}" for i in range(cpus)),
         vas=tuple(vas),
         slots=tuple(f"s{i + 1}" for i in range(slots)),

@@ -8,7 +8,8 @@
 # %%
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from spec.bit import heirs, mappings, others
 from spec.counts import bit_of, folio_pages, page_folio, run, walk
@@ -105,22 +106,23 @@ def counts_are_exact(machine: Machine) -> bool:
     """refcount is the number of mappings, GUP references, swap cache and temporary
     references of a folio, mapcount that of mappings, pincount that of pins; a slot
     counts its swap entries."""
+    mapped = Counter(mapped_pages(machine))
     return all(
-        (page.refcount, page.pincount) == holders(machine, page)
-        and page.mapcount == len(list(pte_mappings(machine, page)))
+        (page.refcount, page.pincount) == holders(machine, page, mapped)
+        and page.mapcount == mapped[page.name]
         for page in machine.pages.values()
     ) and all(
         slot.count == slot_users(machine, slot) for slot in machine.slots.values()
     )
 
 
-def pte_mappings(machine: Machine, page: Page) -> Iterator[Mm]:
-    """The process of each PTE that maps `page`."""
+def mapped_pages(machine: Machine) -> Iterator[str]:
+    """The name of the page that each PTE maps, once for each such PTE."""
     for mm in machine.mms.values():
         for va in machine.names.vas:
             pte = mm.pte[va]
-            if isinstance(pte, Pte) and pte.pfn == page.name:
-                yield mm
+            if isinstance(pte, Pte):
+                yield pte.pfn
 
 
 def slot_users(machine: Machine, slot: Slot) -> int:
@@ -133,20 +135,28 @@ def slot_users(machine: Machine, slot: Slot) -> int:
     )
 
 
-def holders(machine: Machine, folio: Page) -> tuple[int, int]:
-    """What `refcount` and `pincount` of a head should be; zeros for a tail page."""
+def holders(
+    machine: Machine, folio: Page, mapped: Mapping[str, int]
+) -> tuple[int, int]:
+    """What `refcount` and `pincount` of a head should be; zeros for a tail page.
+
+    Args:
+        machine: where all holders are.
+        folio: a page.
+        mapped: for each page, how many PTEs map it.
+    """
     if page_folio(folio) != folio:
         return 0, 0
     parts = folio_pages(folio)
     names = {part.name for part in parts}
-    mapped = sum(len(list(pte_mappings(machine, part))) for part in parts)
+    ptes = sum(mapped[name] for name in names)
     pmds = [mm.pmd for mm in machine.mms.values()]
     whole = sum(pmd is not None and pmd.head() == folio.name for pmd in pmds)
     refs = [ref for ref in machine.refs.values() if ref.pfn in names]
     cpus = machine.cpus.values()
     held = sum((cpu.hold in names) + (cpu.target in names) for cpu in cpus)
     cache = len(parts) if folio.swap is not None else 0
-    return mapped + whole + len(refs) + held + cache, sum(ref.pin for ref in refs)
+    return ptes + whole + len(refs) + held + cache, sum(ref.pin for ref in refs)
 
 
 # %% [markdown]
@@ -206,7 +216,7 @@ def one_reference_is_the_mapping(machine: Machine) -> bool:
     """If a page table maps a page whose refcount is 1, that mapping is the only
     reference to the page."""
     return all(
-        holders(machine, page)[0] == 1
+        holders(machine, page, Counter(mapped_pages(machine)))[0] == 1
         for page in machine.pages.values()
         if page.refcount == 1 and page.mapcount > 0
     )

@@ -218,7 +218,7 @@ def mapped_by_the_holder(step: Step) -> list[Page]:
     return [
         machine.pages[cpu.hold]
         for name, cpu in machine.cpus.items()
-        if cpu.hold is not None and f"{name}.hold" in step.written
+        if f"{name}.hold" in step.written and cpu.hold is not None
         if machine.pages[cpu.hold].swap is not None
         if f"{cpu.hold}.mapcount" in step.written
     ]

@@ -132,7 +132,7 @@ def client(
 ) -> Steps:
     """Run operations of the CPU's menu, one after the other."""
     process = Process(menus, cells, without)
-    for word in menus[i]:
+    for _, word in enumerate(menus[i]):  # the number tells two equal words apart
         yield rest
         yield from OPERATIONS[word](process, process.cpus[i])
 

@@ -167,7 +167,7 @@ def test_workers_that_always_fail_are_given_up(cluster, monkeypatch):
 def test_a_worker_that_has_lost_its_states_says_so():
     layout = Layout(["n"], [256], 0)
     shards = Shards(layout)
-    rows = np.arange(6, dtype=np.uint64).reshape(-1, 1)
+    rows = np.arange(6, dtype=np.uint32).reshape(-1, 1)
     assert len(shards.add(1, 0, [rows[:2], rows[1:4]])) == 4
     with pytest.raises(Stale):
         shards.add(2, 5, [rows])

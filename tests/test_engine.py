@@ -57,6 +57,38 @@ def explored(made: Program, found: CommandSet) -> tuple[int, int]:
     return len(seen), transitions
 
 
+@pytest.mark.parametrize(
+    "section", [*BOUNDS["small"].sections, *BOUNDS["ordering"].sections]
+)
+def test_runs_that_go_on_and_runs_begun_anew_find_the_same(section, monkeypatch):
+    """A local that does not show in the location, as a loop's position, would tell."""
+    made = program(section, find_model("sketch"))
+    going_on = explore(made)
+    monkeypatch.setattr("spec.checker.steps.MOST_SUSPENDED", 0)
+    anew = explore(made)
+    assert (going_on.states, going_on.transitions) == (anew.states, anew.transitions)
+    assert going_on.witnesses == anew.witnesses
+
+
+@pytest.mark.parametrize("kept", [0, 4])
+def test_equal_items_of_a_loop_that_yields_are_told_apart_by_going_on(
+    kept, monkeypatch
+):
+    def twice(cells):
+        for _ in (0, 0):
+            yield
+            cells.write("p.n", cells.read("p.n") + 1)
+
+    monkeypatch.setattr("spec.checker.steps.MOST_SUSPENDED", kept)
+    made = Program([{"p.n": 0}], {"twice": twice}, [StateProperty("few", few)])
+    # begun anew, it stands before the first item for ever
+    assert explore(made).holds == (kept > 0)
+
+
+def few(cells):
+    return cells.read("p.n") < 5
+
+
 @pytest.mark.parametrize("model", ["sketch", "upstream"])
 def test_guarded_commands_alone_give_the_same_counts(model):
     made = program(SMALL, find_model(model))
@@ -301,6 +333,15 @@ def test_random_programs_are_explored_alike(threads, limit):
         # the reference search ends at the first, the others with its level
         depth = min(v.depth for v in slow.violations)
         assert depth == min(v.depth for v in bulk.violations)
+
+
+def test_small_bounds_do_not_wait_for_numba():
+    program = "import sys; from spec.bounds import check; check('small', 'sketch'); "
+    told = "print('numpy' in sys.modules, 'numba' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program + told], capture_output=True, check=True
+    )
+    assert done.stdout.split() == [b"True", b"False"]
 
 
 def test_the_compiled_engine_is_made_ready():

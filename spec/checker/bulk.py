@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spec.checker.forest import CHILDREN, LEAF, MASK, PENDING, PLACE, WIDTH
-from spec.checker.packing import Layout, States, Words
-from spec.checker.renaming import renamed_rows
+from spec.checker.packing import WORD, Layout, States, Word, Words
 from spec.checker.tables import Assignments, Tables
 from spec.checker.visited import Visited
 
@@ -93,8 +92,8 @@ class Walker:
         while len(active):
             node = found[active]
             place = code[node + PLACE]
-            words = flat[start[active] + (place >> 6)]
-            number = (words >> (place & 63).astype(np.uint64)).astype(np.int64)
+            words = flat[start[active] + place // WORD]
+            number = (words >> (place % WORD).astype(Word)).astype(np.int64)
             number = np.minimum(number & code[node + MASK], code[node + WIDTH])
             slots[active] = node + CHILDREN + number
             found[active] = code[slots[active]]
@@ -280,6 +279,9 @@ class BulkEngine:
         naming, rows = self.tables.naming, moves.after()
         if naming is None:
             return rows
+        # loads numba, which takes as long as a small exploration
+        from spec.checker.renaming import renamed_rows
+
         rows, known, missing = renamed_rows(
             np.ascontiguousarray(rows), naming, self.states.layout
         )

@@ -13,7 +13,7 @@ import numpy as np
 from spec.checker.bulk import BulkEngine, Engine, Miss
 from spec.checker.connection import Cluster
 from spec.checker.explore import Exploration
-from spec.checker.packing import Layout, States
+from spec.checker.packing import Layout, States, Word
 from spec.checker.program import DEFAULT, Options, Program, Progress, Verdict
 from spec.checker.shuffle import ClusterEngine
 
@@ -62,7 +62,7 @@ class ClusterExploration(Exploration):
         """Learn all that some states ask for, so that workers have to ask but once."""
         while rows and self.states.layout is layout:
             states = States(layout)
-            states.append(np.unique(np.array(rows, np.uint64), axis=0))
+            states.append(np.unique(np.array(rows, Word), axis=0))
             engine, found = BulkEngine(self.tables, states), self._found()
             todo = np.arange(states.size)
             engine.check(todo, found)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from spec.checker.bulk import Found, Numbers
 from spec.checker.columns import Column, Lists
-from spec.checker.machine_code import BATCH, EMPTY, MOST, check, expand, fill
+from spec.checker.hash_table import EMPTY, fill
+from spec.checker.machine_code import BATCH, MOST, check, expand
 from spec.checker.packing import Layout, States, Words
 from spec.checker.renaming import numbers, places
 from spec.checker.symmetry import Naming
@@ -23,6 +24,11 @@ from spec.checker.tables import Assignments, Tables
 
 AT_ONCE = 1 << 17
 """States that are gone over before an interrupt is noticed."""
+AHEAD = 2 * (BATCH + MOST)
+"""So many more states have room before any are entered."""
+GROWTH, FULL = 1.4, 0.875
+"""Slots of a new table for each state, and how much of a table may be used."""
+Bits = npt.NDArray[np.uint64]
 MOST_THREADS = 8
 """So many threads have a bit each in what is kept of a state's sleep."""
 
@@ -118,14 +124,14 @@ class Sleep:
         possible = len(self.tables.threads) <= MOST_THREADS
         return wanted and possible, *self.level, *self.following
 
-    def footprints(self) -> tuple[Words, Words]:
+    def footprints(self) -> tuple[Bits, Bits]:
         """The cells that each command reads and assigns."""
         self.reads = _with_bits(self.reads, self.tables.found)
         self.writes = _with_bits(self.writes, self.tables.written)
         return self.reads, self.writes
 
 
-def _with_bits(known: Words, cells: Lists) -> Words:
+def _with_bits(known: Bits, cells: Lists) -> Bits:
     """The same with a row of bits for each list of cells that has none yet."""
     count = cells.first.size - 1
     items, which = cells.ranges(np.arange(len(known), count))
@@ -173,10 +179,19 @@ class CompiledEngine:
         self._enter_all()
 
     def _enter_all(self) -> None:
-        """A new table, with room for as many states as the store has."""
-        least = len(self.states.reserve(0)) * 3 // 2
-        self.table = np.full(1 << (least - 1).bit_length(), EMPTY, np.int32)
-        fill(self.states.rows, self.table)
+        """A new table, with room for more states than there are."""
+        slots = int(GROWTH * (self.states.size + AHEAD))
+        # the old one goes first
+        self.table = np.empty(0, np.uint32)
+        self.table = np.full(slots, EMPTY, np.uint32)
+        self.position = slots.bit_length()
+        fill(self.states.rows, self.table, self.position)
+
+    def _room(self) -> Words:
+        """The rows of the store, with room for as many new ones as the table has."""
+        if self.states.size + AHEAD > FULL * len(self.table):
+            self._enter_all()
+        return self.states.reserve(AHEAD)[: int(FULL * len(self.table))]
 
     def check(self, todo: Numbers, found: Found) -> None:
         """Evaluate the properties of the states at these positions."""
@@ -207,15 +222,13 @@ class CompiledEngine:
         redo = np.empty(len(todo), np.int64)
         self.sleep.begin(todo, self.states.size)
         while len(todo):
-            rows = self.states.reserve(2 * (BATCH + MOST))
-            if len(self.table) < len(rows) * 3 // 2:
-                self._enter_all()
+            rows = self._room()
             said = np.zeros(len(self.tables.judgements), np.bool_)
             done, size, transitions, unfollowed, redone, missed, deadlock = expand(
                 todo[:AT_ONCE],
                 rows,
                 self.states.size,
-                self.table,
+                (self.table, self.position),
                 self.tables.forest.code,
                 *self._arrays(noted),
                 self.sleep.arrays(len(rows), self.order),

@@ -23,9 +23,9 @@ import numpy as np
 
 from spec.checker.bulk import BulkEngine, Engine, Flags, Found, Miss, Numbers
 from spec.checker.judgement import predicates
-from spec.checker.learned import Knowledge
+from spec.checker.learned import Knowledge, no_search_for_cycles
 from spec.checker.levels import LEARNED, PROGRESS, VERDICT, Levels, write
-from spec.checker.packing import Codes, Layout, States
+from spec.checker.packing import Codes, Layout, States, Word
 from spec.checker.program import (
     DEFAULT,
     Options,
@@ -111,7 +111,8 @@ class Exploration:
             finished: Verdict = pickle.loads((self.folder / VERDICT).read_bytes())
             return finished
         try:
-            verdict = self._run()
+            with no_search_for_cycles():
+                verdict = self._run()
         except _FoundUpToNames:
             options = replace(self.options, symmetry=False)
             return self._again(options).run()
@@ -162,7 +163,7 @@ class Exploration:
         self.tables.forest.lay_out(layout)
         self.states = States(layout)
         rows = [layout.row(codes) for codes in self.tables.initial]
-        self.states.append(np.unique(np.array(rows, np.uint64), axis=0))
+        self.states.append(np.unique(np.array(rows, Word), axis=0))
         self.levels = Levels(self.states, self.options.memory, self.folder)
         self.transitions = 0
         self._learning = False

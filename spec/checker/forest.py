@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spec.checker.packing import Layout
+from spec.checker.packing import WORD, Layout
 
 # numba keeps these numbers in what it has compiled: whoever changes one has to touch
-# compiled.py as well.
+# machine_code.py as well.
 Ints = npt.NDArray[np.int32]
 UNKNOWN = -1
 """In a slot: nothing was learned for this value yet."""
@@ -27,9 +27,9 @@ PENDING = -2
 LEAF = -3
 """In a slot: the leaf 0; the leaf `n` is `LEAF - n`. Inner nodes are not negative."""
 CELL, PLACE, MASK, WIDTH, CHILDREN = range(5)
-"""A node: its cell, where that lies in a row (64 times the word, and the shift), how
-many children there are, and their slots. There is one slot more, in which engines note
-that they met a larger code number."""
+"""A node: its cell, where that lies in a row (`WORD` times the word, and the shift),
+how many children there are, and their slots. There is one slot more, in which engines
+note that they met a larger code number."""
 
 
 class Forest:
@@ -66,7 +66,7 @@ class Forest:
 
     def lay_out(self, layout: Layout) -> None:
         """Let all nodes look at rows of this layout."""
-        self.places = (64 * layout.word + layout.shift.astype(np.int64)).tolist()
+        self.places = (WORD * layout.word + layout.shift.astype(np.int64)).tolist()
         self.masks = layout.mask.astype(np.int64).tolist()
         at = np.array(self.nodes, np.int64)
         cell = self.code[at + CELL]

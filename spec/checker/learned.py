@@ -6,8 +6,11 @@ is taken out of the file when it is needed.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from spec.checker.program import Program
@@ -77,3 +80,19 @@ def _read(file: Path | None) -> tuple[Tables, bytes] | None:
     except (OSError, EOFError, pickle.UnpicklingError):
         return None
     return kept
+
+
+@contextmanager
+def no_search_for_cycles() -> Iterator[None]:
+    """Let the garbage collector of Python rest while much is learned.
+
+    It would go over all that was learned, again and again, and free nothing: none of it
+    refers to itself.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spec.checker.packing import Layout, States, Words
-from spec.checker.visited import hash_rows
+from spec.checker.visited import Hashes, hash_rows
 
 Numbers = npt.NDArray[np.int64]
 SEED = 1
@@ -29,7 +29,7 @@ class Run:
     """One level on disk."""
 
     rows: Words
-    hashes: Words
+    hashes: Hashes
 
     @staticmethod
     def write(place: Path, rows: Words) -> Run:
@@ -48,7 +48,7 @@ class Run:
         )
         return Run(rows, hashes)
 
-    def holds(self, rows: Words, hashes: Words) -> npt.NDArray[np.bool_]:
+    def holds(self, rows: Words, hashes: Hashes) -> npt.NDArray[np.bool_]:
         """Which of some states, given in the order of their hashes, are in the run."""
         found = np.zeros(len(rows), bool)
         at = np.searchsorted(self.hashes, hashes)

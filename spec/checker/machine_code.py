@@ -1,4 +1,4 @@
-"""What the compiled engine does in machine code: walk trees, judge, look states up.
+"""What the compiled engine does in machine code: walk trees, take steps, judge.
 
 All functions work on arrays that `CompiledEngine` hands them. Memory is what they wait
 for, so whatever can be is done for several states or steps side by side.
@@ -6,29 +6,20 @@ for, so whatever can be is done for several states or steps side by side.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import njit
 
+from spec.checker.compiling import compiled, inlined
 from spec.checker.forest import CHILDREN, LEAF, MASK, PENDING, PLACE, WIDTH
+from spec.checker.hash_table import enter
+from spec.checker.packing import LOG_WORD, WORD, Word
 from spec.checker.renaming import rename, scratch_for
 
-EMPTY = -1
-FIRST_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-SECOND_MULTIPLIER = np.uint64(0xC2B2AE3D27D4EB4F)
-SHIFT = np.uint64(32)
 MOST = 4096
 """The most steps that one state may have, and the most questions."""
 BATCH = 512
 """About as many steps are judged, and their ends looked up, together."""
 ABREAST = 16
 """So many walks go on side by side."""
-
-Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
-compiled: Compile = njit(cache=True, nogil=True, boundscheck=False)
-inlined: Compile = njit(cache=True, nogil=True, boundscheck=False, inline="always")
 
 
 @inlined
@@ -37,7 +28,8 @@ def _walk(slot, row, code):  # type: ignore[no-untyped-def]
     node = code[slot]
     while node >= 0:
         place = code[node + PLACE]
-        number = np.int32(row[place >> 6] >> np.uint64(place & 63)) & code[node + MASK]
+        word = row[place >> LOG_WORD]
+        number = np.int32(word >> Word(place & (WORD - 1))) & code[node + MASK]
         slot = node + CHILDREN + min(number, code[node + WIDTH])
         node = code[slot]
     return slot
@@ -59,31 +51,9 @@ def _walk_abreast(slots, rows, places, count, code, known, whose, within):  # ty
                 walking = True
                 within[i] &= known[whose[i], code[node]]
                 place = code[node + PLACE]
-                word = rows[places[i], place >> 6]
-                number = np.int32(word >> np.uint64(place & 63)) & code[node + MASK]
+                word = rows[places[i], place >> LOG_WORD]
+                number = np.int32(word >> Word(place & (WORD - 1))) & code[node + MASK]
                 slots[i] = node + CHILDREN + min(number, code[node + WIDTH])
-
-
-@inlined
-def _hash(row, words):  # type: ignore[no-untyped-def]
-    """A number for a row."""
-    mixed = np.uint64(1)
-    for i in range(words):
-        mixed = (mixed ^ row[i]) * FIRST_MULTIPLIER
-        mixed ^= mixed >> SHIFT
-    mixed *= SECOND_MULTIPLIER
-    return mixed ^ (mixed >> SHIFT)
-
-
-@compiled
-def fill(rows, table):  # type: ignore[no-untyped-def]
-    """Enter all rows, which are different, into an empty table."""
-    last = np.uint64(len(table) - 1)
-    for i in range(rows.shape[0]):
-        at = _hash(rows[i], rows.shape[1]) & last
-        while table[at] != EMPTY:
-            at = (at + np.uint64(1)) & last
-        table[at] = i
 
 
 @inlined
@@ -138,44 +108,6 @@ def check(todo, rows, trees, tree_slot, code, cells, bad, redo, misses):  # type
 
 
 @compiled
-def _add(ends, count, rows, size, table, asleep):  # type: ignore[no-untyped-def]
-    """Enter those ends of steps that are new; returns the number of rows.
-
-    The table and most rows are not in the processor's cache. What will be looked at is
-    therefore fetched for all of them first: so the waiting overlaps.
-    """
-    batch, places, sleeping = ends
-    since, threads = asleep[3:]
-    last = np.uint64(len(table) - 1)
-    for i in range(count):
-        places[i] = _hash(batch[i], rows.shape[1]) & last
-    fetched = np.uint64(0)
-    for i in range(count):
-        fetched ^= np.uint64(table[places[i]])
-    for i in range(count):
-        fetched ^= rows[max(table[places[i]], 0), 0]
-    # what is kept was not fetched in vain, says the compiler
-    places[count] = fetched
-    for i in range(count):
-        at = places[i]
-        known = False
-        while not known and table[at] != EMPTY:
-            known = True
-            for word in range(rows.shape[1]):
-                known &= rows[table[at], word] == batch[i, word]
-            if not known:
-                at = (at + np.uint64(1)) & last
-        if not known:
-            rows[size] = batch[i]
-            table[at] = size
-            threads[size - since] = sleeping[i]
-            size += 1
-        elif table[at] >= since:
-            threads[table[at] - since] &= sleeping[i]
-    return size
-
-
-@compiled
 def _commands(pair, position, code, steps, asked, found, misses, missed):  # type: ignore[no-untyped-def]
     """Find the commands that a state enables, thread by thread.
 
@@ -187,7 +119,7 @@ def _commands(pair, position, code, steps, asked, found, misses, missed):  # typ
     active = unknown = False
     count = 0
     for t in range(len(places)):
-        here = np.int64(pair[places[t, 0]] >> np.uint64(places[t, 1])) & places[t, 2]
+        here = np.int64(pair[places[t, 0]] >> Word(places[t, 1])) & places[t, 2]
         active |= not resting[t, here]
         single[t] = -1
         asked[0] = step_tree[t, here]
@@ -311,7 +243,7 @@ def _say(queue, waiting, batch, states, code, judges, said, misses, missed):  # 
 
 @compiled
 def expand(  # type: ignore[no-untyped-def]
-    todo, rows, size, table, code, steps, judges, renaming, asleep, said, redo, misses
+    todo, rows, size, entered, code, steps, judges, renaming, asleep, said, redo, misses
 ):
     """Take all steps from states; new states are entered behind the others.
 
@@ -331,12 +263,12 @@ def expand(  # type: ignore[no-untyped-def]
         np.empty(MOST, np.int32),
         np.empty(len(steps[1]), np.int32),
     )
-    pairs = np.empty((BATCH + MOST, 2 * words), np.uint64)
+    pairs = np.empty((BATCH + MOST, 2 * words), Word)
     commands, owner, sleeping = np.empty((3, BATCH + MOST), np.int32)
     slept = np.empty(BATCH + MOST, np.bool_)
     batch = pairs, commands, owner
     ends = (
-        np.empty((BATCH + MOST, words), np.uint64),
+        np.empty((BATCH + MOST, words), Word),
         np.empty(BATCH + MOST + 1, np.uint64),
         np.empty(BATCH + MOST, np.int32),
     )
@@ -384,7 +316,7 @@ def expand(  # type: ignore[no-untyped-def]
             misses,
             missed,
         )
-        size = _add(ends, new, rows, size, table, asleep)
+        size = enter(ends, new, rows, size, entered, asleep)
         for step in range(count):
             transitions += not unknown[owner[step]]
             unfollowed += slept[step]

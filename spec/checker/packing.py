@@ -1,4 +1,4 @@
-"""States as rows of 64-bit words: each cell and each thread has its few bits."""
+"""States as rows of 32-bit words: each cell and each thread has its few bits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Words = npt.NDArray[np.uint64]
-DOUBLED = 1 << 20
-"""As long as there are fewer states, their store grows to twice its size."""
+Word = np.uint32
+Words = npt.NDArray[Word]
+LOG_WORD = 5
+WORD = 1 << LOG_WORD
+"""Bits of a word. Words of 64 bits leave more of a row unused: a quarter of it."""
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Layout:
         used: list[int] = []
         for cell in sorted(range(len(keys)), key=lambda cell: -self.bits[cell]):
             bits = self.bits[cell]
-            word = next((w for w, n in enumerate(used) if n + bits <= 64), len(used))
+            word = next((w for w, n in enumerate(used) if n + bits <= WORD), len(used))
             if word == len(used):
                 used.append(0)
             places[cell] = word, used[word]
@@ -64,7 +66,7 @@ class Layout:
             for primed in (0, self.words)
             for (word, shift), bits in zip(places, self.bits, strict=True)
         ]
-        columns = np.ascontiguousarray(np.array(self.fields, np.uint64).T)
+        columns = np.ascontiguousarray(np.array(self.fields, Word).T)
         self.word, self.shift, self.mask = columns[0].astype(np.int64), *columns[1:]
 
     def fits(self, counts: Sequence[int]) -> bool:
@@ -91,10 +93,10 @@ class Layout:
 
     def repack(self, rows: Words, old: Layout) -> Words:
         """The same states, that `old` packed, in this layout."""
-        packed = np.zeros((len(rows), self.words), np.uint64)
+        packed = np.zeros((len(rows), self.words), Word)
         for cell, bits in enumerate(self.bits):
             if bits:
-                column = old.column(rows, cell).astype(np.uint64)
+                column = old.column(rows, cell).astype(Word)
                 packed[:, self.word[cell]] |= column << self.shift[cell]
         return packed
 
@@ -110,7 +112,7 @@ class States:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.size = 0
-        self._rows = np.zeros((1 << 14, layout.words), np.uint64)
+        self._rows = np.zeros((1 << 14, layout.words), Word)
 
     @property
     def rows(self) -> Words:
@@ -126,7 +128,7 @@ class States:
         """All rows with room for `count` more behind them."""
         wanted, now = self.size + count, len(self._rows)
         if wanted > now:
-            grown = max(wanted, now + (now if now < DOUBLED else now // 4))
+            grown = max(wanted, now + now // 8)
             self._rows.resize((grown, self.layout.words), refcheck=False)
         return self._rows
 

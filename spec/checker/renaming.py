@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from spec.checker.forest import PENDING
-from spec.checker.packing import Layout, Words
+from spec.checker.packing import Layout, Word, Words
 from spec.checker.symmetry import BITS, Naming
 
 Function = Callable[..., Any]
@@ -108,10 +108,10 @@ def rename(row, out, fields, naming, scratch, misses, missed):  # type: ignore[n
     code, named, plain = naming[13], naming[16], naming[17]
     values, codes, rank, following, held, order = scratch
     for key in plain:
-        number = np.int64(row[fields[key, 0]] >> np.uint64(fields[key, 1]))
+        number = np.int64(row[fields[key, 0]] >> Word(fields[key, 1]))
         codes[key] = number & fields[key, 2]
     for key in named:
-        number = np.int64(row[fields[key, 0]] >> np.uint64(fields[key, 1]))
+        number = np.int64(row[fields[key, 0]] >> Word(fields[key, 1]))
         codes[key] = number & fields[key, 2]
         values[key] = numbered[kind[key], codes[key]]
     rank[:] = -1
@@ -128,10 +128,10 @@ def rename(row, out, fields, naming, scratch, misses, missed):  # type: ignore[n
                 _name(values[own[i]], naming, rank, following)
     known = True
     for i in range(len(out)):
-        out[i] = np.uint64(0)
+        out[i] = Word(0)
     for key in plain:
         target = key if owner[key] < 0 else cell[kind[key], rank[owner[key]]]
-        bits = np.uint64(codes[key]) << np.uint64(fields[target, 1])
+        bits = Word(codes[key]) << Word(fields[target, 1])
         out[fields[target, 0]] |= bits
     for key in named:
         value = values[key]
@@ -149,7 +149,7 @@ def rename(row, out, fields, naming, scratch, misses, missed):  # type: ignore[n
                 missed += 1
             continue
         target = key if owner[key] < 0 else cell[kind[key], rank[owner[key]]]
-        bits = np.uint64(code[slot]) << np.uint64(fields[target, 1])
+        bits = Word(code[slot]) << Word(fields[target, 1])
         out[fields[target, 0]] |= bits
     return missed, known
 

@@ -123,6 +123,8 @@ class _Pool:
         self.sums = sums
         self.verdicts: dict[int, Verdict] = {}
         self.count = len(programs)
+        # modules that are loaded before the processes part are loaded once
+        _explorer()
         system = multiprocessing.get_context("fork")
         taken = system.Value("i", 0)
         self.workers = []

@@ -19,7 +19,7 @@ from distributed import Future
 from spec.checker.bulk import Flags, Found, Miss, Numbers, Walker
 from spec.checker.connection import Cluster, ClusterError, WorkerLost
 from spec.checker.levels import Levels
-from spec.checker.packing import Words
+from spec.checker.packing import Word, Words
 from spec.checker.shards import (
     NOTHING,
     SHARDS,
@@ -287,7 +287,7 @@ def distinct(misses: list[Miss], tables: Tables, levels: Levels) -> list[Miss]:
     once: list[Miss] = [(tree, row) for tree, *row in named]
     asked = [(tree, row) for tree, row in misses if tree >= 0]
     layout = levels.states.layout
-    rows = np.zeros((len(asked), 2 * layout.words), np.uint64)
+    rows = np.zeros((len(asked), 2 * layout.words), Word)
     for place, (_, row) in zip(rows, asked, strict=True):
         place[: len(row)] = row
     trees = np.array([tree for tree, _ in asked], np.int64)

@@ -10,14 +10,13 @@ same expression computed before a yield cannot be seen: no operation relies on a
 
 from __future__ import annotations
 
-import dis
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
-from types import CodeType, GeneratorType
+from types import GeneratorType
 from typing import Any, NamedTuple
 
 from spec.cells import Broken, Record
+from spec.checker.liveness import live_locals
 from spec.checker.program import Thread, rest
 
 Source = Callable[[str], Any]
@@ -34,6 +33,8 @@ class Past(NamedTuple):
 
 History = tuple[Past, ...]
 DONE: Location = ("done",)
+MOST_SUSPENDED = 4
+"""So many runs of a thread are kept at each location."""
 
 
 class Blocked(Exception):
@@ -83,6 +84,13 @@ class StepRun:
     reads: dict[str, Any]
     outcome: Outcome | None = None
     options: tuple[Any, ...] = ()
+
+
+class _Suspended(NamedTuple):
+    """A run of a thread that stands somewhere, and what it waits for."""
+
+    generator: Generator[Any, None, Any]
+    wait: Any
 
 
 class _Store:
@@ -149,6 +157,7 @@ class Stepper:
         self.thread = thread
         self.names = names
         self.store = _AllAlternatives() if alternatives else _Store()
+        self.suspended: dict[Location, list[_Suspended]] = {}
 
     def start(self) -> Outcome:
         """Where the thread stands before its first step."""
@@ -161,6 +170,7 @@ class Stepper:
         history: History,
         source: Source,
         script: Sequence[Any] = (),
+        location: Location = None,
     ) -> StepRun:
         """The next step in the state that `source` reads.
 
@@ -168,10 +178,12 @@ class Stepper:
             history: how the thread came to where it stands.
             source: reads a cell of the state.
             script: the answers to the questions that the step asks.
+            location: where it stands; with it, a run that an earlier step left there
+                may go on, so that nothing need be run again.
         """
         reads: dict[str, Any] = {}
         try:
-            return StepRun(reads, self._run(history, source, reads, script))
+            return StepRun(reads, self._run(history, source, reads, script, location))
         except _Branch as branch:
             return StepRun(reads, None, branch.options)
 
@@ -194,15 +206,12 @@ class Stepper:
         source: Source,
         reads: dict[str, Any],
         script: Sequence[Any],
+        standing: Location,
     ) -> Outcome | None:
         store = self.store
-        generator = self.thread(store)
-        wait = next(generator)
-        for past in history:
-            store.arm(source, dict(past.reads), past.answers)
-            if wait is not None:
-                wait()
-            wait = next(generator)
+        waiting = self.suspended.get(standing)
+        run = waiting.pop() if waiting else self._brought_to(history, source)
+        generator, wait = run
         store.arm(source, reads, script)
         location: Location = DONE
         resting = True
@@ -211,6 +220,7 @@ class Stepper:
         why = ""
         try:
             if wait is not None and not wait():
+                self._suspend(standing, run)
                 return None
             functions = _functions(generator) if self.names else ()
             wait = next(generator)
@@ -218,6 +228,7 @@ class Stepper:
                 functions = _merge(functions, _functions(generator))
             location = _location(generator)
             resting = wait is rest
+            self._suspend(location, _Suspended(generator, wait))
         except StopIteration:
             pass
         except Blocked:
@@ -234,6 +245,24 @@ class Stepper:
             raised=raised,
             why=why,
         )
+
+    def _brought_to(self, history: History, source: Source) -> _Suspended:
+        """A run of the thread up to where it stands after `history`."""
+        generator = self.thread(self.store)
+        wait = next(generator)
+        for past in history:
+            self.store.arm(source, dict(past.reads), past.answers)
+            if wait is not None:
+                wait()
+            wait = next(generator)
+        return _Suspended(generator, wait)
+
+    def _suspend(self, location: Location, run: _Suspended) -> None:
+        """Keep a run for the next step from the same location."""
+        if location is not None:
+            waiting = self.suspended.setdefault(location, [])
+            if len(waiting) < MOST_SUSPENDED:
+                waiting.append(run)
 
 
 def _chain(generator: Any) -> Iterator[GeneratorType[Any, Any, Any]]:
@@ -303,85 +332,3 @@ def freeze(value: Any) -> Hashable:
     if isinstance(value, str | int | bool | None | frozenset):
         return value
     return (type(value).__qualname__,)
-
-
-@cache
-def live_locals(code: CodeType, lasti: int) -> tuple[str, ...]:
-    """Local variables whose value may still be read after the yield at `lasti`.
-
-    Without this, two executions that differ only in what they have finished with
-    would count as two states. The usual backward data flow over the bytecode.
-    """
-    instructions = list(dis.get_instructions(code))
-    index = {instruction.offset: i for i, instruction in enumerate(instructions)}
-    handlers = [
-        (index.get(e.start, 0), index.get(e.end, len(instructions)), index[e.target])
-        for e in dis.Bytecode(code).exception_entries  # type: ignore[attr-defined]
-    ]
-    alive: list[frozenset[str]] = [frozenset()] * len(instructions)
-    changed = True
-    while changed:
-        changed = False
-        for i in range(len(instructions) - 1, -1, -1):
-            after = frozenset[str]().union(
-                *(alive[j] for j in _successors(instructions, index, handlers, i))
-            )
-            loaded, stored = _locals_used(instructions[i])
-            now = (after - stored) | loaded
-            if now != alive[i]:
-                alive[i] = now
-                changed = True
-    here = index[lasti]
-    after_yield = frozenset[str]().union(
-        *(alive[j] for j in _successors(instructions, index, [], here))
-    )
-    return tuple(sorted(after_yield | _loop_variables(instructions, index, here)))
-
-
-def _loop_variables(
-    instructions: list[dis.Instruction], index: dict[int, int], here: int
-) -> frozenset[str]:
-    """Variables of the ``for`` loops around an instruction.
-
-    How far a loop has come is kept in its iterator, which cannot be seen. Its
-    variable stands for it: the items of a loop that yields have to differ.
-    """
-    names: set[str] = set()
-    for i, instruction in enumerate(instructions):
-        if instruction.opname == "FOR_ITER" and i < here < index[instruction.argval]:
-            for following in instructions[i + 1 :]:
-                if not following.opname.startswith(("STORE_FAST", "UNPACK_SEQUENCE")):
-                    break
-                names |= _locals_used(following)[1]
-    return frozenset(names)
-
-
-def _successors(
-    instructions: list[dis.Instruction],
-    index: dict[int, int],
-    handlers: list[tuple[int, int, int]],
-    i: int,
-) -> Iterator[int]:
-    instruction = instructions[i]
-    name = instruction.opname
-    if instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
-        yield index[instruction.argval]
-    ends = ("RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE")
-    jumps_away = name.startswith(("JUMP_FORWARD", "JUMP_BACKWARD"))
-    if name not in ends and not jumps_away and i + 1 < len(instructions):
-        yield i + 1
-    for start, end, target in handlers:
-        if start <= i < end:
-            yield target
-
-
-def _locals_used(instruction: dis.Instruction) -> tuple[frozenset[str], frozenset[str]]:
-    name, value = instruction.opname, instruction.argval
-    names = value if isinstance(value, tuple) else (value,)
-    if name == "STORE_FAST_LOAD_FAST":
-        return frozenset(names[1:]) - frozenset(names[:1]), frozenset(names[:1])
-    if name.startswith("LOAD_FAST") or name in ("LOAD_DEREF", "LOAD_CLOSURE"):
-        return frozenset(names), frozenset()
-    if name.startswith(("STORE_FAST", "DELETE_FAST")):
-        return frozenset(), frozenset(names)
-    return frozenset(), frozenset()

@@ -9,10 +9,8 @@ import numpy as np
 from spec.checker.columns import Column, Lists
 from spec.checker.forest import Forest
 from spec.checker.judgement import Judgement
-from spec.checker.packing import Layout, Words
+from spec.checker.packing import Layout, Word, Words
 from spec.checker.symmetry import Naming
-
-ALL_ONES = (1 << 64) - 1
 
 
 @dataclass
@@ -75,8 +73,8 @@ class Assignments:
     def __init__(self, tables: Tables, layout: Layout) -> None:
         self.tables = tables
         self.layout = layout
-        self.kept = np.zeros((0, layout.words), np.uint64)
-        self.set = np.zeros((0, layout.words), np.uint64)
+        self.kept = np.zeros((0, layout.words), Word)
+        self.set = np.zeros((0, layout.words), Word)
 
     def refresh(self) -> tuple[Words, Words]:
         """The masks of what is kept, and the bits that are set, for all commands."""
@@ -85,10 +83,10 @@ class Assignments:
         if known < count:
             items, which = written.ranges(np.arange(known, count))
             cells = written.items.used[items]
-            codes = self.tables.codes.used[items].astype(np.uint64)
+            codes = self.tables.codes.used[items].astype(Word)
             shift, mask = self.layout.shift[cells], self.layout.mask[cells]
             at = which, self.layout.word[cells]
-            cleared = np.zeros((count - known, self.layout.words), np.uint64)
+            cleared = np.zeros((count - known, self.layout.words), Word)
             bits = np.zeros_like(cleared)
             np.bitwise_or.at(cleared, at, mask << shift)
             np.bitwise_or.at(bits, at, codes << shift)

@@ -267,8 +267,10 @@ class Tabulation:
     ) -> int:
         if location == 0:
             return QUESTION
-        history, _ = self.threads[t].histories[location]
-        run = self.steppers[t].step(history, reading, script)
+        thread = self.threads[t]
+        history, _ = thread.histories[location]
+        standing = self.codes[thread.key].values[location]
+        run = self.steppers[t].step(history, reading, script, standing)
         if run.outcome is None:
             trees = [
                 self._step_tree(t, location, (*script, option))

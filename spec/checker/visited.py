@@ -11,6 +11,7 @@ import numpy.typing as npt
 from spec.checker.packing import States, Words
 
 Numbers = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
 MULTIPLIERS = np.array(
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93,
      0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3],
@@ -22,7 +23,7 @@ class Collision(Exception):
     """Two different rows have one hash; start over with another seed."""
 
 
-def hash_rows(rows: Words, seed: int) -> Words:
+def hash_rows(rows: Words, seed: int) -> Hashes:
     """A number for each row; different rows seldom have the same."""
     mixed = np.full(len(rows), seed, np.uint64)
     for word in range(rows.shape[1]):
@@ -46,7 +47,7 @@ class Visited:
     def __init__(self, states: States) -> None:
         self.states = states
         self.seed = 1
-        self.runs: list[tuple[Words, Numbers]] = []
+        self.runs: list[tuple[Hashes, Numbers]] = []
         self._start()
 
     def _start(self) -> None:
@@ -86,7 +87,7 @@ class Visited:
         while len(self.runs) > 1 and len(self.runs[-1][0]) * 2 > len(self.runs[-2][0]):
             self._merge()
 
-    def _known(self, hashes: Words, rows: Words) -> npt.NDArray[np.bool_]:
+    def _known(self, hashes: Hashes, rows: Words) -> npt.NDArray[np.bool_]:
         known = np.zeros(len(hashes), bool)
         for run, numbers in self.runs:
             if len(run):
