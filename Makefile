@@ -66,10 +66,12 @@ browser:  ## install Debian's Chromium for the browser tests
 			chromium >/dev/null; \
 	else echo "Run as root on Debian: apt-get install chromium" >&2; exit 1; fi
 
-records: $(READY)  ## record ablations anew in spec/records; takes half an hour
+records: $(READY)  ## record ablations anew in spec/records; takes an hour
 	$(BIN)/anon-exclusive ablate --beyond 30000 --record
 	$(BIN)/anon-exclusive ablate --pairs --beyond 6000 --record
 	$(BIN)/python -m spec.desk.exercised
+	$(BIN)/python -m spec.publish.refuted
+	$(BIN)/python -m spec.publish.agreed small standard
 
 spin:  ## install Debian's Spin and gcc for the tests of the export and for bench
 	@if command -v spin >/dev/null && command -v gcc >/dev/null; then \

@@ -65,7 +65,8 @@ proof = Proof()
 # two references are one". A test that fails tells the solver nothing: a step may copy
 # where it could have kept.
 # [AE-INV-3](guarantees.py#AE-INV-3) is what makes this right: it is shown by counting,
-# for each footprint, the holders that it adds and removes.
+# for each footprint, the holders that it adds and removes. And on
+# [each explored state](../reference/proof.md#counts-and-walks) both say the same.
 
 
 # %%
@@ -80,7 +81,8 @@ def counts_are_compared_with_holders(machine: Machine) -> bool:
 # ### AE-ASM-7 {#AE-ASM-7}
 #
 # Migration and `fork()` walk over addresses. The steps are those of one address at a
-# time. That a walk visits each address, and none twice, is not derived.
+# time. That a walk visits each address, and none twice, is not derived. It is
+# [checked](../reference/proof.md#counts-and-walks) on explored states.
 
 
 # %%

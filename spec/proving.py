@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from typing import Any
 
 import click
@@ -13,7 +14,8 @@ from spec.decisions import Model
 from spec.models import governs
 from spec.options import ModelName, as_json, or_exit_2, removable
 from spec.prover.proving import MODELS, PROVED, Obligation, Result, prove
-from spec.publish import records
+from spec.prover.removal import Removal, prove_without
+from spec.publish import refuted
 from spec.releases import find_model
 from spec.rules import Rule
 
@@ -33,18 +35,21 @@ def prove_command(model: str, without: tuple[str, ...], as_json: bool) -> None:
 
     Every atomic step of every operation is shown to keep the invariant: that of the
     sketch, or the weaker one of upstream. What the solver refutes or cannot decide is
-    listed, and the exit status is 1.
+    listed, and the exit status is 1. Without a rule, only steps are looked at that are
+    new: the model with all rules has the others, too.
     """
-    result = or_exit_2(lambda: asked_for(model, without))
+    result, removal = or_exit_2(lambda: asked_for(model, without))
     if as_json:
         click.echo(json.dumps(as_dict(result), indent=2))
-    else:
+    elif removal is None:
         print_result(result)
+    else:
+        print_removal(removal)
     sys.exit(0 if result.proved else 1)
 
 
-def asked_for(name: str, without: tuple[str, ...]) -> Result:
-    """The proof of a model, some rules removed.
+def asked_for(name: str, without: tuple[str, ...]) -> tuple[Result, Removal | None]:
+    """The proof of a model; and, if rules are removed, what that changes.
 
     Raises:
         SpecificationError: the model has no proof, or a rule is none of its rules.
@@ -56,7 +61,10 @@ def asked_for(name: str, without: tuple[str, ...]) -> Result:
         )
     model = find_model(name)
     rules = [within(removable(id), model) for id in without]
-    return prove(model, [rule.id for rule in rules], Counter())
+    if not rules:
+        return prove(model, report=Counter()), None
+    found = prove_without(model, [rule.id for rule in rules], Counter())
+    return found.result, found
 
 
 def within(rule: Rule, model: Model) -> Rule:
@@ -91,7 +99,7 @@ def as_dict(result: Result) -> dict[str, Any]:
         "proved": result.proved,
         "interrupted": result.interrupted,
         "seconds": round(result.seconds, 3),
-        "reached": [reached(id) for id in result.without],
+        "reached": [searched(id) for id in result.without],
         "obligations": [
             {
                 "name": each.name,
@@ -102,7 +110,7 @@ def as_dict(result: Result) -> dict[str, Any]:
                 "steps": each.steps,
                 "found": each.found,
                 "clauses": list(each.clauses),
-                "drawn": each.drawn,
+                "example": example_dict(each),
                 "seconds": round(each.seconds, 3),
             }
             for each in result.obligations
@@ -110,10 +118,23 @@ def as_dict(result: Result) -> dict[str, Any]:
     }
 
 
+def example_dict(obligation: Obligation) -> dict[str, Any] | None:
+    """The counterexample to an obligation for machines."""
+    found = obligation.example
+    if found is None:
+        return None
+    return {
+        "clause": found.clause,
+        "says": found.says,
+        "of": found.of,
+        "functions": found.functions,
+        **dict(found.text()),
+    }
+
+
 def print_result(result: Result) -> None:
     """A result for people: what is not proved, and how much is."""
-    removed = f" without {', '.join(result.without)}" if result.without else ""
-    click.echo(f"model {result.model}{removed}")
+    click.echo(f"model {result.model}")
     steps = sum(each.steps for each in result.obligations)
     click.echo(
         f"{len(result.obligations):,} obligations, {steps:,} steps and sentences, "
@@ -121,12 +142,32 @@ def print_result(result: Result) -> None:
     )
     for each in result.failing:
         print_failing(each)
-    for id in result.without:
-        click.echo(reached(id))
     if result.interrupted:
-        click.echo("Interrupted; what is not listed was proved or not looked at.")
+        click.echo(INTERRUPTED)
     elif result.proved:
         click.echo("Proved, for any number of processes, pages and references.")
+
+
+INTERRUPTED = "Interrupted; what is not listed was proved or not looked at."
+
+
+def print_removal(found: Removal) -> None:
+    """What the removal of rules changes: the new steps, and those that fail."""
+    result = found.result
+    click.echo(f"model {result.model} without {', '.join(result.without)}")
+    operations = len(found.asking)
+    click.echo(
+        f"{found.new:,} new steps of {operations} operations, {result.seconds:.1f} s; "
+        f"{found.alike:,} are steps of {result.model} as well"
+    )
+    for each in result.failing:
+        print_failing(each)
+    if result.interrupted:
+        click.echo(INTERRUPTED)
+    for id in result.without:
+        click.echo(f"{id}: {searched(id)}")
+    if result.proved:
+        click.echo("The proof does not rest on it: the invariant is kept without.")
 
 
 def print_failing(obligation: Obligation) -> None:
@@ -134,27 +175,31 @@ def print_failing(obligation: Obligation) -> None:
     assert obligation.found != PROVED, "what is proved needs no words"
     word = obligation.found.upper()
     click.echo(f"{word}: {obligation.name}")
-    for clause in obligation.clauses:
-        click.echo(f"  not kept: {clause}")
-    if obligation.drawn:
-        (functions,), before, after = obligation.drawn
-        click.echo(f"  by a step of {functions}")
-        for title, lines in (("before", before), ("after", after)):
-            for line in lines:
-                click.echo(f"    {title:7} {line}")
-                title = ""
+    example = obligation.example
+    if example is None:
+        for clause in obligation.clauses:
+            click.echo(f"  not kept: {clause}")
+        return
+    of = f", of {example.instance}" if example.of else ""
+    click.echo(f"  not kept: {example.clause}{of}")
+    if example.says:
+        click.echo(textwrap.fill(example.says, 70, **SAID))
+    click.echo(f"  by a step of {example.functions}")
+    for title, lines in example.text():
+        for line in lines:
+            click.echo(f"    {title:7} {line}")
+            title = ""
 
 
-def reached(id: str) -> str:
-    """Whether exploration reaches a state that the removal of a rule breaks."""
-    known = records.rows().get(id)
+SAID: dict[str, Any] = {"initial_indent": "    ", "subsequent_indent": "    "}
+
+
+def searched(id: str) -> str:
+    """Whether exploration reaches the counterexample; or why there is none."""
+    known = refuted.read().get(id)
     if known is None:
-        return f"{id}: no search is recorded."
-    found = known.found.breaks
-    if not found:
-        return f"{id}: exploration reaches no state that breaks a guarantee."
-    broken, run = min(found.items(), key=lambda each: each[1].depth)
-    return (
-        f"{id}: exploration reaches a state that breaks {broken} after {run.depth} "
-        f"steps; anon-exclusive ablate {id} shows it."
-    )
+        return "nothing is recorded of the proof without it."
+    said = refuted.said(known)
+    if not known.current:
+        said += f" (recorded on {known.made}, of other code)"
+    return said

@@ -24,6 +24,8 @@ from spec.publish.traces import described
 from spec.swap import SwapEntry
 
 if TYPE_CHECKING:
+    from spec.prover.assertions import Clause
+    from spec.prover.finite import Small
     from spec.prover.solver import Prover
 
 Facts = Mapping[tuple[str, tuple[str, ...]], Any]
@@ -43,6 +45,7 @@ class Counterexample:
         functions: that the step passes through, innermost last.
         before, after: the cells of both states.
         stands: where the CPU stands before the step, and after it, in words.
+        target: where it stands after it: function and statement, or nothing.
         others: what is known of other CPUs: the assertions at which they stand.
     """
 
@@ -53,6 +56,7 @@ class Counterexample:
     before: dict[str, Any]
     after: dict[str, Any]
     stands: tuple[str, ...]
+    target: tuple[str, ...]
     others: tuple[str, ...] = ()
 
     @property
@@ -85,14 +89,10 @@ def example(
     step: SymbolicStep, places: list[Place], prover: Prover
 ) -> Counterexample | None:
     """The smallest counterexample to a step; none if it needs more than a handful."""
-    from spec.prover.finite import Smallest, worlds
-
-    target = None if step.target == OVER else places[step.target]
-    for world in worlds(step):
-        found = Smallest(prover, step, places[step.source], target, world)
-        clause = None if step.raised else found.clause()
-        model = found.minimised() if step.raised or clause else None
+    for world, found, clause in _refuting(step, places, prover):
+        model = found.minimised()
         if model is not None:
+            target = None if step.target == OVER else places[step.target]
             before, after = (
                 found.facts(model, state) for state in (found.before, found.effect)
             )
@@ -103,13 +103,39 @@ def example(
                 functions=" > ".join(step.shown.functions[1:]),
                 before=cells(before, world),
                 after=cells(after, world),
-                stands=(
-                    stand(places[step.source], before),
-                    stand(target, after),
-                ),
+                stands=(stand(places[step.source], before), stand(target, after)),
+                target=spot(target) if target else (),
                 others=tuple(standing(before)),
             )
     return None
+
+
+def refuted(step: SymbolicStep, places: list[Place], prover: Prover) -> str:
+    """What a step breaks in the smallest world; empty if nothing is found."""
+    for _, found, clause in _refuting(step, places, prover, 1):
+        if clause is not None:
+            return clause.name
+        if found.possible():
+            return step.raised[0]
+    return ""
+
+
+def _refuting(
+    step: SymbolicStep, places: list[Place], prover: Prover, most: int = 0
+) -> Iterator[tuple[World, Small, Clause | None]]:
+    """Small worlds in which the step breaks a clause, or, if it raises, any.
+
+    The first `most` worlds are tried, or all.
+    """
+    from spec.prover.finite import small, worlds
+
+    target = None if step.target == OVER else places[step.target]
+    for world in list(worlds(step))[: most or None]:
+        found = small(prover, world)
+        with found.step(step, places[step.source], target):
+            clause = None if step.raised else found.clause()
+            if step.raised or clause is not None:
+                yield world, found, clause
 
 
 def stand(place: Place | None, facts: Facts) -> str:
@@ -120,10 +146,15 @@ def stand(place: Place | None, facts: Facts) -> str:
         return f"CPU 0: the operation is over{held}"
     if not place.functions:
         return f"CPU 0: {place.operation.name} begins{held}"
-    qualname, lasti, _ = next(iter(frames(place)))
-    following = next_statement(qualname, lasti)
+    qualname, following = spot(place)
     where = f"before {following}" if following else "at its end"
     return f"CPU 0: in {qualname}(), {where}{held}"
+
+
+def spot(place: Place) -> tuple[str, ...]:
+    """The function in which a CPU stands, and the statement that comes next."""
+    found = [(name, lasti) for name, lasti, _ in frames(place)]
+    return (found[0][0], next_statement(*found[0])) if found else ()
 
 
 def locks_of(facts: Facts) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""States of few things: a counterexample that is as small as can be, without quantifiers.
+"""States of few things: a counterexample as small as can be, without quantifiers.
 
 The solver refutes an obligation in a world of any size. Here the same question is asked
 of a world with a handful of things, each with a name. "For all" is then a list, and of
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import z3
@@ -16,7 +17,7 @@ import z3
 from spec.prover.assertions import Clause, Proof
 from spec.prover.footprints import Place
 from spec.prover.holders import HOLDERS, none
-from spec.prover.logic import SORT, Symbolic, constants
+from spec.prover.logic import SORT, Symbolic, constants, next_state
 from spec.prover.solver import Prover
 from spec.prover.state import SORTS
 from spec.prover.steps import SymbolicStep
@@ -47,6 +48,7 @@ ARGUMENT = 3
 SECONDS = 20
 """A world in which the solver has found nothing after so long is given up."""
 
+World = dict[str, tuple[str, ...]]
 Fact = tuple[str, tuple[str, ...]]
 """A field that is true or false, and of which things."""
 Facts = dict[Fact, Any]
@@ -56,36 +58,41 @@ BLANK = {"free": True}
 """What a field says of a thing to which nothing has happened, if that is not no."""
 
 
-class Smallest:
-    """The smallest counterexample to one step, if one fits into a world.
+class Small:
+    """A world of a few things that satisfies the invariant, and what is asked of it.
 
     Args:
         prover: what assumes the invariant.
-        step: does not keep it.
-        source, target: where it begins and ends; none if the operation is over.
         world: what exists.
     """
 
-    def __init__(
-        self,
-        prover: Prover,
-        step: SymbolicStep,
-        source: Place,
-        target: Place | None,
-        world: dict[str, tuple[str, ...]],
-    ) -> None:
-        self.prover, self.step, self.world = prover, step, world
+    def __init__(self, prover: Prover, world: World) -> None:
+        self.prover, self.world = prover, world
         self.things = {
             letter: constants(letter, *names) for letter, names in world.items()
         }
         self.before = prover.before
-        self.effect = prover.effect(step, target)
         self.solver = z3.Solver()
         self.solver.set("timeout", 1000 * SECONDS)
         self.solver.add(*self._world(), *self._invariant())
-        self.solver.add(*map(self._listed, prover.guard(step, source)))
-        if not step.raised:
-            self.solver.add(*map(self._listed, self._freed()))
+        clauses = prover.clauses
+        self.breaks = {c.name: self._broken(c, prover.after) for c in clauses}
+        self.as_before = {c.name: self._broken(c, prover.before) for c in clauses}
+
+    @contextmanager
+    def step(
+        self, step: SymbolicStep, source: Place, target: Place | None
+    ) -> Iterator[None]:
+        """Ask about a step from here on."""
+        self.effect = self.prover.effect(step, target)
+        self.solver.push()
+        try:
+            self.solver.add(*map(self._listed, self.prover.guard(step, source)))
+            if not step.raised:
+                self.solver.add(*map(self._listed, self._freed(step)))
+            yield
+        finally:
+            self.solver.pop()
 
     # -- what is asked ----------------------------------------------------------------
 
@@ -108,16 +115,22 @@ class Smallest:
                 if not isinstance(found, bool):
                     yield found
 
-    def _freed(self) -> Iterator[Any]:
+    def _freed(self, step: SymbolicStep) -> Iterator[Any]:
         """Whom a page is taken from when its count becomes 0: nobody is left."""
-        for kind, *rest in self.step.guard:
+        for kind, *rest in step.guard:
             if kind == "becomes free":
                 yield none(self.effect, HOLDERS, self.prover.value(rest[0]))
 
+    def _broken(self, clause: Clause, state: Symbolic) -> Any:
+        """The clause does not hold of something in a state."""
+        found = [clause.holds(state, *chosen) for chosen in self._each(clause)]
+        return z3.Or(*(z3.Not(each) for each in found if not isinstance(each, bool)))
+
     def broken(self, clause: Clause) -> Any:
-        """The clause does not hold of something after the step."""
-        found = [clause.holds(self.effect, *chosen) for chosen in self._each(clause)]
-        return z3.Or(*(z3.Not(self._listed(f)) for f in found if f is not True))
+        """The clause does not hold after the step; none if the step can't tell."""
+        breaks, after = self.breaks[clause.name], self.prover.after
+        now = next_state(breaks, after, self.effect)
+        return None if now.eq(self.as_before[clause.name]) else now
 
     def _each(self, clause: Clause) -> Iterator[tuple[Any, ...]]:
         letters = [name[0] for name in clause.variables]
@@ -159,12 +172,19 @@ class Smallest:
 
     def clause(self) -> Clause | None:
         """The most telling clause that the step can break; it is broken from now on."""
-        for clause in telling(self.prover.proof):
-            wanted = self.broken(clause)
-            if self.solver.check(wanted) == z3.sat:
-                self.solver.add(wanted)
+        found = [(c, self.broken(c)) for c in telling(self.prover.proof)]
+        changed = [(clause, broken) for clause, broken in found if broken is not None]
+        if self.solver.check(z3.Or(*(broken for _, broken in changed))) != z3.sat:
+            return None
+        for clause, broken in changed:
+            if self.solver.check(broken) == z3.sat:
+                self.solver.add(broken)
                 return clause
         return None
+
+    def possible(self) -> bool:
+        """Whether there is a state at all."""
+        return bool(self.solver.check() == z3.sat)
 
     def minimised(self) -> Any:
         """A model in which as little as possible is the case; none if there is none."""
@@ -258,7 +278,7 @@ def quantified(formula: Any) -> list[Any]:
     return list(found.values())
 
 
-def worlds(step: SymbolicStep) -> Iterator[dict[str, tuple[str, ...]]]:
+def worlds(step: SymbolicStep) -> Iterator[World]:
     """The worlds in which the step finds all that it names, smallest first."""
     named = {
         name
@@ -270,3 +290,12 @@ def worlds(step: SymbolicStep) -> Iterator[dict[str, tuple[str, ...]]]:
     for world in WORLDS:
         pages = tuple(f"p{i}" for i in range(4, 6) if f"p{i}" in named)
         yield world | {"p": tuple(dict.fromkeys((*world["p"], *pages)))}
+
+
+def small(prover: Prover, world: World) -> Small:
+    """The world, made once for each prover."""
+    key = tuple(sorted(world.items()))
+    if key not in prover.small:
+        prover.small[key] = Small(prover, world)
+    found: Small = prover.small[key]
+    return found

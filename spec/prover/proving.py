@@ -29,7 +29,7 @@ from spec.prover.assertions import (
     roles,
     stands,
 )
-from spec.prover.counterexample import Counterexample, example, smallest
+from spec.prover.counterexample import Counterexample, example, refuted, smallest
 from spec.prover.counting import contradictory, miscounted
 from spec.prover.footprints import OVER, Command, Footprints, Place
 from spec.prover.operations import operations
@@ -288,11 +288,11 @@ def _answer(
     answer = prover.check(step, attempt.places, quickly=bool(attempt.without))
     if answer.found == PROVED:
         return PROVED, ()
-    small = None
+    broken = ""
     if attempt.without or answer.found == UNKNOWN:
-        small = example(step, attempt.places, prover)
-    if small is not None:
-        return REFUTED, (small.clause,)
+        broken = refuted(step, attempt.places, prover)
+    if broken:
+        return REFUTED, (broken,)
     if attempt.without:
         answer = prover.check(step, attempt.places)
     return answer.found, answer.clauses

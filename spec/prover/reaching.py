@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from spec.bounds import program
-from spec.checker.program import Progress, Trace
+from spec.cells import Cells
+from spec.checker.judgement import View
+from spec.checker.program import Program, Progress, StepProperty, Trace, Verdict
 from spec.checker.replay import Player, moves
 from spec.clients import Section
-from spec.prover.assertions import frames
-from spec.prover.concrete import Explored
-from spec.prover.positions import next_statement
+from spec.prover.assertions import Clause
+from spec.prover.concrete import Concrete, Explored, instances
+from spec.prover.counterexample import spot
 from spec.prover.proving import Attempt, Obligation
 from spec.releases import find_model
 from spec.removals import Place, Run, run_of
@@ -114,38 +116,98 @@ def _search(
     whole = program(section, find_model(model), removed)
     prover = Attempt(find_model(model), only=["put"]).prover()
     explored = Explored(section, whole, prover.proof, prover.before)
-    states = [explored.clause(c) for c in prover.clauses if c.name == wanted]
+    clauses = [clause for clause in prover.clauses if clause.name == wanted]
+    states = [explored.clause(clause) for clause in clauses]
     states += [each for each in whole.states if each.id == wanted]
     steps = [replace(p, enforced=True) for p in whole.steps if p.id == wanted]
-    verdict = explored.exploration(states, steps, report=limit).run()
-    if verdict.interrupted and not limit.reached:
-        raise KeyboardInterrupt
+    clause = clauses[0] if clauses else None
+    found = Reached(0, 1, True)
+    for judged in (
+        (states, steps),
+        ([], [by_step(explored, c, shown) for c in clauses]),
+    ):
+        verdict = explored.exploration(*judged, report=limit).run()
+        if verdict.interrupted and not limit.reached:
+            raise KeyboardInterrupt
+        again = _found(verdict, explored, whole, place, shown, clause)
+        if found.run is None or again.same:
+            found = again
+        if found.same or found.run is None or not clauses:
+            break
+    return found
+
+
+def by_step(explored: Explored, clause: Clause, shown: Obligation) -> StepProperty:
+    """A step that begins where the counterexample's does, and breaks its clause.
+
+    The moving CPU counts as if it still stood there: whether the clause is broken where
+    it stands after the step is decided when the trace is there.
+    """
+
+    def holds(before: Cells, after: Cells, written: set[str]) -> bool:
+        s = explored.view(before)
+        spots = [_named(spot(s.stand(c).place)) for c in s.names.cpus]
+        if shown.function and (shown.function, shown.before) not in spots:
+            return True
+        return not all(instances(clause, s)) or all(
+            instances(clause, explored.view(after))
+        )
+
+    return StepProperty(clause.name, holds)
+
+
+def _named(found: tuple[str, ...]) -> tuple[str, str]:
+    """A spot as obligations name it."""
+    return (found[0], found[1] or "returns") if found else ("", "begins")
+
+
+def _found(
+    verdict: Verdict,
+    explored: Explored,
+    whole: Program,
+    place: Place,
+    shown: Obligation,
+    clause: Clause | None,
+) -> Reached:
+    """What an exploration says of the clause of a counterexample."""
+    assert shown.example is not None, "there is something to look for"
+    wanted = shown.example.clause
     for violation in verdict.violations:
         if violation.property == wanted:
-            place_of = last_place(explored, violation.trace)
-            run = run_of(place, whole, violation.trace)
-            same = place_of == shown_place(shown)
-            return Reached(verdict.states, 1, True, run, *place_of, same)
+            trace = violation.trace
+            (function, before), after = ends(explored, trace)
+            if shown.function:
+                same = (function, before) == (shown.function, shown.before)
+            else:
+                same = begun(trace, shown)
+            if clause is not None:
+                same = same and not all(instances(clause, after))
+            run = run_of(place, whole, trace)
+            return Reached(verdict.states, 1, True, run, function, before, same)
     return Reached(verdict.states, 1, verdict.complete)
 
 
-def shown_place(shown: Obligation) -> tuple[str, str]:
-    """Where the CPU of a counterexample stands, as `last_place` says it."""
+def begun(trace: Trace, shown: Obligation) -> bool:
+    """Whether the last step is the first of the operation of an obligation.
+
+    Another operation may have called it, as GUP-fast calls slow GUP.
+    """
     assert shown.example is not None, "a counterexample is shown"
-    if shown.function:
-        return shown.function, shown.before
-    return shown.example.functions.partition(" > ")[0], "begins"
+    last = trace.steps[-1]
+    words = {answer[0] for _, answer in last.choices if isinstance(answer, tuple)}
+    chain = shown.example.functions.split(" > ") if shown.example.functions else []
+    called = bool(chain) and list(last.functions[-len(chain) :]) == chain
+    return shown.operation in words or called
 
 
-def last_place(explored: Explored, trace: Trace) -> tuple[str, str]:
-    """Where the CPU stood that took the last step of a trace, and what came next."""
+def ends(explored: Explored, trace: Trace) -> tuple[tuple[str, str], Concrete]:
+    """Where the CPU stood that took the last step of a trace, and the last state."""
     player = Player(explored.program, dict(trace.initial))
     *first, last = moves(trace)
     for move in first:
         player.take(move)
     standing = explored.standings.at(last.thread, player.stands()[last.thread])
-    parts = list(frames(standing.place))
-    if not parts:
-        return trace.steps[-1].functions[1], "begins"
-    qualname, lasti, _ = parts[0]
-    return qualname, next_statement(qualname, lasti) or "returns"
+    player.take(last)
+    locations = {f"@{cpu}": location for cpu, location in player.stands().items()}
+    cells = player.state | locations
+    return _named(spot(standing.place)), explored.view(View(cells.__getitem__, {}))

@@ -78,6 +78,7 @@ class Prover:
         self.violated = [
             (clause, z3.Bool(f"not kept: {clause.name}")) for clause in self.clauses
         ]
+        self.small: dict[Any, Any] = {}
         self.breaks = z3.And(*self._breaks(self.after))
         self.as_before = list(self._breaks(self.before))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from spec.checker.program import Violation
 from spec.prover.counterexample import Counterexample
 from spec.prover.unpromised import MORE, More, Reached, Shown, reached, shown
-from spec.publish import traces
+from spec.publish import counterexamples, traces
 from spec.publish.tables import number, table
 
 if TYPE_CHECKING:
@@ -57,13 +57,10 @@ def _of_promise(site: Site, page: str, more: More, found: Shown) -> Iterator[str
 
 
 def _counterexample(small: Counterexample, anchor: str) -> str:
-    lines = [f"by a step of {small.functions}"]
-    for title, state in small.text():
-        lines += [f"{'' if i else title:8}{line}" for i, line in enumerate(state)]
-    text = html.escape("\n".join(lines))
-    return folded(
-        f"A step after which &ldquo;{small.clause}&rdquo; fails", text, anchor
-    )
+    summary = f"A step after which &ldquo;{small.clause}&rdquo; does not hold"
+    picture = counterexamples.draw("Upstream", small).svg()
+    text = html.escape(counterexamples.text(small))
+    return folded(summary, text, anchor, f'<div class="ae-picture">{picture}</div>')
 
 
 def _of_rules(site: Site, page: str) -> Iterator[str]:
@@ -101,9 +98,9 @@ def _folded(way: Violation, anchor: str) -> str:
     return folded(summary, html.escape(traces.violation_text(way)), anchor)
 
 
-def folded(summary: str, text: str, anchor: str) -> str:
+def folded(summary: str, text: str, anchor: str, more: str = "") -> str:
     """Text that the reader unfolds; its many names would drown a search."""
     return (
-        f'<details class="ae-without" id="{anchor}" data-search-exclude>'
-        f'<summary>{summary}</summary><pre class="ae-trace">{text}</pre></details>'
+        f'<details class="ae-without" id="{anchor}" data-search-exclude><summary>'
+        f'{summary}</summary><pre class="ae-trace">{text}</pre>{more}</details>'
     )

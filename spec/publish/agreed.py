@@ -1,0 +1,50 @@
+"""How many states the abstraction of the proof was evaluated on, as recorded.
+
+``python -m spec.publish.agreed BOUNDS...`` records it; `standard` takes five minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from spec.prover.abstraction import Agreement, agreement
+from spec.prover.proving import NORMATIVE
+from spec.publish.refuted import code_now
+from spec.publish.verdicts import SOURCES
+from spec.releases import find_model
+
+RECORD = SOURCES / "records" / "agreement.json"
+
+
+def read(path: Path = RECORD) -> list[dict[str, Any]]:
+    """What is recorded, by bounds: the agreement, the day and the code."""
+    if not path.exists():
+        return []
+    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def write(found: Agreement, path: Path = RECORD) -> None:
+    """Record one agreement in place of that of the same bounds."""
+    made = datetime.now(UTC).date().isoformat()
+    entry = {**asdict(found), "made": made, "code": code_now()}
+    kept = [each for each in read(path) if each["bounds"] != found.bounds]
+    lines = ",\n".join(json.dumps(each) for each in [*kept, entry])
+    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+def main(bounds: list[str]) -> None:
+    """Evaluate the abstraction on all states of some bounds."""
+    for name in bounds:
+        found = agreement(name, find_model(NORMATIVE))
+        write(found)
+        print(f"{name}: {found.states:,} states, {found.disagrees or 'all agree'}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,253 @@
+"""What the proof says without each rule: recorded, as it takes minutes to find out.
+
+``python -m spec.publish.refuted`` records all, with RULE... some. A record says when it
+was made and of which code; the page and the command line repeat it if the code has
+changed since.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from spec.models import governs
+from spec.prover.proving import NORMATIVE, Obligation, written
+from spec.publish import records
+from spec.publish.verdicts import SOURCES, decode, encode, fingerprint
+from spec.releases import find_model
+from spec.removals import duties
+from spec.rules import Rule
+
+RECORD = SOURCES / "records" / "refuted.json"
+MOST = 30_000
+"""A section in which no counterexample is found is left at so many states."""
+LEFT_OUT = {
+    "HUGE": "large folios are left out",
+    "ORD": "memory is sequentially consistent; the chapter on ordering explores it",
+    "MOVE": "the operations that move a page are left out",
+    "KSM": "merging is left out; the proof knows KSM pages, and unmerging",
+    "WP": "traps are left out",
+}
+"""Topics of which the proof leaves something out, with what it is."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an explored state broke the clause of a counterexample.
+
+    Attributes:
+        section: of which bounds.
+        depth: after how many steps.
+        function, before: where the CPU stood whose step broke it.
+        same: it stood where that of the counterexample stands.
+    """
+
+    section: str
+    depth: int
+    function: str
+    before: str
+    same: bool
+
+
+@dataclass(frozen=True)
+class Refutation:
+    """The proof without one rule.
+
+    Attributes:
+        rule: its id.
+        made, code: the day, and the fingerprint of what was looked at.
+        asking: the operations that ask for the rule.
+        new, alike: how many of their steps are new, and how many are not.
+        failing: the obligations that fail, by name.
+        unknown: those of which nothing is known.
+        shown: the most telling one that fails.
+        reached: where exploration breaks its clause; none if it does not.
+        states, sections: how much was explored for that.
+        complete: that was all, or enough.
+    """
+
+    rule: str
+    made: str
+    code: str
+    asking: tuple[str, ...]
+    new: int
+    alike: int
+    failing: tuple[str, ...]
+    unknown: tuple[str, ...]
+    shown: Obligation | None
+    reached: Place | None
+    states: int
+    sections: int
+    complete: bool
+
+    @property
+    def current(self) -> bool:
+        """Whether the code is still the one that was looked at."""
+        return self.code == code_now()
+
+
+@cache
+def code_now() -> str:
+    """The fingerprint of operations, rules, bounds and of the proof."""
+    aside = ["litmus", "checker", "promises.py", "selftest.py", "proving.py"]
+    return fingerprint(besides=aside, python="")
+
+
+def wanted() -> list[Rule]:
+    """The rules that are removed: every MUST and MUST NOT of the sketch."""
+    sketch = find_model(NORMATIVE)
+    return [rule for rule in duties() if governs(rule, sketch)]
+
+
+def find(rule: str) -> Refutation:
+    """Ask the solver about a rule, and look for its counterexample among states."""
+    from spec.prover.reaching import Reached, reach
+    from spec.prover.removal import prove_without
+
+    made = prove_without(find_model(NORMATIVE), [rule])
+    shown = made.shown
+    search, place = Reached(0, 0, True), None
+    row = records.rows().get(rule)
+    if shown is not None and row is not None:
+        where = [each.place for each in row.found.searched]
+        search = reach(NORMATIVE, [rule], shown, where, MOST)
+        if search.run is not None:
+            section, depth = str(search.run.place), search.run.depth
+            place = Place(section, depth, search.function, search.before, search.same)
+    refuted = [each.name for each in made.result.failing if each.found == "refuted"]
+    unknown = [each.name for each in made.result.failing if each.found == "unknown"]
+    return Refutation(
+        rule=rule,
+        made=datetime.now(UTC).date().isoformat(),
+        code=code_now(),
+        asking=made.asking,
+        new=made.new,
+        alike=made.alike,
+        failing=tuple(refuted),
+        unknown=tuple(unknown),
+        shown=shown,
+        reached=place,
+        states=search.states,
+        sections=search.sections,
+        complete=search.complete,
+    )
+
+
+def read(path: Path = RECORD) -> dict[str, Refutation]:
+    """What is recorded, by rule; nothing if there is no record."""
+    if not path.exists():
+        return {}
+    return {
+        found["rule"]: decode(found)
+        for found in json.loads(path.read_text(encoding="utf-8"))
+    }
+
+
+def write(found: Iterable[Refutation], path: Path = RECORD) -> None:
+    """Record refutations, one a line, in place of those of the same rules."""
+    kept = read(path) | {each.rule: each for each in found}
+    order = [rule.id for rule in wanted() if rule.id in kept]
+    lines = ",\n".join(json.dumps(encode(kept[id])) for id in order)
+    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+# -- in words --------------------------------------------------------------------------
+
+
+def spoken_of() -> frozenset[str]:
+    """The guarantees that the proof speaks of."""
+    implied = {clause.of for clause in written().consequences}
+    return frozenset(implied | {"AE-INV-3", "AE-INV-5", "AE-INV-6"})
+
+
+def stands(found: Refutation) -> str:
+    """In one word: ``refuted``, ``unknown``, or that the proof is the same."""
+    if found.failing:
+        return "refuted"
+    return "unknown" if found.unknown else "kept"
+
+
+def why_kept(found: Refutation) -> str:
+    """Why the invariant is kept without a rule, from what was recorded of both."""
+    assert stands(found) == "kept", "what fails has another reason"
+    if not found.asking:
+        said = "No operation that the proof looks at asks for it"
+    elif not found.new:
+        said = "The steps of the operations that ask for it stay as they are, but for"
+        said += " what the proof leaves out"
+    else:
+        said = f"Its {found.new} new steps keep the invariant"
+    return f"{said}. {protects(found)}"
+
+
+def protects(found: Refutation) -> str:
+    """What the rule protects, by the recorded search for what its removal breaks."""
+    row = records.rows().get(found.rule)
+    topic = LEFT_OUT.get(found.rule.split("-")[1])
+    if row is None or not row.found.breaks:
+        return "No search is recorded that breaks a guarantee without it."
+    breaks = ", ".join(row.found.breaks)
+    if row.found.model != NORMATIVE:
+        return (
+            f"With the sketch exploration breaks nothing without it either; with "
+            f"{row.found.model} it breaks {breaks}."
+        )
+    if not spoken_of() & set(row.found.breaks):
+        return f"What it protects is outside the proof: {breaks}."
+    if topic is not None:
+        return f"Exploration breaks {breaks}, but {topic}."
+    return f"Exploration breaks {breaks} without it, which the proof should have told."
+
+
+def unexplained(found: Refutation) -> bool:
+    """The proof misses what exploration shows to break."""
+    return stands(found) == "kept" and protects(found).endswith("should have told.")
+
+
+def how_reached(found: Refutation) -> str:
+    """Whether exploration reaches a state that breaks the clause that is shown."""
+    if found.reached is None:
+        rest = "all" if found.complete else f"at most {MOST:,} each"
+        return (
+            f"not reached: no state of {found.sections} sections ({rest}, "
+            f"{found.states:,} states) breaks it"
+        )
+    at = found.reached
+    if at.same:
+        return f"reached: by this step, {at.depth} steps into {at.section}"
+    fails = any(
+        name.endswith(f" / {at.function}: {at.before}") for name in found.failing
+    )
+    by = f"{at.function} before {at.before}" if at.function else "where one begins"
+    other = "another step that fails" if fails else "another step"
+    return f"reached: by {other} ({by}), {at.depth} steps into {at.section}"
+
+
+def said(found: Refutation) -> str:
+    """Whether the counterexample to a rule is reached; or why there is none."""
+    if stands(found) == "kept":
+        return why_kept(found)
+    if found.shown is None:
+        return "nothing is known of " + ", ".join(found.unknown or found.failing)
+    return f"{how_reached(found)}."
+
+
+def main(rules: list[str]) -> None:
+    """Record some rules, or all, and say each."""
+    for rule in rules or [rule.id for rule in wanted()]:
+        found = find(rule)
+        write([found])
+        failing = len(found.failing)
+        print(f"{rule:10} {stands(found)} {failing}: {said(found)}", flush=True)
+
+
+if __name__ == "__main__":
+    # what is recorded names its class by the module, which is called otherwise here
+    from spec.publish import refuted
+
+    refuted.main(sys.argv[1:])

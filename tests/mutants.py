@@ -1,0 +1,287 @@
+"""Operations that are changed: a test left out, two steps in the other order."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import linecache
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from spec.prover import positions
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change to the text of one function.
+
+    Attributes:
+        name: what is wrong with it.
+        where: the function, with its module.
+        old, new: the text that is replaced, and by what.
+        operation: one that calls it.
+        fails: where the obligation stands that fails.
+        clause: what the smallest counterexample to it does not keep.
+    """
+
+    name: str
+    where: str
+    old: str
+    new: str
+    operation: str
+    fails: str
+    clause: str
+
+
+@contextmanager
+def changed(where: str, old: str, new: str) -> Iterator[None]:
+    """The function with other text, in every module that calls it by name."""
+    module, _, name = where.rpartition(".")
+    home = importlib.import_module(f"spec.{module}")
+    original = getattr(home, name)
+    text = inspect.getsource(original)
+    assert old in text, f"{where} has no {old!r}"
+    file = f"<changed {name}>"
+    source = text.replace(old, new)
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)
+    users = [m for n, m in sys.modules.items() if n.startswith("spec.")]
+    users = [m for m in users if vars(m).get(name) is original]
+    scope: dict[str, Any] = vars(home)
+    exec(compile(source, file, "exec"), scope)
+    for user in users:
+        setattr(user, name, scope[name])
+    forget()
+    try:
+        yield
+    finally:
+        for user in users:
+            setattr(user, name, original)
+        forget()
+
+
+def forget() -> None:
+    """Let the prover read the text of functions anew."""
+    positions.code_of.cache_clear()
+    positions.next_statement.cache_clear()
+
+
+SAME = """\
+    if mm.pte[va] != orig_pte:
+        ptl_unlock(mm)
+        return
+"""
+HOLD = """\
+        get_page(old)
+        mm.machine.cpu.hold = old.name
+"""
+RELEASE = """\
+    if old is not None:
+        mm.machine.cpu.hold = None
+        put_page(old)
+"""
+CLEAR = """\
+    if page.anon_exclusive and obey(mm, "AE-FORK-3"):
+        yield
+        page.anon_exclusive = False
+"""
+PROTECT = """\
+    if pte.writable and obey(mm, "AE-FORK-5"):
+        yield
+        mm.pte[va] = Pte(page.name, False, pte.trap)
+"""
+GIVE = """\
+    yield
+    get_page(page)
+    add_mapping(child, va, page, writable=False)
+"""
+MAY_SET = """\
+    if not mm.model.may_set_bit(mm, pte, page):
+        return False
+"""
+ENTRY = """\
+            yield
+            set_swap_pte"""
+LATE_ENTRY = """\
+            ptl_unlock(mm)
+            yield
+            yield from ptl_lock(mm)
+            set_swap_pte"""
+UPGRADE = 'protection == "rw" and can_change_pte_writable(mm, pte, page)'
+NO_PTL = "yield from ()"
+
+MUTANTS = (
+    Mutant(
+        "the fault does not compare the PTE under the lock",
+        "cow.do_wp_page",
+        SAME,
+        "",
+        "write",
+        "",
+        "",
+    ),
+    Mutant(
+        "the fault keeps a page whatever its count",
+        "cow.wp_can_reuse_anon_folio",
+        "reuse = may_keep(mm, page)",
+        "reuse = True",
+        "write",
+        "",
+        "",
+    ),
+    Mutant(
+        "the copy is mapped without a look at the PTE",
+        "cow.wp_page_copy",
+        'mm.pte[va] == orig_pte or not obey(mm, "AE-COW-4")',
+        "True",
+        "write",
+        "",
+        "",
+    ),
+    Mutant(
+        "the page is not held while it is copied",
+        "cow.wp_page_copy",
+        HOLD,
+        "",
+        "write",
+        "",
+        "",
+    ),
+    Mutant(
+        "the page is held for ever after it was copied",
+        "cow.wp_page_copy",
+        RELEASE,
+        "",
+        "write",
+        "",
+        "",
+    ),
+    Mutant(
+        "fork write-protects after the child maps the page",
+        "fork.copy_present_pte",
+        PROTECT + GIVE,
+        GIVE + PROTECT,
+        "fork",
+        "",
+        "",
+    ),
+    Mutant(
+        "fork clears the bit after the child maps the page",
+        "fork.copy_present_pte",
+        CLEAR + PROTECT + GIVE,
+        PROTECT + GIVE + CLEAR,
+        "fork",
+        "",
+        "",
+    ),
+    Mutant(
+        "fork does not look whether it may share",
+        "fork.copy_present_pte",
+        "if not mm.model.may_share(mm, page):",
+        "if False:",
+        "fork",
+        "",
+        "",
+    ),
+    Mutant(
+        "fork does not make the sequence count odd",
+        "fork.fork",
+        "mm.write_protect_seq += 1",
+        "mm.write_protect_seq += 2",
+        "fork",
+        "",
+        "",
+    ),
+    Mutant(
+        "fork walks without the page table lock",
+        "fork.copy_pte_range",
+        "yield from ptl_lock(mm)",
+        "yield from ()",
+        "fork",
+        "",
+        "",
+    ),
+    Mutant(
+        "GUP sets the bit of any page",
+        "gup.is_or_becomes_exclusive",
+        MAY_SET,
+        "",
+        "gup ro get slow",
+        "",
+        "",
+    ),
+    Mutant(
+        "GUP-fast does not compare the sequence count",
+        "gup_fast.gup_fast",
+        "if mm.write_protect_seq != seq:",
+        "if False:",
+        "gup ro pin fast-only",
+        "",
+        "",
+    ),
+    Mutant(
+        "GUP-fast does not compare the PTE",
+        "gup_fast.gup_fast_pte_range",
+        "if mm.pte[va] != pte and",
+        "if False and",
+        "gup ro get fast-only",
+        "",
+        "",
+    ),
+    Mutant(
+        "GUP-fast keeps its reference when it gives up",
+        "gup_fast.gup_fast_pte_range",
+        'obey(mm, "AE-FAST-3"):\n        return put(mm, ref)',
+        'obey(mm, "AE-FAST-3"):\n        return False',
+        "gup ro get fast-only",
+        "",
+        "",
+    ),
+    Mutant(
+        "swap-out drops the page table lock between test and entry",
+        "reclaim.try_to_unmap_one",
+        ENTRY,
+        LATE_ENTRY,
+        "reclaim",
+        "",
+        "",
+    ),
+    Mutant(
+        "migration does not look who uses the page",
+        "migration.try_to_migrate_one",
+        "if not may_migrate(mm, page):",
+        "if False:",
+        "migrate",
+        "",
+        "",
+    ),
+    Mutant(
+        "migration leaves the new page unlocked",
+        "migration.folio_migrate_mapping",
+        "    new.locked = True\n",
+        "",
+        "migrate",
+        "",
+        "",
+    ),
+    Mutant(
+        "mprotect makes any PTE writable",
+        "protect.change_pte_range",
+        UPGRADE,
+        'protection == "rw" and isinstance(pte, Pte) and page is not None',
+        "mprotect rw",
+        "",
+        "",
+    ),
+    Mutant(
+        "put does not count",
+        "counts.put_page",
+        "    folio.refcount -= 1\n",
+        "",
+        "put",
+        "",
+        "",
+    ),
+)

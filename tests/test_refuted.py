@@ -1,0 +1,195 @@
+"""The proof without each rule; counterexamples; explored states in its terms."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import mutants
+import pytest
+from click.testing import CliRunner
+
+from spec.bounds import MIGRATION, SMALL, program
+from spec.cli import main
+from spec.publish import agreed, counterexamples, refuted
+
+pytest.importorskip("z3", reason="the solver is not installed")
+from spec.prover import abstraction
+from spec.prover.abstraction import COMPARISONS, agreement
+from spec.prover.concrete import Explored
+from spec.prover.finite import telling
+from spec.prover.holders import HOLDERS, TEMPORARY
+from spec.prover.proving import Attempt, written
+from spec.releases import find_model
+
+SKETCH = find_model("sketch")
+KNOWN = refuted.read()
+SHOWN = {id: each for id, each in KNOWN.items() if each.shown is not None}
+
+
+# -- every rule ------------------------------------------------------------------------
+
+
+def test_every_rule_of_the_sketch_is_refuted_or_explained():
+    assert set(KNOWN) == {rule.id for rule in refuted.wanted()}
+    for each in KNOWN.values():
+        assert refuted.stands(each) in ("refuted", "kept"), each.rule
+        assert not refuted.unexplained(each), each.rule
+
+
+def test_what_fails_is_shown_with_a_clause_and_a_step():
+    for each in KNOWN.values():
+        if refuted.stands(each) == "refuted":
+            assert each.shown is not None, each.rule
+            assert each.shown.example is not None, each.rule
+            assert each.shown.example.clause
+            assert each.shown.example.functions
+
+
+def test_some_rules_are_refuted_and_some_are_outside():
+    words = {refuted.stands(each) for each in KNOWN.values()}
+    assert words == {"refuted", "kept"}
+
+
+@pytest.mark.parametrize("rule", ["AE-FORK-2", "AE-CLR-1", "AE-WP-5", "AE-KSM-3"])
+def test_a_row_is_found_again(rule):
+    """Whatever has changed since, these rows are those of the present code."""
+    recorded, now = KNOWN[rule], refuted.find(rule)
+    assert now.failing == recorded.failing
+    assert now.reached == recorded.reached
+    assert now.asking == recorded.asking
+    if recorded.shown is not None:
+        assert now.shown is not None
+        assert now.shown.example == recorded.shown.example
+
+
+def test_the_page_says_whether_the_record_is_of_the_present_code():
+    old = [replace(each, code="") for each in KNOWN.values()]
+    assert "has changed" in " ".join(counterexamples.dated(old))
+    new = [replace(each, code=refuted.code_now()) for each in KNOWN.values()]
+    assert "has changed" not in " ".join(counterexamples.dated(new))
+
+
+def test_what_exploration_breaks_and_the_proof_does_not_is_told():
+    missed = replace(KNOWN["AE-COW-1"], failing=(), shown=None)
+    assert refuted.unexplained(missed)
+
+
+# -- counterexamples -------------------------------------------------------------------
+
+
+def test_the_smallest_state_has_nothing_to_spare():
+    found = SHOWN["AE-FORK-2"].shown.example
+    assert counterexamples.size(found) == "1 PTE, 1 page, 1 reference"
+    found = SHOWN["AE-COW-2"].shown.example
+    assert counterexamples.size(found) == "2 PTEs, 1 page"
+
+
+@pytest.mark.parametrize("rule", counterexamples.DRAWN)
+def test_a_counterexample_is_drawn_as_two_states(rule):
+    drawing = counterexamples.draw(f"Without {rule}", SHOWN[rule].shown.example)
+    root = ET.fromstring(drawing.svg())
+    said = "".join(root.itertext())
+    assert root.find("{*}title") is not None
+    assert root.find("{*}desc") is not None
+    assert "Before" in said
+    assert "After" in said
+    twin = counterexamples.text(SHOWN[rule].shown.example)
+    assert "Before" in twin
+    assert "After" in twin
+    assert "Not kept" in twin
+    assert twin.isascii()
+
+
+def test_what_a_step_changes_is_marked_by_more_than_colour():
+    found = SHOWN["AE-COW-2"].shown.example
+    picture = counterexamples.draw("", found).svg()
+    assert 'stroke-dasharray="6 3"' in picture
+    assert " *" in picture
+    assert "  *" in counterexamples.text(found)
+
+
+def test_the_argument_comes_first():
+    names = [clause.name for clause in telling(written())]
+    assert names[:3] == [clause.name for clause in written().clauses[:3]]
+    assert len(names) == len(set(names)) == len(written().everything())
+
+
+# -- explored states -------------------------------------------------------------------
+
+
+def explored(number: int, without: tuple[str, ...] = ()):
+    """A small section, judged by the whole invariant."""
+    section = SMALL[number]
+    like = Attempt(SKETCH, only=["put"]).prover().before
+    whole = program(section, SKETCH, frozenset(without))
+    made = Explored(section, whole, written(), like)
+    clauses = [made.clause(clause) for clause in written().everything()]
+    return made.exploration(clauses).run()
+
+
+def test_the_invariant_is_true_of_explored_states():
+    verdict = explored(1)
+    assert verdict.complete
+    assert not verdict.violations
+
+
+def test_without_a_rule_an_explored_state_breaks_the_clause_that_the_solver_names():
+    verdict = explored(1, ("AE-FORK-5",))
+    assert {v.property for v in verdict.violations} == {"before the child maps"}
+    assert SHOWN["AE-FORK-5"].shown.example.clause == "before the child maps"
+
+
+def test_counts_say_what_holders_say_on_every_small_state(store):
+    found = agreement("small", SKETCH)
+    assert not found.disagrees
+    assert found.states == store.check("small", "sketch").states
+    assert found.states == {e["bounds"]: e for e in agreed.read()}["small"]["states"]
+
+
+def test_a_holder_that_the_abstraction_forgets_is_noticed():
+    forgotten = tuple(kind for kind in HOLDERS if kind not in TEMPORARY)
+    broken = [
+        replace(each, kinds=forgotten) if each.name == "one holder" else each
+        for each in COMPARISONS
+    ]
+    assert agreement("small", SKETCH, broken).disagrees == ("one holder",)
+
+
+def test_a_walk_of_fork_that_leaves_an_address_out_is_noticed():
+    with mutants.changed("fork.fork", "names.vas:", "names.vas[1:]:"):
+        found = agreement("small", SKETCH)
+    assert "fork visits each address" in found.disagrees
+
+
+def test_a_walk_of_migration_that_finds_nothing_is_noticed():
+    old = "if isinstance(mm.pte[va], MigrationEntry):"
+    with mutants.changed("migration.remove_migration_ptes", old, "if False:"):
+        verdict = abstraction._explored(MIGRATION[0], SKETCH, ())
+    assert "migration entries are all replaced" in {
+        v.property for v in verdict.violations
+    }
+
+
+# -- the command -----------------------------------------------------------------------
+
+
+def test_the_command_shows_both_states_and_whether_they_are_reached():
+    done = CliRunner().invoke(main, ["prove", "--without", "AE-FORK-2"])
+    assert done.exit_code == 1
+    assert "not kept: before the bit is cleared, of c = CPU 0, r = r1" in done.output
+    assert "before  pte(A) = p1 R/W" in done.output
+    assert "AE-FORK-2: reached: by this step" in done.output
+
+
+def test_the_command_says_what_a_rule_outside_the_proof_protects():
+    done = CliRunner().invoke(main, ["prove", "--without", "AE-WP-5"])
+    assert done.exit_code == 0
+    assert "outside the proof: AE-INV-8" in done.output
+
+
+def test_the_command_gives_the_states_to_machines():
+    done = CliRunner().invoke(main, ["prove", "--without", "AE-FORK-2", "--json"])
+    (failing,) = [o for o in json.loads(done.output)["obligations"] if o["example"]]
+    assert failing["example"]["before"][0] == "pte(A) = p1 R/W"
