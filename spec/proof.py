@@ -369,8 +369,8 @@ def pending_references_have_a_walker(s: View, r: Any) -> Any:
 #   comes after a count without further references, and where nothing maps the page
 #   nobody gets one.
 #
-# A pin needs neither: reclaim and migration leave its page mapped. In the sketch they
-# leave that of every reference, so its entries keep no promise.
+# Once taken, a pin needs neither: reclaim and migration leave its page mapped. In the
+# sketch they leave that of every reference, so its entries keep no promise.
 
 
 # %%

@@ -143,7 +143,9 @@ def refuted(attempt: Attempt) -> Iterator[tuple[str, Counterexample]]:
 
 def explored(where: Section, model: Model) -> Verdict:
     """All states of a section, and the shortest way to break each property."""
-    return explore(program(where, model), beyond=ALL_STATES)
+    verdict = explore(program(where, model), beyond=ALL_STATES)
+    assert verdict.complete, "no section is so large"
+    return verdict
 
 
 def shortest(violations: Iterable[Violation]) -> tuple[Violation, ...]:
