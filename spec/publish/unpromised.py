@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from spec.publish.pages import Site
 
 
+TITLES = {
+    "get-across-fork": "No promise across fork to FOLL_GET",
+    "get-reader": "No promise to FOLL_GET readers",
+}
+"""The headings of promises that are not made."""
+
+
 def sections(site: Site, page: str) -> Iterator[str]:
     """The sections of a page: each promise more, then each rule of the sketch more."""
     yield from (
@@ -29,7 +36,8 @@ def sections(site: Site, page: str) -> Iterator[str]:
     )
     for more in MORE:
         found: Shown = site.store.get(f"prove.{more.id}", partial(shown, more))
-        yield from ("", f"### {more.says} {{#{more.id}}}", "", more.why, "")
+        yield from ("", f"### {TITLES[more.id]} {{#{more.id}}}", "")
+        yield from (f"The promise would be: {more.says}", "", more.why, "")
         yield from _of_promise(site, page, more, found)
     yield from ("", *_of_rules(site, page))
 
@@ -39,21 +47,21 @@ def _of_promise(site: Site, page: str, more: More, found: Shown) -> Iterator[str
         (name, f"[{small.clause}](#{more.id}-{i})", small.says)
         for i, (name, small) in enumerate(found.refuted)
     ]
-    yield table(("Refuted for upstream", "Not kept", ""), rows, "ae-wrap")
+    yield table(("With it this is refuted", "Not kept", ""), rows, "ae-wrap")
     yield ""
     for i, (_, small) in enumerate(found.refuted):
         yield _counterexample(small, f"{more.id}-{i}")
     yield ""
     yield (
-        f"In all {number(found.states)} states of two threads, of which one asks GUP "
-        "and one forks and writes, these guarantees break:"
+        f"Two threads, of which one asks GUP and one forks and writes, have "
+        f"{number(found.states)} states. With the promise these guarantees break there:"
     )
     yield ""
     for way in found.reached:
         yield f"- {site.link(way.property, page)} after {way.depth} steps."
     yield ""
     for way in found.reached:
-        yield _folded(way, f"{more.id}-{way.property}")
+        yield _folded(way, f"{more.id}-{way.property}", "With the promise")
 
 
 def _counterexample(small: Counterexample, anchor: str) -> str:
@@ -71,7 +79,7 @@ def _of_rules(site: Site, page: str) -> Iterator[str]:
         "### The sketch's rules, on upstream's operations {#sketch-on-upstream}",
         "",
         "Upstream's list does not have these duties and guarantees. They are judged "
-        "here as if every reference were protected until it is put. A rule that no "
+        "here as if every reference were protected, as in the sketch. A rule that no "
         "step breaks is one that upstream obeys without saying so.",
         "",
     )
@@ -90,11 +98,11 @@ def _of_rules(site: Site, page: str) -> Iterator[str]:
     yield ""
     for each in found:
         if each.way:
-            yield _folded(each.way, f"on-upstream-{each.rule}")
+            yield _folded(each.way, f"on-upstream-{each.rule}", "On upstream")
 
 
-def _folded(way: Violation, anchor: str) -> str:
-    summary = f"Upstream breaks <code>{way.property}</code> after {way.depth} steps"
+def _folded(way: Violation, anchor: str, when: str) -> str:
+    summary = f"{when} <code>{way.property}</code> breaks after {way.depth} steps"
     return folded(summary, html.escape(traces.violation_text(way)), anchor)
 
 
