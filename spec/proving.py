@@ -13,9 +13,9 @@ from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.models import governs
 from spec.options import ModelName, as_json, or_exit_2, removable
-from spec.prover.proving import MODELS, PROVED, Obligation, Result, prove
+from spec.prover.proving import MODELS, NORMATIVE, PROVED, Obligation, Result, prove
 from spec.prover.removal import Removal, prove_without
-from spec.publish import refuted
+from spec.publish import records, refuted
 from spec.releases import find_model
 from spec.rules import Rule
 
@@ -99,7 +99,7 @@ def as_dict(result: Result) -> dict[str, Any]:
         "proved": result.proved,
         "interrupted": result.interrupted,
         "seconds": round(result.seconds, 3),
-        "reached": [searched(id) for id in result.without],
+        "reached": [searched(id, result.model) for id in result.without],
         "obligations": [
             {
                 "name": each.name,
@@ -165,7 +165,7 @@ def print_removal(found: Removal) -> None:
     if result.interrupted:
         click.echo(INTERRUPTED)
     for id in result.without:
-        click.echo(f"{id}: {searched(id)}")
+        click.echo(f"{id}: {searched(id, result.model)}")
     if result.proved:
         click.echo("The proof does not rest on it: the invariant is kept without.")
 
@@ -194,8 +194,14 @@ def print_failing(obligation: Obligation) -> None:
 SAID: dict[str, Any] = {"initial_indent": "    ", "subsequent_indent": "    "}
 
 
-def searched(id: str) -> str:
-    """Whether exploration reaches the counterexample; or why there is none."""
+def searched(id: str, model: str) -> str:
+    """Whether exploration reaches the counterexample; or why there is none.
+
+    Counterexamples are looked for on the normative model. Of another one it is known
+    which guarantee the removal breaks, if the rule is removed from that model.
+    """
+    if model != NORMATIVE:
+        return broken(id, model)
     known = refuted.read().get(id)
     if known is None:
         return "nothing is recorded of the proof without it."
@@ -203,3 +209,18 @@ def searched(id: str) -> str:
     if not known.current:
         said += f" (recorded on {known.made}, of other code)"
     return said
+
+
+def broken(id: str, model: str) -> str:
+    """The guarantee that exploration sees break on a model without a rule."""
+    known = records.rows().get(id)
+    if known is None or known.found.model != model:
+        return f"no search of {model} is recorded."
+    breaks = known.found.breaks
+    if not breaks:
+        return "exploration reaches no state that breaks a guarantee."
+    property, run = min(breaks.items(), key=lambda each: each[1].depth)
+    return (
+        f"exploration reaches a state that breaks {property} after {run.depth} steps; "
+        f"anon-exclusive ablate {id} shows it."
+    )

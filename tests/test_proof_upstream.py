@@ -20,6 +20,7 @@ from spec.prover import unpromised
 from spec.prover.concrete import Explored
 from spec.prover.promises import Promises, promises_of
 from spec.prover.proving import PROVED, Attempt
+from spec.proving import broken
 from spec.publish import obligations
 from spec.publish.pages import Site
 from spec.releases import find_model
@@ -207,3 +208,8 @@ def test_a_rule_of_the_sketch_is_none_of_upstream():
     )
     assert done.exit_code == 2
     assert "AE-FORK-2 is no rule of the model 'upstream'" in done.output
+
+
+def test_what_exploration_says_without_a_rule_is_of_upstream():
+    assert "AE-INV-" in broken("AE-FORK-8", "upstream")
+    assert broken("AE-FORK-3", "upstream") == "no search of upstream is recorded."
