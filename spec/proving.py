@@ -181,7 +181,7 @@ def print_failing(obligation: Obligation) -> None:
             click.echo(f"  not kept: {clause}")
         return
     of = f", of {example.instance}" if example.of else ""
-    click.echo(f"  not kept: {example.clause}{of}")
+    click.echo(f'  not kept: "{example.clause}"{of}')
     if example.says:
         click.echo(textwrap.fill(example.says, 70, **SAID))
     click.echo(f"  by a step of {example.functions}")

@@ -15,6 +15,7 @@ from spec.cells import SpecificationError
 from spec.cli import main
 from spec.prover import domains, positions
 from spec.prover.proving import PROVED, REFUTED, Attempt, Obligation, prove
+from spec.prover.removal import Removal
 from spec.releases import find_model
 
 pytest.importorskip("z3", reason="the solver is not installed")
@@ -49,7 +50,7 @@ def test_the_sketch_is_proved(store):
 def test_a_removed_rule_is_refuted(rule, operation):
     result = shortly([rule], operation)
     assert not result.proved
-    assert any(each.found == REFUTED and each.drawn for each in result.failing)
+    assert any(each.found == REFUTED and each.example for each in result.failing)
 
 
 # -- operations that are changed -------------------------------------------------------
@@ -179,10 +180,11 @@ def test_wrong_use_is_one_sentence(arguments, says):
 
 
 def test_the_command_says_what_is_not_proved(monkeypatch):
-    result = shortly(["AE-CLR-3"], "put")
-    monkeypatch.setattr("spec.proving.prove", lambda *arguments: result)
+    removal = Removal(shortly(["AE-CLR-3"], "put"), ("put",), 0)
+    monkeypatch.setattr("spec.proving.prove_without", lambda *arguments: removal)
     done = CliRunner().invoke(main, ["prove", "--without", "AE-CLR-3"])
     assert done.exit_code == 1
-    assert "REFUTED: put: begins\n  not kept: free pages are blank" in done.output
+    said = 'REFUTED: put: begins\n  not kept: "free pages are blank", of p = p1'
+    assert said in done.output
     found = CliRunner().invoke(main, ["prove", "--without", "AE-CLR-3", "--json"])
     assert json.loads(found.output)["proved"] is False

@@ -178,7 +178,7 @@ def test_a_walk_of_migration_that_finds_nothing_is_noticed():
 def test_the_command_shows_both_states_and_whether_they_are_reached():
     done = CliRunner().invoke(main, ["prove", "--without", "AE-FORK-2"])
     assert done.exit_code == 1
-    assert "not kept: before the bit is cleared, of c = CPU 0, r = r1" in done.output
+    assert 'not kept: "before the bit is cleared", of c = CPU 0, r = r1' in done.output
     assert "before  pte(A) = p1 R/W" in done.output
     assert "AE-FORK-2: reached: by this step" in done.output
 

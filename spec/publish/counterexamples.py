@@ -150,7 +150,8 @@ def drawn(site: Site, found: Refutation) -> Iterator[str]:
     yield f"{site.link(found.rule, PAGE)}: {sentence}\n"
     if shown.example.says:
         yield f"What the step does not keep: {shown.example.says}\n"
-    yield f"{refuted.how_reached(found).capitalize()}.\n"
+    reached = refuted.how_reached(found)
+    yield f"{reached[:1].upper()}{reached[1:]}.\n"
     yield f'<div class="ae-picture" data-search-exclude>{picture}</div>'
     yield f'<pre class="ae-trace">{html.escape(text(shown.example))}</pre>'
 
