@@ -55,9 +55,8 @@ proof = Proof()
 # covered by exploration only; the [table](../reference/proof.md) names each such rule.
 # Memory ordering and stale TLB entries have their own chapters.
 #
-# The proof is of the sketch. The words below also speak of models whose entries
-# remember the bit, as upstream's do, but the invariant is not yet one of theirs: the
-# promise to a reference that `fork()` or swap-out may end needs another clause.
+# The proof is of the sketch and of upstream, which promises less. What upstream does
+# not promise [can be reached](proof_places.py#what-upstream-does-not-promise).
 #
 # ### AE-ASM-6 {#AE-ASM-6}
 #
@@ -148,7 +147,10 @@ def owns(s: View, m: Any, v: Any, p: Any) -> Any:
 # %% [markdown]
 # A reference counts from the moment in which GUP-fast has found the PTE unchanged.
 # Before that it will be dropped if anything happened. If `fork()` ran meanwhile, it
-# will be dropped as well, where the model demands it.
+# will be dropped as well, or returned without a promise.
+#
+# A promise that outlives `fork()` is *firm*: in the sketch every one, upstream that to
+# a pin. `fork()` ends the others, and sharing their page is no loss then.
 
 
 # %%
@@ -161,7 +163,7 @@ def holds_on(s: View, r: Any, p: Any) -> Any:
 
 
 def will_stay(s: View, r: Any) -> Any:
-    """The reference is not one that GUP-fast drops because fork ran."""
+    """The reference is not one that loses its promise because fork ran."""
     return either(s.returned(r), no(s.raced(s.by(r))))
 
 
@@ -173,8 +175,8 @@ def promised(s: View, r: Any) -> Any:
 # %% [markdown]
 # ## The invariant
 #
-# The first two clauses are the argument, the third is the promise. The others say what
-# the words rely on.
+# The first two clauses are the argument, the next two are the promise. The others say
+# what the words rely on.
 
 
 # %%
@@ -352,29 +354,61 @@ def pending_references_have_a_walker(s: View, r: Any) -> Any:
 
 
 # %% [markdown]
-# A process that does not exist yet has nothing; an address that was never used has had
-# nothing.
+# ## Upstream's clauses
+#
+# The quantity is the same; the bit has two more witnesses. GUP for writing takes the
+# word of a writable PTE ([AE-SET-5](bit.py#AE-SET-5)). And an entry remembers the bit,
+# so that a FOLL_GET reference may rely on a page that nothing maps. What would lose
+# them?
+#
+# - A step that clears the bit and leaves the PTE writable. `fork()` does, for a moment:
+#   under the page table lock, and with an odd `write_protect_seq`. GUP-fast drops a pin
+#   that it takes meanwhile, and returns a FOLL_GET reference without a promise.
+# - A step that replaces an entry and does not give the bit back: a swap-in during
+#   writeback ([AE-SWAP-12](swap.py#AE-SWAP-12)), a migration that has a new page. Each
+#   comes after a count without further references, and where nothing maps the page
+#   nobody gets one.
+#
+# Once taken, a pin needs neither: reclaim and migration leave its page mapped. In the
+# sketch they leave that of every reference, so its entries keep no promise.
 
 
 # %%
 @proof.clause
-def used_addresses_are_known(s: View, m: Any, v: Any, r: Any) -> Any:
-    """Where something is mapped, something was mapped."""
-    entry = either(s.mapped(m, v), s.moving(m, v), s.swapped(m, v))
-    taken = both(s.anonymous(r), either(s.pending(r), s.returned(r)))
-    through = implies(taken, s.touched(s.taken_for(r), s.taken_at(r)))
-    return both(implies(entry, s.touched(m, v)), through)
+def writer_has_the_bit(s: View, m: Any, v: Any, p: Any) -> Any:
+    """If the model sets the bit on all that may be written: a writable PTE maps a page
+    that has it, unless fork is about to write-protect the PTE; a writable entry
+    remembers it."""
+    protects = both(s.ptl(m), s.stands("protect", s.ptl_by(m), m, v, p))
+    mapped = implies(writes(s, m, v, p), either(s.exclusive(p), protects))
+    entry = implies(both(s.moving(m, v), s.writable(m, v)), s.marked(m, v))
+    return implies(s.promises.marks, both(mapped, entry))
 
 
 @proof.clause
-def places_are_at_used_addresses(s: View, c: Any) -> Any:
-    """A CPU that looks at a mapping looks at an address that was used."""
-    names = ("cleared", "reuse", "set", "got", "share", "protect", "give", "copying")
-    looks = either(*(s.get(f"at:{name}", c) for name in (*names, "snapshot")))
-    return implies(looks, s.touched(s.at_process(c), s.at_address(c)))
+def readers_have_no_promise(s: View, r: Any) -> Any:
+    """Unless the model protects them: a FOLL_GET reference that only reads is not
+    protected."""
+    taken = both(either(s.pending(r), s.returned(r)), s.anonymous(r))
+    known = either(s.promises.readers, s.pin(r), s.may_write(r))
+    return implies(both(taken, s.protected(r)), known)
+
+
+def entry_keeps_a_promise(s: View, r: Any) -> Any:
+    """Someone relies on a page to which only an entry leads."""
+    m, v, p = s.taken_for(r), s.taken_at(r), s.of(r)
+    relies = both(holds_on(s, r, p), will_stay(s, r), s.protected(r))
+    return both(s.remembers, relies, waits(s, m, v, p))
 
 
 @proof.clause
-def unborn_processes_have_nothing(s: View, m: Any, v: Any) -> Any:
-    """A process that is not born has used no address."""
-    return implies(s.unborn(m), no(either(s.touched(m, v), s.live(m))))
+def no_promise_during_writeback(s: View, r: Any) -> Any:
+    """While a page is written to its slot, no entry keeps a promise for it."""
+    return implies(s.writeback(s.of(r)), no(entry_keeps_a_promise(s, r)))
+
+
+@proof.clause
+def no_promise_after_the_move(s: View, r: Any, c: Any) -> Any:
+    """Once a migration has a new page, no entry keeps a promise for the old one."""
+    moved = both(s.get("at:migrating", c), s.same(s.at_page(c), s.of(r)), s.prepares(c))
+    return implies(moved, no(entry_keeps_a_promise(s, r)))

@@ -53,7 +53,7 @@ def before_the_bit_is_set(s: View, c: Any) -> Any:
     return both(locked_mapping(s, c), either(s.remembers, s.asked(s.at_process(c))))
 
 
-@proof.at("got", ("is_or_becomes_exclusive", "return True"))
+@proof.at("got", ("is_or_becomes_exclusive", "return True"), only="sketch")
 def before_the_reference(s: View, c: Any) -> Any:
     """The bit is set and the mapping stays."""
     return both(locked_mapping(s, c), s.exclusive(s.at_page(c)))
@@ -89,15 +89,16 @@ def while_forking(s: View, c: Any) -> Any:
 def before_the_bit_is_cleared(s: View, c: Any, r: Any) -> Any:
     """Nobody relies on the page, and GUP-fast will notice."""
     p = s.at_page(c)
-    unprotected = implies(both(promised(s, r), s.same(s.of(r), p)), no(s.firm(r)))
+    unprotected = no(both(promised(s, r), s.same(s.of(r), p)))
     known = either(s.at_writable(c), no(s.writable(s.at_process(c), s.at_address(c))))
     return both(locked_mapping(s, c), s.odd(s.at_process(c)), unprotected, known)
 
 
 @proof.at("protect", ("copy_present_pte", "mm.pte[va]"))
 def before_the_pte_is_protected(s: View, c: Any) -> Any:
-    """The bit is clear."""
-    return both(locked_mapping(s, c), no(s.exclusive(s.at_page(c))))
+    """The bit is clear, and GUP-fast will notice."""
+    clear = no(s.exclusive(s.at_page(c)))
+    return both(locked_mapping(s, c), clear, s.odd(s.at_process(c)))
 
 
 @proof.at("give", ("copy_present_pte", "get_page"))
@@ -139,8 +140,8 @@ def before_the_bit_is_tested(s: View, c: Any) -> Any:
     found = either(s.exclusive(s.of(r)), both(s.remembers, s.at_writable(c)))
     relies = both(s.protected(r), no(s.raced(c)), found)
     owned = has_bit(s, s.taken_for(r), s.taken_at(r), s.of(r))
-    where = s.same(s.taken_at(r), s.at_address(c))
-    return both(own_reference(s, c), where, implies(relies, owned))
+    firm = implies(s.firm(r), s.exclusive(s.of(r)))
+    return both(own_reference(s, c), implies(relies, both(owned, firm)))
 
 
 @proof.at("bit seen", ("gup_fast_pte_range", "return True"))
@@ -191,6 +192,23 @@ def before_the_entry(s: View, c: Any, r: Any) -> Any:
     return both(s.get("at:cleared", c), implies(relies, no(s.firm(r))))
 
 
+@proof.at("marked", ("try_to_migrate_one", "page.anon_exclusive = False"))
+def before_the_marked_entry(s: View, c: Any) -> Any:
+    """The page still has the bit that the entry will remember."""
+    return both(s.get("at:cleared", c), s.exclusive(s.at_page(c)))
+
+
+@proof.at(
+    "quiet",
+    ("shrink_folio", "writing ="),
+    ("reclaim_locked", ""),
+    ("unmap_and_move", ""),
+)
+def while_locked(s: View, c: Any) -> Any:
+    """The page is locked and held, and not under writeback."""
+    return both(held_page(s, c), locked_page(s, c), no(s.writeback(s.at_page(c))))
+
+
 @proof.at("outgoing", ("reclaim_locked", "unmapped"), ("reclaim_locked", "if unmapped"))
 def while_swapping_out(s: View, c: Any) -> Any:
     """The page is locked, held and in the swap cache."""
@@ -226,7 +244,38 @@ def before_the_copy(s: View, c: Any, m: Any, v: Any) -> Any:
     p = s.target(c)
     mine = both(s.locked(p), s.same(s.locked_by(p), c))
     unused = both(no(maps(s, m, v, p)), no(s.exclusive(p)))
-    return implies(s.prepares(c), both(mine, unused))
+    merged = implies(s.ksm(s.at_page(c)), no(owns(s, m, v, p)))
+    ready = implies(s.prepares(c), both(mine, unused, merged))
+    return both(s.get("at:migrating", c), ready)
+
+
+# %% [markdown]
+# A process that does not exist yet has nothing; an address that was never used has had
+# nothing.
+
+
+# %%
+@proof.clause
+def used_addresses_are_known(s: View, m: Any, v: Any, r: Any) -> Any:
+    """Where something is mapped, something was mapped."""
+    entry = either(s.mapped(m, v), s.moving(m, v), s.swapped(m, v))
+    taken = both(s.anonymous(r), either(s.pending(r), s.returned(r)))
+    through = implies(taken, s.touched(s.taken_for(r), s.taken_at(r)))
+    return both(implies(entry, s.touched(m, v)), through)
+
+
+@proof.clause
+def places_are_at_used_addresses(s: View, c: Any) -> Any:
+    """A CPU that looks at a mapping looks at an address that was used."""
+    names = ("cleared", "reuse", "set", "got", "share", "protect", "give", "copying")
+    looks = either(*(s.get(f"at:{name}", c) for name in (*names, "snapshot")))
+    return implies(looks, s.touched(s.at_process(c), s.at_address(c)))
+
+
+@proof.clause
+def unborn_processes_have_nothing(s: View, m: Any, v: Any) -> Any:
+    """A process that is not born has used no address."""
+    return implies(s.unborn(m), no(either(s.touched(m, v), s.live(m))))
 
 
 # %% [markdown]
@@ -340,3 +389,14 @@ def bit_may_be_set(s: View, m: Any, v: Any, p: Any, c: Any) -> dict[str, Any]:
         "the page is no KSM page": no(s.ksm(p)),
         "GUP was asked": either(s.remembers, s.asked(m)),
     }
+
+
+# %% [markdown]
+# ## What upstream does not promise
+#
+# Upstream's invariant is weaker in two places. `fork()` ends the promise to a FOLL_GET
+# reference, and one that only reads has none. No better invariant would help: with the
+# sketch's promise a clause is refuted, and a state that breaks it is reached. The
+# [obligations](../reference/proof.md#what-upstream-does-not-promise) have both side by
+# side, with the shortest ways there, and a way to break each rule of the sketch that
+# upstream does not have.

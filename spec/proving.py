@@ -13,25 +13,30 @@ from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.models import governs
 from spec.options import ModelName, as_json, or_exit_2, removable
-from spec.prover.proving import MODELS, PROVED, Obligation, Result, prove
+from spec.prover.proving import MODELS, NORMATIVE, PROVED, Obligation, Result, prove
 from spec.prover.removal import Removal, prove_without
-from spec.publish import refuted
+from spec.publish import records, refuted
 from spec.releases import find_model
 from spec.rules import Rule
 
 
 @click.command("prove")
 @click.option(
-    "--model", type=ModelName(), default="sketch", show_default=True, help="Its name."
+    "--model",
+    type=ModelName(),
+    default="sketch",
+    show_default=True,
+    help=f"{' or '.join(MODELS)}.",
 )
 @click.option("--without", multiple=True, metavar="RULE", help="Do not obey RULE.")
 @as_json
 def prove_command(model: str, without: tuple[str, ...], as_json: bool) -> None:
     """Prove the guarantees for any number of processes, pages and references.
 
-    Every atomic step of every operation is shown to keep the invariant. What the solver
-    refutes or cannot decide is listed, and the exit status is 1. Without a rule, only
-    steps are looked at that are new: the model with all rules has the others, too.
+    Every atomic step of every operation is shown to keep the invariant: that of the
+    sketch, or the weaker one of upstream. What the solver refutes or cannot decide is
+    listed, and the exit status is 1. Without a rule, only steps are looked at that are
+    new: the model with all rules has the others, too.
     """
     result, removal = or_exit_2(lambda: asked_for(model, without))
     if as_json:
@@ -94,7 +99,7 @@ def as_dict(result: Result) -> dict[str, Any]:
         "proved": result.proved,
         "interrupted": result.interrupted,
         "seconds": round(result.seconds, 3),
-        "reached": [searched(id) for id in result.without],
+        "reached": [searched(id, result.model) for id in result.without],
         "obligations": [
             {
                 "name": each.name,
@@ -160,7 +165,7 @@ def print_removal(found: Removal) -> None:
     if result.interrupted:
         click.echo(INTERRUPTED)
     for id in result.without:
-        click.echo(f"{id}: {searched(id)}")
+        click.echo(f"{id}: {searched(id, result.model)}")
     if result.proved:
         click.echo("The proof does not rest on it: the invariant is kept without.")
 
@@ -189,8 +194,14 @@ def print_failing(obligation: Obligation) -> None:
 SAID: dict[str, Any] = {"initial_indent": "    ", "subsequent_indent": "    "}
 
 
-def searched(id: str) -> str:
-    """Whether exploration reaches the counterexample; or why there is none."""
+def searched(id: str, model: str) -> str:
+    """Whether exploration reaches the counterexample; or why there is none.
+
+    Counterexamples are looked for on the normative model. Of another one it is known
+    which guarantee the removal breaks, if the rule is removed from that model.
+    """
+    if model != NORMATIVE:
+        return broken(id, model)
     known = refuted.read().get(id)
     if known is None:
         return "nothing is recorded of the proof without it."
@@ -198,3 +209,18 @@ def searched(id: str) -> str:
     if not known.current:
         said += f" (recorded on {known.made}, of other code)"
     return said
+
+
+def broken(id: str, model: str) -> str:
+    """The guarantee that exploration sees break on a model without a rule."""
+    known = records.rows().get(id)
+    if known is None or known.found.model != model:
+        return f"no search of {model} is recorded."
+    breaks = known.found.breaks
+    if not breaks:
+        return "exploration reaches no state that breaks a guarantee."
+    property, run = min(breaks.items(), key=lambda each: each[1].depth)
+    return (
+        f"exploration reaches a state that breaks {property} after {run.depth} steps; "
+        f"anon-exclusive ablate {id} shows it."
+    )

@@ -52,6 +52,7 @@ class Assertion:
         roles: the local variables that are the process, the page and so on, where they
             are not called as usual; there has to be one of each.
         innermost: it is not meant where the function has called another.
+        only: the model whose operations alone stop there; empty for every one.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Assertion:
     fact: Formula
     roles: dict[str, str] = field(default_factory=dict)
     innermost: bool = False
+    only: str = ""
 
     def clause(self) -> Clause:
         """The same as a clause of the invariant."""
@@ -90,12 +92,13 @@ class Proof:
         name: str,
         *places: tuple[str, str],
         innermost: bool = False,
+        only: str = "",
         **roles: str,
     ) -> Callable[[Formula], Formula]:
         """An assertion at places."""
 
         def register(fact: Formula) -> Formula:
-            made = Assertion(name, places, fact, roles, innermost)
+            made = Assertion(name, places, fact, roles, innermost, only)
             self.assertions.append(made)
             return fact
 
@@ -179,14 +182,20 @@ def _role(role: str, value: Any) -> Any:
     return parts[0] if kind in ("record", "SwapEntry") else None
 
 
-def check_places(assertions: list[Assertion], places: list[Place]) -> None:
+def check_places(assertions: list[Assertion], places: list[Place], model: str) -> None:
     """Raise if an assertion stands nowhere: the operation it is about has changed.
+
+    Args:
+        assertions: all of them.
+        places: where the operations of a model stop.
+        model: its name.
 
     Raises:
         SpecificationError: names the assertion and the places that it was written for.
     """
     for assertion in assertions:
-        if not any(stands(assertion, place) for place in places):
+        wanted = assertion.only in ("", model)
+        if wanted and not any(stands(assertion, place) for place in places):
             where = " or ".join(f"{f} before {t!r}" for f, t in assertion.places)
             raise SpecificationError(
                 f"the assertion {assertion.name!r} of the proof is for {where}, and no "

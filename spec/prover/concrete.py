@@ -23,6 +23,7 @@ from spec.migration_entry import MigrationEntry
 from spec.prover.assertions import Assertion, Clause, Proof, frames, roles, stands
 from spec.prover.footprints import Operation, Place, owned
 from spec.prover.holders import HOLDERS, Kind
+from spec.prover.promises import Promises
 from spec.prover.state import View
 from spec.swap import SwapEntry
 
@@ -121,14 +122,12 @@ class Concrete(View):
     Args:
         cells: of the state, with the locations of threads.
         standings: of the exploration.
-        promises: what the model promises, see `View`.
+        promises: what the model promises.
     """
 
-    def __init__(
-        self, cells: Cells, standings: Standings, promises: dict[str, bool]
-    ) -> None:
+    def __init__(self, cells: Cells, standings: Standings, promises: Promises) -> None:
         self.cells, self.standings, self.names = cells, standings, standings.names
-        vars(self).update(promises)
+        self.promises = promises
         self._known: dict[tuple[Any, ...], Any] = {}
 
     def get(self, name: str, *arguments: Any) -> Any:
@@ -319,8 +318,7 @@ class Explored:
         self, section: Section, program: Program, proof: Proof, like: View
     ) -> None:
         self.standings = Standings(program, section.names, proof.assertions)
-        promises = vars(like).items()
-        self.promises = {k: v for k, v in promises if isinstance(v, bool)}
+        self.promises = like.promises
         self.program = replace(program, states=[], steps=[], witnesses={}, name="")
 
     def view(self, cells: Cells) -> Concrete:

@@ -7,6 +7,7 @@ from typing import Any
 
 import z3
 
+from spec.prover.promises import Promises
 from spec.prover.state import FIELDS, SORTS, View
 
 SORT = {letter: z3.DeclareSort(name) for letter, name in SORTS.items()}
@@ -21,11 +22,9 @@ def constants(letter: str, *names: str) -> list[Any]:
 class Symbolic(View):
     """A state whose fields are functions of the solver."""
 
-    def __init__(
-        self, fields: dict[str, Function], remembers: bool, pins_only: bool
-    ) -> None:
+    def __init__(self, fields: dict[str, Function], promises: Promises) -> None:
         self.fields = fields
-        self.remembers, self.pins_only = remembers, pins_only
+        self.promises = promises
 
     def get(self, name: str, *arguments: Any) -> Any:
         """The value of a field."""
@@ -46,7 +45,7 @@ class Symbolic(View):
         after = dict(self.fields)
         for name, update in updates:
             after[name] = _updated(after[name], update)
-        return Symbolic(after, self.remembers, self.pins_only)
+        return Symbolic(after, self.promises)
 
     def blank(self, live: str) -> Iterator[Any]:
         """Nothing has happened: there is one process, and every page is free."""
@@ -70,9 +69,7 @@ def _initial(field: str, things: list[Any], first: Any) -> Any:
     return False
 
 
-def unknown(
-    suffix: str, assertions: list[str], remembers: bool, pins_only: bool
-) -> Symbolic:
+def unknown(suffix: str, assertions: list[str], promises: Promises) -> Symbolic:
     """A state of which nothing is known."""
     bool_ = z3.BoolSort()
     functions: dict[str, Function] = {}
@@ -83,7 +80,7 @@ def unknown(
     for name in assertions:
         at = f"at:{name}"
         functions[at] = z3.Function(at + suffix, SORT["c"], bool_)
-    return Symbolic(functions, remembers, pins_only)
+    return Symbolic(functions, promises)
 
 
 def _updated(old: Function, update: Function) -> Function:

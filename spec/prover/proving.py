@@ -26,6 +26,7 @@ from spec.prover.counting import contradictory, miscounted
 from spec.prover.footprints import OVER, Command, Footprints, Place
 from spec.prover.operations import operations
 from spec.prover.positions import code_of, next_statement, source_of
+from spec.prover.promises import promises_of
 from spec.prover.steps import SymbolicStep, symbolic
 from spec.rules import find
 
@@ -33,12 +34,10 @@ if TYPE_CHECKING:
     from spec.prover.solver import Answer, Prover
 
 NORMATIVE = "sketch"
-MODELS = (NORMATIVE,)
+MODELS = (NORMATIVE, "upstream")
 """The models that the invariant is written for."""
 NEVER_ASKED = ("is", "asked", ("A",), False)
 PROVED, REFUTED, UNKNOWN = "proved", "refuted", "unknown"
-PINS_ONLY = frozenset({"upstream", "always"})
-"""Families in which the promise to a reference outlives fork for pins only."""
 
 Report = Callable[[int, int], None]
 
@@ -153,8 +152,8 @@ class Attempt:
             if not wanted or operation.name in wanted:
                 self.made.add(operation)
         made = self.made
-        if model.name == NORMATIVE and not without and not wanted:
-            check_places(self.proof.assertions, made.places)
+        if model.name in MODELS and not without and not wanted:
+            check_places(self.proof.assertions, made.places, model.name)
         known = self.proof.assertions
         self.ends = [
             [(a.name, roles(a, place)) for a in known if stands(a, place)]
@@ -211,8 +210,7 @@ class Attempt:
             )
         from spec.prover.solver import Prover
 
-        pins_only = self.model.family in PINS_ONLY
-        return Prover(self.proof, self.made.remembers, pins_only)
+        return Prover(self.proof, promises_of(self.model))
 
     def key(self, step: SymbolicStep) -> Any:
         """What two steps have in common that are the same to the solver."""

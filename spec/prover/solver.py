@@ -18,6 +18,7 @@ from spec.prover.assertions import Clause, Proof, roles, stands
 from spec.prover.footprints import OVER, Place
 from spec.prover.holders import HOLDERS, TESTS, none
 from spec.prover.logic import Symbolic, assigned, constants, next_state, unknown
+from spec.prover.promises import Promises
 from spec.prover.steps import Atom, Rep, SymbolicStep
 
 SEED = 8
@@ -58,19 +59,21 @@ class Prover:
 
     Args:
         proof: the invariant.
-        remembers, pins_only: what the model promises, see `View`.
+        promises: what the model promises.
     """
 
-    def __init__(self, proof: Proof, remembers: bool, pins_only: bool) -> None:
+    def __init__(self, proof: Proof, promises: Promises) -> None:
         self.proof = proof
         self.clauses = proof.everything()
         extra = [a.name for a in proof.assertions]
-        self.before = unknown("", extra, remembers, pins_only)
-        self.after = unknown("'", extra, remembers, pins_only)
+        self.before = unknown("", extra, promises)
+        self.after = unknown("'", extra, promises)
         self.names: dict[str, Any] = {}
         for letter, names in NAMES.items():
             self.names |= dict(zip(names, constants(letter, *names), strict=True))
         self.quick = self._solver(self._instances)
+        # what is assumed there has no quantifiers, for which alone relevancy is kept
+        self.quick.set("relevancy", 0)
         self.full = self._solver(self._quantified)
         self.violated = [
             (clause, z3.Bool(f"not kept: {clause.name}")) for clause in self.clauses
@@ -104,7 +107,9 @@ class Prover:
 
     def _quantified(self, clause: Clause) -> Iterator[Any]:
         variables = _constants(clause, "?")
-        yield z3.ForAll(variables, clause.holds(self.before, *variables))
+        body = clause.holds(self.before, *variables)
+        if not isinstance(body, bool):
+            yield z3.ForAll(variables, body)
 
     def _instances(self, clause: Clause) -> Iterator[Any]:
         variables = _constants(clause, "?")

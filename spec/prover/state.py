@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from spec.prover.promises import Promises
 from spec.prover.words import both, either
 
 SORTS = {
@@ -96,12 +97,15 @@ class View:
     """A state as the invariant sees it: one text for the solver and for Python.
 
     Attributes:
-        remembers: whether swap and migration entries remember the bit.
-        pins_only: whether the promise to a reference outlives fork for pins only.
+        promises: what the model promises.
     """
 
-    remembers = False
-    pins_only = False
+    promises = Promises()
+
+    @property
+    def remembers(self) -> bool:
+        """Swap and migration entries remember the bit."""
+        return self.promises.remembers
 
     def get(self, name: str, *arguments: Any) -> Any:
         """The value of a field."""
@@ -123,7 +127,7 @@ class View:
 
     def firm(self, r: Any) -> Any:
         """The promise to the reference outlives fork."""
-        return self.pin(r) if self.pins_only else True
+        return self.pin(r) if self.promises.pins_only else True
 
     def one_holder(self, p: Any) -> Any:
         """Any two holders of the page are one."""

@@ -1,7 +1,8 @@
 """The connectives in which the invariant is written.
 
 They take truth values of Python and formulas of the solver alike, so that one text is
-proved and is also evaluated on explored states.
+proved and is also evaluated on explored states. A sentence about one model is a truth
+value on another one, and costs the solver nothing there.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ def both(*parts: Any) -> Any:
     >>> both(True, False)
     False
     """
-    if all(isinstance(part, bool) for part in parts):
-        return all(parts)
+    if any(part is False for part in parts):
+        return False
+    unknown = [part for part in parts if part is not True]
+    if not unknown:
+        return True
     import z3
 
-    return z3.And(*parts)
+    return z3.And(*unknown)
 
 
 def either(*parts: Any) -> Any:
@@ -28,11 +32,14 @@ def either(*parts: Any) -> Any:
     >>> either(True, False)
     True
     """
-    if all(isinstance(part, bool) for part in parts):
-        return any(parts)
+    if any(part is True for part in parts):
+        return True
+    unknown = [part for part in parts if part is not False]
+    if not unknown:
+        return False
     import z3
 
-    return z3.Or(*parts)
+    return z3.Or(*unknown)
 
 
 def no(part: Any) -> Any:

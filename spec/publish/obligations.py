@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from spec.prover.proving import MODELS, Obligation, Result
-from spec.publish import counterexamples
+from spec.publish import counterexamples, unpromised
 from spec.publish.refuted import LEFT_OUT
 from spec.publish.tables import table
 from spec.rules import load
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from spec.publish.pages import Site
 
 PAGE = "reference/proof.md"
+ABOUT = {
+    "sketch": "All that the sketch promises, to every reference that GUP returned.",
+    "upstream": "Linux since 5.19 promises less, and proves it with "
+    "[clauses of its own](../spec/proof.py#upstreams-clauses).",
+}
+"""What is proved of each model."""
 ASKED = """\
 A proof by invariant fails in one way only. There is a state of which every clause is
 true, and a step from it to a state of which one is not. The pair is called a
@@ -51,7 +57,9 @@ def proof_page(site: Site) -> str:
         "under the first operation that takes them. Times are those of the build.",
     ]
     for model in MODELS:
-        lines += ["", f"## {model}", "", *of_model(site, site.store.prove(model))]
+        lines += ["", f"## {model}", "", ABOUT[model], ""]
+        lines += of_model(site, site.store.prove(model))
+    lines += ["", *unpromised.sections(site, PAGE)]
     lines += ["", "## Without each rule", "", ASKED]
     lines += counterexamples.without_each(site)
     lines += ["", "## Counts and walks", "", COUNTED, *counterexamples.abstraction()]

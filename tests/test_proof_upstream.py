@@ -1,0 +1,215 @@
+"""Upstream: it is proved, fails where it has to, and does not promise what it does not.
+
+That it is proved says something only if its invariant is one of reachable states, if a
+rule or a step that it rests on cannot be missed, and if a promise more is one too many.
+"""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+from test_proof import change
+
+from spec import gup_fast, migration, reclaim, swap
+from spec.bounds import program
+from spec.checker.replay import moves, replay
+from spec.cli import main
+from spec.clients import section
+from spec.models import DECISIONS, Upstream, governs
+from spec.prover import unpromised
+from spec.prover.concrete import Explored
+from spec.prover.promises import Promises, promises_of
+from spec.prover.proving import PROVED, Attempt
+from spec.proving import broken
+from spec.publish import obligations
+from spec.publish.pages import Site
+from spec.releases import find_model
+from spec.rules import find, load
+
+pytest.importorskip("z3", reason="the solver is not installed")
+__all__ = ["change"]
+UPSTREAM = find_model("upstream")
+LEFT_OUT = {"AE-INV-8", "AE-INV-11"}
+"""Contents and traps, which the proof of the sketch leaves out as well."""
+
+
+def first_refuted(operation: str, without: str = ""):
+    """The first counterexample to an operation of upstream; none if all is kept."""
+    removed = frozenset([without]) if without else frozenset()
+    attempt = Attempt(UPSTREAM, removed, only=[operation])
+    return next((small for _, small in unpromised.refuted(attempt)), None)
+
+
+# -- it is proved ----------------------------------------------------------------------
+
+
+def test_upstream_is_proved(store):
+    result = store.prove("upstream")
+    assert result.proved
+    assert {each.found for each in result.obligations} == {PROVED}
+
+
+def test_what_exploration_judges_of_upstream_is_implied(store):
+    """The same guarantees, but for what the proof leaves out of every model."""
+    judged = {
+        rule.id
+        for rule in load().values()
+        if rule.topic == "INV" and rule.world == "mm" and governs(rule, UPSTREAM)
+    }
+    names = [each.operation for each in store.prove("upstream").obligations]
+    implied = [n for n in names if n.startswith("invariant implies ")]
+    assert {id for id in judged if any(id in n for n in implied)} == judged - LEFT_OUT
+    assert {id for id in load() if any(id in n.split() for n in implied)} <= judged
+
+
+def test_the_promises_are_those_of_the_model():
+    weaker = Promises(remembers=True, pins_only=True, marks=True, readers=False)
+    assert promises_of(UPSTREAM) == weaker
+
+
+WHERE = {
+    "fork": section(
+        ("A", "fork; write"),
+        ("A", "gup rw get fast-only; gup rw pin fast-only; put"),
+        starts=("write",),
+        processes=2,
+    ),
+    "writeback": section(
+        ("A", "gup rw get; put"), ("", "reclaim"), starts=("write",), slots=1
+    ),
+    "migration": section(
+        ("A", "gup rw get fast-only; gup ro pin; put"),
+        ("A", "migrate"),
+        starts=("write",),
+        processes=1,
+    ),
+}
+"""What upstream's own clauses speak of."""
+
+
+@pytest.mark.parametrize("where", WHERE.values(), ids=WHERE)
+def test_reachable_states_satisfy_the_invariant(where):
+    attempt = Attempt(UPSTREAM, only=["transient"])
+    like = attempt.prover().before
+    found = Explored(where, program(where, UPSTREAM), attempt.proof, like)
+    clauses = [found.clause(each) for each in attempt.proof.everything()]
+    verdict = found.exploration(clauses).run()
+    assert verdict.complete
+    assert not verdict.violations
+    assert verdict.states > 100
+
+
+# -- it rests on its rules and on its steps --------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "operation"),
+    [
+        ("AE-FORK-8", "fork"),
+        ("AE-SET-5", "write"),
+        ("AE-GUP-5", "gup ro pin slow"),
+        ("AE-FAST-4", "gup rw pin fast-only"),
+        ("AE-SWAP-3", "reclaim"),
+        ("AE-SWAP-5", "reclaim"),
+        ("AE-SWAP-6", "reclaim"),
+        ("AE-SWAP-10", "read"),
+        ("AE-SWAP-11", "fork"),
+        ("AE-MIGR-8", "migrate"),
+    ],
+)
+def test_a_removed_rule_is_refuted(rule, operation):
+    assert governs(find(rule), UPSTREAM)
+    assert first_refuted(operation, rule) is not None
+
+
+def test_gup_fast_that_keeps_its_promise_through_fork_is_refuted(change):
+    change(
+        gup_fast,
+        "gup_fast",
+        "ref.protected = ref.protected and mm.model.protects_across_fork(ref)",
+        "pass",
+    )
+    assert first_refuted("gup rw get fast-only") is not None
+
+
+def test_a_swap_entry_that_forgets_the_bit_is_refuted(change):
+    change(
+        reclaim,
+        "set_swap_pte",
+        "page.anon_exclusive and mm.model.entry_remembers(page)",
+        "False",
+    )
+    assert first_refuted("reclaim").clause == "promise is kept"
+
+
+def test_a_migration_entry_that_forgets_the_bit_is_refuted(change):
+    change(migration, "make_migration_entry", "elif exclusive and", "elif False and")
+    assert first_refuted("migrate") is not None
+
+
+def test_a_swap_entry_shared_with_its_promise_is_refuted(change):
+    change(swap, "copy_swap_pte", "and mm.model.protects_across_fork(ref)", "")
+    assert first_refuted("fork") is not None
+
+
+# -- it does not promise more ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", unpromised.MORE, ids=lambda more: more.id)
+def test_a_promise_more_is_refuted_and_broken(more):
+    found = unpromised.shown(more)
+    assert found.refuted
+    assert {"AE-INV-2", "AE-INV-7"} <= {way.property for way in found.reached}
+    made = program(unpromised.WHERE, more.makes())
+    for way in found.reached:  # step by step, without what the checker has learned
+        _, broken = replay(made, dict(way.trace.initial), moves(way.trace))
+        assert way.property in broken
+
+
+def test_without_that_promise_nothing_breaks():
+    verdict = unpromised.explored(unpromised.WHERE, UPSTREAM)
+    assert verdict.complete
+    assert not verdict.violations
+
+
+@pytest.mark.parametrize(
+    "makes", [*(more.makes for more in unpromised.MORE), unpromised.AsTheSketch]
+)
+def test_a_promise_more_changes_no_decision(makes):
+    ghosts = {"protects", "protects_across_fork"}
+    for decision in set(DECISIONS) - ghosts:
+        assert getattr(makes, decision) is getattr(Upstream, decision)
+
+
+def test_the_sketchs_rules_are_broken_by_upstream():
+    found = {each.rule: each for each in unpromised.reached()}
+    assert {"AE-GUP-3", "AE-FORK-2", "AE-SWAP-2", "AE-MIGR-2", "AE-INV-5"} <= set(found)
+    # upstream shares a page whose bit is clear, as the sketch demands
+    assert {id for id, each in found.items() if each.way is None} == {"AE-FORK-4"}
+    for id, each in found.items():
+        assert each.way is None or (each.way.property == id and each.way.trace.steps)
+
+
+# -- what is said of it ----------------------------------------------------------------
+
+
+def test_the_page_has_both(store):
+    page = obligations.proof_page(Site(store))
+    assert "## sketch" in page
+    assert "## upstream" in page
+    for more in unpromised.MORE:
+        assert f"{{#{more.id}}}" in page
+        assert f'id="{more.id}-AE-INV-2"' in page
+
+
+def test_a_rule_of_the_sketch_is_none_of_upstream():
+    done = CliRunner().invoke(
+        main, ["prove", "--model", "upstream", "--without", "AE-FORK-2"]
+    )
+    assert done.exit_code == 2
+    assert "AE-FORK-2 is no rule of the model 'upstream'" in done.output
+
+
+def test_what_exploration_says_without_a_rule_is_of_upstream():
+    assert "AE-INV-" in broken("AE-FORK-8", "upstream")
+    assert broken("AE-FORK-3", "upstream") == "no search of upstream is recorded."
