@@ -22,7 +22,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve live site test lint format cells browser-tests browser spin bench \
+.PHONY: help serve live site test lint format cells slow-tests browser-tests browser spin bench \
 	lighthouse records kernels qemu man anchors release publish lock clean
 
 help:  ## list these commands
@@ -54,6 +54,9 @@ format: $(READY)  ## format and fix what can be fixed by machine
 
 cells: $(READY)  ## notebook cells, doctests and tests, without the browser's
 	$(BIN)/python -m pytest -rs $(addprefix --ignore=,$(DRIVING_A_BROWSER))
+
+slow-tests: $(READY)  ## further mutants of the operations, put to the proof
+	$(BIN)/python -m pytest -rs -m slow tests
 
 browser-tests: $(READY)  ## drive the built site in Chromium, if it is there
 	$(BIN)/python -m pytest -rs $(DRIVING_A_BROWSER)

@@ -25,6 +25,7 @@ class Mutant:
         operation: one that calls it.
         fails: where the obligation stands that fails.
         clause: what the smallest counterexample to it does not keep.
+        slow: it takes long, and others of its kind are quick.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Mutant:
     operation: str
     fails: str
     clause: str
+    slow: bool = False
 
 
 @contextmanager
@@ -121,6 +123,7 @@ MUTANTS = (
         "write",
         "ptl_lock",
         "owner is alone",
+        slow=True,
     ),
     Mutant(
         "the fault keeps a page whatever its count",
@@ -139,6 +142,7 @@ MUTANTS = (
         "write",
         "wp_page_copy",
         "promise is kept",
+        slow=True,
     ),
     Mutant(
         "the page is not held while it is copied",
@@ -148,6 +152,7 @@ MUTANTS = (
         "write",
         "ptl_lock",
         "while copying",
+        slow=True,
     ),
     Mutant(
         "the page is held for ever after it was copied",
@@ -157,6 +162,7 @@ MUTANTS = (
         "write",
         "ptl_lock",
         "AE-INV-3",
+        slow=True,
     ),
     Mutant(
         "fork write-protects after the child maps the page",
@@ -175,6 +181,7 @@ MUTANTS = (
         "fork",
         "fork",
         "before the pte is protected",
+        slow=True,
     ),
     Mutant(
         "fork does not look whether it may share",
@@ -192,7 +199,7 @@ MUTANTS = (
         "mm.write_protect_seq += 2",
         "fork",
         "fork",
-        "before the bit is cleared",
+        "before the pte is protected",
     ),
     Mutant(
         "fork walks without the page table lock",
@@ -202,6 +209,7 @@ MUTANTS = (
         "fork",
         "fork",
         "promise is kept",
+        slow=True,
     ),
     Mutant(
         "GUP sets the bit of any page",
@@ -211,6 +219,7 @@ MUTANTS = (
         "gup ro get slow",
         "ptl_lock",
         "owner is alone",
+        slow=True,
     ),
     Mutant(
         "GUP-fast does not compare the sequence count",
@@ -238,6 +247,7 @@ MUTANTS = (
         "gup ro get fast-only",
         "gup_fast_pte_range",
         "pending references have a walker",
+        slow=True,
     ),
     Mutant(
         "swap-out drops the page table lock between test and entry",
@@ -247,6 +257,7 @@ MUTANTS = (
         "reclaim",
         "try_to_unmap_one",
         "owner is alone",
+        slow=True,
     ),
     Mutant(
         "migration does not look who uses the page",
@@ -256,6 +267,7 @@ MUTANTS = (
         "migrate",
         "try_to_migrate_one",
         "owner is alone",
+        slow=True,
     ),
     Mutant(
         "migration leaves the new page unlocked",
@@ -265,6 +277,7 @@ MUTANTS = (
         "migrate",
         "ptl_lock",
         "before the copy",
+        slow=True,
     ),
     Mutant(
         "mprotect makes any PTE writable",

@@ -14,7 +14,13 @@ CHANGED = "what is changed"
 """Given as a rule that is removed: then small worlds are asked before large ones."""
 
 
-@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        pytest.param(m, id=m.name, marks=pytest.mark.slow if m.slow else ())
+        for m in mutants.MUTANTS
+    ],
+)
 def test_a_changed_operation_is_refuted(mutant):
     known = keys("sketch", (mutant.operation,))
     with mutants.changed(mutant.where, mutant.old, mutant.new):
