@@ -85,7 +85,13 @@ def without_each(site: Site) -> Iterator[str]:
         f"fails without {len(failing)}, and is the same without {len(kept)}."
     )
     yield ""
-    header = ("Without", "The obligation that fails", "Not kept", "Smallest state", "")
+    header = (
+        "Without",
+        "The obligation that fails",
+        "Not kept",
+        "Smallest state",
+        "Explored",
+    )
     yield table(header, [row(site, each) for each in failing], "ae-wrap")
     for id in DRAWN:
         if id in known and known[id].shown is not None:

@@ -47,7 +47,7 @@ def _of_promise(site: Site, page: str, more: More, found: Shown) -> Iterator[str
         (name, f"[{small.clause}](#{more.id}-{i})", small.says)
         for i, (name, small) in enumerate(found.refuted)
     ]
-    yield table(("With it this is refuted", "Not kept", ""), rows, "ae-wrap")
+    yield table(("With it this is refuted", "Not kept", "It says"), rows, "ae-wrap")
     yield ""
     for i, (_, small) in enumerate(found.refuted):
         yield _counterexample(small, f"{more.id}-{i}")
@@ -94,7 +94,7 @@ def _of_rules(site: Site, page: str) -> Iterator[str]:
         )
         for each in found
     ]
-    yield table(("Rule", "", "Broken after", "States"), rows, "ae-wrap")
+    yield table(("Rule", "It says", "Broken after", "States"), rows, "ae-wrap")
     yield ""
     for each in found:
         if each.way:
