@@ -69,10 +69,11 @@
   const prepare = () => {
     const article = document.querySelector("article");
     if (!article) return;
-    // A change of a button's text is announced where it happens.
-    article.querySelectorAll("button.ae-copy").forEach((b) => b.setAttribute("aria-live", "polite"));
+    // A change of a button's text is announced where it happens. From now on it can be seen.
+    const offerCopies = () => article.querySelectorAll("button.ae-copy:not([aria-live])")
+      .forEach((button) => button.setAttribute("aria-live", "polite"));
     let due = 0;
-    const tend = () => { due = 0; nameToolbars(article); reachScrolling(article); };
+    const tend = () => { due = 0; offerCopies(); nameToolbars(article); reachScrolling(article); };
     const tendSoon = () => { due ||= requestAnimationFrame(tend); };
     tendSoon();
     // The theme adds toolbars and boxes around tables when it gets to them.
