@@ -129,7 +129,7 @@ def row(site: Site, found: Refutation) -> tuple[str, ...]:
         f"{spot(shown)}{more}",
         example.clause,
         size(example),
-        refuted.how_reached(found),
+        refuted.how_reached(found, "`"),
     )
 
 
@@ -167,7 +167,7 @@ def drawn(site: Site, found: Refutation) -> Iterator[str]:
     yield f"{site.link(found.rule, PAGE)}: {sentence}\n"
     if shown.example.says:
         yield f"What the step does not keep: {shown.example.says}\n"
-    reached = refuted.how_reached(found)
+    reached = refuted.how_reached(found, "`")
     yield f"{reached[:1].upper()}{reached[1:]}.\n"
     yield f'<div class="ae-picture" data-search-exclude>{picture}</div>'
     yield f'<pre class="ae-trace">{html.escape(text(shown.example))}</pre>'

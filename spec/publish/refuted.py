@@ -209,8 +209,13 @@ def unexplained(found: Refutation) -> bool:
     return stands(found) == "kept" and protects(found).endswith("should have told.")
 
 
-def how_reached(found: Refutation) -> str:
-    """Whether exploration reaches a state that breaks the clause that is shown."""
+def how_reached(found: Refutation, quote: str = "") -> str:
+    """Whether exploration reaches a state that breaks the clause that is shown.
+
+    Args:
+        found: what is recorded.
+        quote: what code is put between.
+    """
     if found.reached is None:
         rest = "all" if found.complete else f"at most {MOST:,} each"
         return (
@@ -224,7 +229,8 @@ def how_reached(found: Refutation) -> str:
     fails = any(
         name.endswith(f" / {at.function}: {at.before}") for name in found.failing
     )
-    by = f"{at.function} before {at.before}" if at.function else "where one begins"
+    function, before = f"{quote}{at.function}{quote}", f"{quote}{at.before}{quote}"
+    by = f"{function} before {before}" if at.function else "where one begins"
     other = "another step that fails" if fails else "another step"
     return f"reached: by {other} ({by}), {far}"
 
