@@ -8,7 +8,6 @@ machine does: it is printed, the median of some runs, and decides nothing.
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from spec.publish.serve import HOST, Handler
+from spec.publish.serve import HOST, Handler, Server
 
 LEAST = 95
 PAGES = (  # one of each kind
@@ -64,7 +63,7 @@ def main(site: str, tools: str, runs: str = "1") -> int:
     tool = Path(tools, "node_modules", "lighthouse", "cli", "index.js")
     bad = 0
     handler = partial(Handler, directory=site)
-    with http.server.ThreadingHTTPServer((HOST, 0), handler) as server:
+    with Server((HOST, 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         for page in PAGES:
             for preset in PRESETS:

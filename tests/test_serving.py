@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import gzip
 import http.client
-import http.server
 import json
 import re
 import threading
@@ -23,7 +22,7 @@ from spec.cells import SpecificationError
 from spec.publish import notices
 from spec.publish.notices import Part
 from spec.publish.rendered import Renderings
-from spec.publish.serve import HOST, Handler
+from spec.publish.serve import HOST, Handler, Server
 
 PAGE = "<p>page</p>" * 100
 
@@ -35,12 +34,22 @@ def server(tmp_path: Path) -> Iterator[http.client.HTTPConnection]:
     (tmp_path / "404.html").write_text("nothing here")
     (tmp_path / "x.wasm").write_bytes(b"\0asm")
     handler = functools.partial(Handler, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer((HOST, 0), handler) as server:
+    with Server((HOST, 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         connection = http.client.HTTPConnection(HOST, server.server_address[1])
         yield connection
         connection.close()
         server.shutdown()
+
+
+@pytest.mark.parametrize(("problem", "told"), [(ConnectionResetError, 0), (OSError, 1)])
+def test_only_a_browser_that_leaves_is_no_error(problem, told, capsys):
+    with Server((HOST, 0), Handler) as server:
+        try:
+            raise problem
+        except OSError:
+            server.handle_error(None, ("", 0))
+    assert capsys.readouterr().err.count("Traceback") == told
 
 
 def ask(

@@ -82,6 +82,15 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         """Say nothing: one page asks for a dozen files."""
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """A browser that leaves in the middle of an answer is no error."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell of everything else."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def main(folder: str, port: str) -> None:
     """Serve a folder until Ctrl-C.
 
@@ -90,7 +99,7 @@ def main(folder: str, port: str) -> None:
         port: on loopback.
     """
     handler = partial(Handler, directory=folder)
-    with http.server.ThreadingHTTPServer((HOST, int(port)), handler) as server:
+    with Server((HOST, int(port)), handler) as server:
         print(f"The site: http://{HOST}:{port}/ (Ctrl-C ends it)")
         try:
             server.serve_forever()
