@@ -184,8 +184,11 @@ class CompiledEngine:
         # the old one goes first
         self.table = np.empty(0, np.uint32)
         self.table = np.full(slots, EMPTY, np.uint32)
-        self.position = slots.bit_length()
-        fill(self.states.rows, self.table, self.position)
+        fill(self.states.rows, *self._entered())
+
+    def _entered(self) -> tuple[npt.NDArray[np.uint32], int]:
+        """The table, and how many bits of its entries say where a row is."""
+        return self.table, len(self.table).bit_length()
 
     def _room(self) -> Words:
         """The rows of the store, with room for as many new ones as the table has."""
@@ -228,7 +231,7 @@ class CompiledEngine:
                 todo[:AT_ONCE],
                 rows,
                 self.states.size,
-                (self.table, self.position),
+                self._entered(),
                 self.tables.forest.code,
                 *self._arrays(noted),
                 self.sleep.arrays(len(rows), self.order),

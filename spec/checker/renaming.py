@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from spec.checker.compiling import compiled
 from spec.checker.forest import PENDING
 from spec.checker.packing import Layout, Word, Words
 from spec.checker.symmetry import BITS, Naming
 
-Function = Callable[..., Any]
 WEIGHT = np.uint64(0x9E3779B97F4A7C15)
 SHIFT = np.uint64(24)
-compiled: Callable[[Function], Function]
-try:
-    from numba import njit
-
-    compiled = njit(cache=True, nogil=True)
-except ImportError:
-
-    def compiled(function: Function) -> Function:
-        """Leave the function as it is."""
-        return function
 
 
 @compiled

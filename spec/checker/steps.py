@@ -220,7 +220,8 @@ class Stepper:
         why = ""
         try:
             if wait is not None and not wait():
-                self._suspend(standing, run)
+                if standing is not None:
+                    self._suspend(standing, run)
                 return None
             functions = _functions(generator) if self.names else ()
             wait = next(generator)
@@ -228,7 +229,8 @@ class Stepper:
                 functions = _merge(functions, _functions(generator))
             location = _location(generator)
             resting = wait is rest
-            self._suspend(location, _Suspended(generator, wait))
+            if standing is not None:
+                self._suspend(location, _Suspended(generator, wait))
         except StopIteration:
             pass
         except Blocked:
@@ -259,10 +261,9 @@ class Stepper:
 
     def _suspend(self, location: Location, run: _Suspended) -> None:
         """Keep a run for the next step from the same location."""
-        if location is not None:
-            waiting = self.suspended.setdefault(location, [])
-            if len(waiting) < MOST_SUSPENDED:
-                waiting.append(run)
+        waiting = self.suspended.setdefault(location, [])
+        if len(waiting) < MOST_SUSPENDED:
+            waiting.append(run)
 
 
 def _chain(generator: Any) -> Iterator[GeneratorType[Any, Any, Any]]:
