@@ -140,15 +140,9 @@ def print_result(result: Result) -> None:
         f"{len(result.obligations):,} obligations, {steps:,} steps and sentences, "
         f"{result.seconds:.1f} s"
     )
-    for each in result.failing:
-        print_failing(each)
-    if result.interrupted:
-        click.echo(INTERRUPTED)
-    elif result.proved:
+    print_failures(result)
+    if result.proved:
         click.echo("Proved, for any number of processes, pages and references.")
-
-
-INTERRUPTED = "Interrupted; what is not listed was proved or not looked at."
 
 
 def print_removal(found: Removal) -> None:
@@ -160,14 +154,19 @@ def print_removal(found: Removal) -> None:
         f"{found.new:,} new steps of {operations} operations, {result.seconds:.1f} s; "
         f"{found.alike:,} are steps of {result.model} as well"
     )
-    for each in result.failing:
-        print_failing(each)
-    if result.interrupted:
-        click.echo(INTERRUPTED)
+    print_failures(result)
     for id in result.without:
         click.echo(f"{id}: {searched(id, result.model)}")
     if result.proved:
         click.echo("The proof does not rest on it: the invariant is kept without.")
+
+
+def print_failures(result: Result) -> None:
+    """What is not discharged, and whether all was looked at."""
+    for each in result.failing:
+        print_failing(each)
+    if result.interrupted:
+        click.echo("Interrupted; what is not listed was proved or not looked at.")
 
 
 def print_failing(obligation: Obligation) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import http.server
 import shutil
 import threading
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spec.publish.serve import Handler
+from spec.publish.serve import HOST, Handler, Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -43,9 +42,9 @@ class StrictHandler(Handler):
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
     handler = functools.partial(StrictHandler, directory=SITE)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server((HOST, 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"http://{HOST}:{server.server_address[1]}"
         server.shutdown()
 
 

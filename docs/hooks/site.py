@@ -60,7 +60,7 @@ SCRIPT = re.compile(r"<script (?=src=)")
 BOXED = re.compile(r'(<div class="ae-table[^"]*">\s*)<table>')
 THEME = re.compile(r'<script defer src="([^"]*)assets/javascripts/bundle')
 SPLIT_ID = re.compile(r"(?<=AE-)<abbr[^>]*>(\w+)</abbr>")
-# What the browser needs is fetched and packed while pages are rendered.
+# What the browser needs is fetched while pages are generated.
 _POOL = ThreadPoolExecutor(1)
 _background: list[Future[None]] = []
 PLACED = re.compile(PLACEHOLDER.format(r"(\d+)"))

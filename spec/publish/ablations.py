@@ -284,11 +284,8 @@ def _trace(
         f"Without {names}: <code>{property}</code> after {run.depth} steps "
         f"({model}, {run.place})"
     )
-    return (
-        f'<details class="ae-without" id="{_anchor(ids, property)}" '
-        f"data-search-exclude><summary>{summary}</summary>"
-        f"{link}{cards.trace_pre(found)}</details>"
-    )
+    body = f"{link}{cards.trace_pre(found)}"
+    return cards.folded("ae-without", summary, body, _anchor(ids, property))
 
 
 # -- near misses -----------------------------------------------------------------------
@@ -371,7 +368,10 @@ def _near_section(site: Site, found: NearMiss) -> list[str]:
         f"{_common_steps(same)} step {same + 1} differs. Without the rule, step "
         f"{same + len(found.breaking.steps)} breaks it ({found.model}, {found.place}).",
         "",
-        '<details class="ae-without" data-search-exclude><summary>Both ways on from '
-        f'there</summary>{explore}<pre class="ae-trace">{text}</pre>'
-        f'<div class="ae-picture">{picture}</div></details>',
+        cards.folded(
+            "ae-without",
+            "Both ways on from there",
+            f'{explore}<pre class="ae-trace">{text}</pre>'
+            f'<div class="ae-picture">{picture}</div>',
+        ),
     ]

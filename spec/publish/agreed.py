@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 
 from spec.prover.abstraction import Agreement, agreement
 from spec.prover.proving import NORMATIVE
+from spec.publish import records
 from spec.publish.refuted import code_now
 from spec.publish.verdicts import SOURCES
 from spec.releases import find_model
@@ -23,10 +23,7 @@ RECORD = SOURCES / "records" / "agreement.json"
 
 def read(path: Path = RECORD) -> list[dict[str, Any]]:
     """What is recorded, by bounds: the agreement, the day and the code."""
-    if not path.exists():
-        return []
-    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    return records.read(path)
 
 
 def write(found: Agreement, path: Path = RECORD) -> None:
@@ -34,8 +31,7 @@ def write(found: Agreement, path: Path = RECORD) -> None:
     made = datetime.now(UTC).date().isoformat()
     entry = {**asdict(found), "made": made, "code": code_now()}
     kept = [each for each in read(path) if each["bounds"] != found.bounds]
-    lines = ",\n".join(json.dumps(each) for each in [*kept, entry])
-    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    records.write_lines(path, [*kept, entry])
 
 
 def main(bounds: list[str]) -> None:

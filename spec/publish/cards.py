@@ -21,10 +21,11 @@ def _codes(names: tuple[str, ...]) -> str:
     return ", ".join(f"<code>{html.escape(name)}</code>" for name in names)
 
 
-def _folded(kind: str, summary: str, content: str) -> str:
+def folded(kind: str, summary: str, content: str, anchor: str = "") -> str:
     """Content that the reader unfolds, and that search leaves out."""
+    id = f' id="{anchor}"' if anchor else ""
     return (
-        f'<details class="{kind}" data-search-exclude><summary>{summary}</summary>'
+        f'<details class="{kind}"{id} data-search-exclude><summary>{summary}</summary>'
         f"{content}</details>"
     )
 
@@ -74,7 +75,7 @@ def _without(rule: Rule, store: Store | None, explore: str) -> tuple[str, str]:
         said = f"no guarantee breaks: {html.escape(reason)}{effect}"
         return _entry("Without it", said), ""
     said = html.escape(citations.without(rule, store))
-    trace = _folded(
+    trace = folded(
         "ae-without",
         f"The shortest way to break {ablation.violation.property}",
         explore_link(explore) + _trace(ablation.violation),
@@ -93,7 +94,7 @@ def copied(name: str, text: str, label: str) -> str:
 
 def _citation(rule: Rule, store: Store | None) -> str:
     text = copied(f"cite-{rule.id}", citations.cite(rule, store), "Copy")
-    return _folded("ae-cite", f"Cite {rule.id}", text)
+    return folded("ae-cite", f"Cite {rule.id}", text)
 
 
 def _near_link(address: str) -> str:

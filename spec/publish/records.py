@@ -151,7 +151,12 @@ def write(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     """Record entries, one a line, in place of those on the same rules."""
     kept = {_name(entry): entry for entry in read(path)}
     kept |= {_name(entry): dict(entry) for entry in entries}
-    lines = ",\n".join(json.dumps(entry) for entry in kept.values())
+    write_lines(path, kept.values())
+
+
+def write_lines(path: Path, entries: Iterable[Any]) -> None:
+    """Write a list with one entry a line, so that a diff shows which have changed."""
+    lines = ",\n".join(map(json.dumps, entries))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 

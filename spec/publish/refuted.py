@@ -7,7 +7,6 @@ changed since.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -140,20 +139,14 @@ def find(rule: str) -> Refutation:
 
 def read(path: Path = RECORD) -> dict[str, Refutation]:
     """What is recorded, by rule; nothing if there is no record."""
-    if not path.exists():
-        return {}
-    return {
-        found["rule"]: decode(found)
-        for found in json.loads(path.read_text(encoding="utf-8"))
-    }
+    return {found["rule"]: decode(found) for found in records.read(path)}
 
 
 def write(found: Iterable[Refutation], path: Path = RECORD) -> None:
     """Record refutations, one a line, in place of those of the same rules."""
     kept = read(path) | {each.rule: each for each in found}
     order = [rule.id for rule in wanted() if rule.id in kept]
-    lines = ",\n".join(json.dumps(encode(kept[id])) for id in order)
-    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    records.write_lines(path, (encode(kept[id]) for id in order))
 
 
 # -- in words --------------------------------------------------------------------------

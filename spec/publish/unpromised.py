@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from spec.checker.program import Violation
 from spec.prover.counterexample import Counterexample
 from spec.prover.unpromised import MORE, More, Reached, Shown, reached, shown
-from spec.publish import counterexamples, traces
+from spec.publish import cards, counterexamples
 from spec.publish.tables import number, table
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def _counterexample(small: Counterexample, anchor: str) -> str:
     summary = f"A step after which &ldquo;{small.clause}&rdquo; does not hold"
     picture = counterexamples.draw("Upstream", small).svg()
     text = html.escape(counterexamples.text(small))
-    return folded(summary, text, anchor, f'<div class="ae-picture">{picture}</div>')
+    body = f'<pre class="ae-trace">{text}</pre><div class="ae-picture">{picture}</div>'
+    return cards.folded("ae-without", summary, body, anchor)
 
 
 def _of_rules(site: Site, page: str) -> Iterator[str]:
@@ -103,12 +104,4 @@ def _of_rules(site: Site, page: str) -> Iterator[str]:
 
 def _folded(way: Violation, anchor: str, when: str) -> str:
     summary = f"{when} <code>{way.property}</code> breaks after {way.depth} steps"
-    return folded(summary, html.escape(traces.violation_text(way)), anchor)
-
-
-def folded(summary: str, text: str, anchor: str, more: str = "") -> str:
-    """Text that the reader unfolds; its many names would drown a search."""
-    return (
-        f'<details class="ae-without" id="{anchor}" data-search-exclude><summary>'
-        f'{summary}</summary><pre class="ae-trace">{text}</pre>{more}</details>'
-    )
+    return cards.folded("ae-without", summary, cards.trace_pre(way), anchor)
