@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import deque
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -333,6 +334,29 @@ def test_random_programs_are_explored_alike(threads, limit):
         # the reference search ends at the first, the others with its level
         depth = min(v.depth for v in slow.violations)
         assert depth == min(v.depth for v in bulk.violations)
+
+
+@pytest.mark.parametrize("position", [10, 31, 32])
+def test_states_whose_tags_are_equal_are_told_apart(position):
+    """Of 32 bits `position` say where a row is; few others are left to differ in."""
+    pytest.importorskip("numba")
+    from spec.checker.hash_table import EMPTY, enter, fill
+
+    count = 500
+    rows = np.zeros((2 * count, 2), np.uint32)
+    rows[:count] = np.arange(2 * count, dtype=np.uint32).reshape(-1, 2)
+    table = np.full(1100, EMPTY, np.uint32)
+    fill(rows[:count], table, position)
+    offered = np.concatenate([rows[:count] + np.uint32(1), rows[::-1][count:]])
+    ends = (
+        np.concatenate([offered, offered]),
+        np.zeros(4 * count + 1, np.uint64),
+        np.zeros(4 * count, np.int32),
+    )
+    asleep = (False, 0, np.zeros(1, np.uint8), 0, np.zeros(2 * count, np.uint8))
+    size = enter(ends, 4 * count, rows, count, (table, position), asleep)
+    assert size == 2 * count
+    assert len(np.unique(rows[:size], axis=0)) == 2 * count
 
 
 def test_small_bounds_do_not_wait_for_numba():
