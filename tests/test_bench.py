@@ -8,7 +8,16 @@ from dataclasses import replace
 import pytest
 
 from spec import bench
-from spec.bench import Differs, Job, Measured, Point, load_results, measure, same_counts
+from spec.bench import (
+    GROWTH,
+    Differs,
+    Job,
+    Measured,
+    Point,
+    load_results,
+    measure,
+    same_counts,
+)
 from spec.cells import SpecificationError
 from spec.publish import performance
 
@@ -64,8 +73,10 @@ def test_the_page_shows_what_is_kept():
     for each in results.measured:
         assert f"## Within {each.bounds}\n" in page
         assert f"| {each.engine} | {each.median:.2f} s | {each.states:,} |" in page
-    for what in results.growth:
+    for what, points in results.growth.items():
         assert f"## Growth with {what}\n" in page
+        measured = GROWTH[what][points[-1].size]
+        assert f"At the right end: {'; '.join(measured.describe())}." in page
 
 
 def test_the_page_without_results_says_so(tmp_path, monkeypatch):

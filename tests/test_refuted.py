@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from spec.bounds import MIGRATION, SMALL, program
 from spec.cli import main
-from spec.publish import agreed, counterexamples, refuted
+from spec.publish import agreed, counterexamples, obligations, refuted
 
 pytest.importorskip("z3", reason="the solver is not installed")
 from spec.prover import abstraction
@@ -62,6 +62,18 @@ def test_a_row_is_found_again(rule):
     if recorded.shown is not None:
         assert now.shown is not None
         assert now.shown.example == recorded.shown.example
+
+
+def test_no_rule_without_which_the_proof_fails_is_called_outside():
+    class Names:
+        def link(self, id: str, page: str) -> str:
+            return f"<{id}>"
+
+    said = "\n".join(obligations.outside(Names()))
+    assert "<AE-HUGE-1>" in said
+    for each in KNOWN.values():
+        if refuted.stands(each) == "refuted":
+            assert f"<{each.rule}>" not in said
 
 
 def test_the_page_says_whether_the_record_is_of_the_present_code():

@@ -84,7 +84,7 @@ def _measured(found: Sequence[Measured]) -> str:
 
 def _growth(what: str, points: Sequence[Point]) -> Iterator[str]:
     """What runs in a series, its picture, and the table that says the same."""
-    *_, largest = GROWTH[what].values()
+    largest = GROWTH[what][points[-1].size]
     yield f"At the right end: {'; '.join(largest.describe())}."
     yield ""
     picture = chart(what, points).svg()
