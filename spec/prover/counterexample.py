@@ -94,7 +94,7 @@ def example(
         if model is not None:
             target = None if step.target == OVER else places[step.target]
             before, after = (
-                found.facts(model, state) for state in (found.before, found.effect)
+                found.facts(model, state) for state in (found.before, found.after)
             )
             return Counterexample(
                 clause=clause.name if clause else step.raised[0],

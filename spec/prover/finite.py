@@ -17,7 +17,7 @@ import z3
 from spec.prover.assertions import Clause, Proof
 from spec.prover.footprints import Place
 from spec.prover.holders import HOLDERS, none
-from spec.prover.logic import SORT, Symbolic, constants, next_state
+from spec.prover.logic import SORT, Effect, Symbolic, constants, mentioned
 from spec.prover.solver import Prover
 from spec.prover.state import SORTS
 from spec.prover.steps import SymbolicStep
@@ -75,16 +75,15 @@ class Small:
         self.solver = z3.Solver()
         self.solver.set("timeout", 1000 * SECONDS)
         self.solver.add(*self._world(), *self._invariant())
-        clauses = prover.clauses
-        self.breaks = {c.name: self._broken(c, prover.after) for c in clauses}
-        self.as_before = {c.name: self._broken(c, prover.before) for c in clauses}
+        self.breaks = {c.name: self._broken(c) for c in prover.clauses}
 
     @contextmanager
     def step(
         self, step: SymbolicStep, source: Place, target: Place | None
     ) -> Iterator[None]:
         """Ask about a step from here on."""
-        self.effect = self.prover.effect(step, target)
+        self.after = self.prover.effect(step, source, target)
+        self.effect = Effect(self.before, self.after)
         self.solver.push()
         try:
             self.solver.add(*map(self._listed, self.prover.guard(step, source)))
@@ -119,18 +118,18 @@ class Small:
         """Whom a page is taken from when its count becomes 0: nobody is left."""
         for kind, *rest in step.guard:
             if kind == "becomes free":
-                yield none(self.effect, HOLDERS, self.prover.value(rest[0]))
+                yield none(self.after, HOLDERS, self.prover.value(rest[0]))
 
-    def _broken(self, clause: Clause, state: Symbolic) -> Any:
-        """The clause does not hold of something in a state."""
-        found = [clause.holds(state, *chosen) for chosen in self._each(clause)]
+    def _broken(self, clause: Clause) -> Any:
+        """The clause does not hold of something."""
+        found = [clause.holds(self.before, *chosen) for chosen in self._each(clause)]
         return z3.Or(*(z3.Not(each) for each in found if not isinstance(each, bool)))
 
     def broken(self, clause: Clause) -> Any:
         """The clause does not hold after the step; none if the step can't tell."""
-        breaks, after = self.breaks[clause.name], self.prover.after
-        now = next_state(breaks, after, self.effect)
-        return None if now.eq(self.as_before[clause.name]) else now
+        breaks = self.breaks[clause.name]
+        untouched = mentioned(breaks).isdisjoint(self.effect.changed)
+        return None if untouched else self.effect.of(breaks)
 
     def _each(self, clause: Clause) -> Iterator[tuple[Any, ...]]:
         letters = [name[0] for name in clause.variables]
@@ -245,7 +244,7 @@ class Small:
     def broken_of(self, model: Any, clause: Clause) -> dict[str, str]:
         """Of which things the clause does not hold after the step, by variable."""
         for chosen in self._each(clause):
-            found = clause.holds(self.effect, *chosen)
+            found = clause.holds(self.after, *chosen)
             if found is False or z3.is_false(model.eval(self._listed(found), True)):
                 return dict(zip(clause.variables, map(str, chosen), strict=True))
         raise AssertionError("the model breaks the clause")

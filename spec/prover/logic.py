@@ -69,17 +69,16 @@ def _initial(field: str, things: list[Any], first: Any) -> Any:
     return False
 
 
-def unknown(suffix: str, assertions: list[str], promises: Promises) -> Symbolic:
+def unknown(assertions: list[str], promises: Promises) -> Symbolic:
     """A state of which nothing is known."""
     bool_ = z3.BoolSort()
     functions: dict[str, Function] = {}
     for field in FIELDS:
         over = [SORT[letter] for letter in field.over]
         value = bool_ if field.kind == "bool" else SORT[field.kind]
-        functions[field.name] = z3.Function(field.name + suffix, *over, value)
+        functions[field.name] = z3.Function(field.name, *over, value)
     for name in assertions:
-        at = f"at:{name}"
-        functions[at] = z3.Function(at + suffix, SORT["c"], bool_)
+        functions[f"at:{name}"] = z3.Function(f"at:{name}", SORT["c"], bool_)
     return Symbolic(functions, promises)
 
 
@@ -97,11 +96,48 @@ def assigned(place: tuple[Any, ...], value: Any) -> Function:
     return update
 
 
-def next_state(formula: Any, after: Symbolic, effect: Symbolic) -> Any:
-    """A formula about the state after a step, in terms of the state before."""
-    pairs = []
-    for name, function in after.fields.items():
-        symbol: Any = function
-        arguments = [z3.Var(i, symbol.domain(i)) for i in range(symbol.arity())]
-        pairs.append((symbol, effect.get(name, *arguments)))
-    return z3.substitute_funs(formula, *pairs)
+class Effect:
+    """What a step makes of formulas: only functions that it changes are replaced.
+
+    Args:
+        before: the state before the step.
+        after: the state after it, in terms of the one before.
+    """
+
+    def __init__(self, before: Symbolic, after: Symbolic) -> None:
+        self._pairs: list[tuple[Any, Any]] = []
+        changed = set()
+        for name, function in before.fields.items():
+            if after.fields[name] is not function:
+                symbol: Any = function
+                arguments = [z3.Var(i, symbol.domain(i)) for i in range(symbol.arity())]
+                self._pairs.append((symbol, after.get(name, *arguments)))
+                changed.add(name)
+        self.changed = frozenset(changed)
+        """The fields that the step assigns."""
+
+    def of(self, formula: Any) -> Any:
+        """A formula about the state after the step, in terms of the state before."""
+        return z3.substitute_funs(formula, *self._pairs) if self._pairs else formula
+
+    def of_all(self, formulas: list[Any]) -> list[Any]:
+        """The same for several at once, which is quicker."""
+        return list(self.of(z3.And(*formulas)).children()) if formulas else []
+
+
+def mentioned(formula: Any) -> frozenset[str]:
+    """The names of all functions in a formula.
+
+    >>> p = z3.Bool("p")
+    >>> sorted(mentioned(z3.Not(p)))
+    ['not', 'p']
+    """
+    found, seen, todo = set(), set(), [formula]
+    while todo:
+        part = todo.pop()
+        if part.get_id() not in seen:
+            seen.add(part.get_id())
+            todo += part.children()
+            if z3.is_app(part):
+                found.add(part.decl().name())
+    return frozenset(found)

@@ -17,7 +17,14 @@ import z3
 from spec.prover.assertions import Clause, Proof, roles, stands
 from spec.prover.footprints import OVER, Place
 from spec.prover.holders import HOLDERS, TESTS, none
-from spec.prover.logic import Symbolic, assigned, constants, next_state, unknown
+from spec.prover.logic import (
+    Effect,
+    Symbolic,
+    assigned,
+    constants,
+    mentioned,
+    unknown,
+)
 from spec.prover.promises import Promises
 from spec.prover.steps import Atom, Rep, SymbolicStep
 
@@ -66,8 +73,7 @@ class Prover:
         self.proof = proof
         self.clauses = proof.everything()
         extra = [a.name for a in proof.assertions]
-        self.before = unknown("", extra, promises)
-        self.after = unknown("'", extra, promises)
+        self.before = unknown(extra, promises)
         self.names: dict[str, Any] = {}
         for letter, names in NAMES.items():
             self.names |= dict(zip(names, constants(letter, *names), strict=True))
@@ -79,13 +85,10 @@ class Prover:
             (clause, z3.Bool(f"not kept: {clause.name}")) for clause in self.clauses
         ]
         self.small: dict[Any, Any] = {}
-        self.breaks = z3.And(*self._breaks(self.after))
-        self.as_before = list(self._breaks(self.before))
-
-    def _breaks(self, state: Symbolic) -> Iterator[Any]:
-        """For each clause, that it does not hold of something."""
-        for clause in self.clauses:
-            yield z3.Not(self._some(clause, state))
+        broken = [z3.Not(self._some(clause)) for clause in self.clauses]
+        self.broken = [(formula, mentioned(formula)) for formula in broken]
+        self._facts: dict[Any, list[Any]] = {}
+        self._atoms: dict[Atom, Any] = {}
 
     def _solver(self, assumed: Callable[[Clause], Iterator[Any]]) -> Any:
         solver = z3.Solver()
@@ -100,9 +103,9 @@ class Prover:
 
     # -- the invariant ----------------------------------------------------------------
 
-    def _some(self, clause: Clause, state: Symbolic) -> Any:
+    def _some(self, clause: Clause) -> Any:
         """The clause of some things, called by the variables' names and ``!``."""
-        found = clause.holds(state, *_constants(clause, "!"))
+        found = clause.holds(self.before, *_constants(clause, "!"))
         return z3.BoolVal(found) if isinstance(found, bool) else found
 
     def _quantified(self, clause: Clause) -> Iterator[Any]:
@@ -161,6 +164,11 @@ class Prover:
 
     def found(self, atom: Atom) -> Any:
         """An atom of a guard as a formula about the state before the step."""
+        if atom not in self._atoms:
+            self._atoms[atom] = self._found(atom)
+        return self._atoms[atom]
+
+    def _found(self, atom: Atom) -> Any:
         kind, *rest = atom
         if kind != "is":
             return TESTS[kind](self.before, self.value(rest[0]))
@@ -172,21 +180,31 @@ class Prover:
 
     def guard(self, step: SymbolicStep, place: Place) -> Iterator[Any]:
         """What is true before a step, besides the invariant."""
-        for atom in step.guard:
+        for atom in sorted(step.guard, key=repr):
             if atom[0] != "becomes free":
                 yield self.found(atom)
-        c = self.names["c"]
-        for assertion in self.proof.assertions:
-            here = stands(assertion, place)
-            yield self.before.get(f"at:{assertion.name}", c) == here
-            if here:
-                for role, value in roles(assertion, place).items():
-                    yield self.before.get(role, c) == self.value(value)
+        yield from self._standing(place)
 
-    def effect(self, step: SymbolicStep, target: Place | None) -> Symbolic:
+    def _standing(self, place: Place) -> list[Any]:
+        """Where the CPU stands before a step, and at which things."""
+        key = place.functions, place.location
+        known = self._facts.get(key)
+        if known is None:
+            c = self.names["c"]
+            known = self._facts[key] = []
+            for assertion in self.proof.assertions:
+                here = stands(assertion, place)
+                known.append(self.before.get(f"at:{assertion.name}", c) == here)
+                for role, value in roles(assertion, place).items() if here else ():
+                    known.append(self.before.get(role, c) == self.value(value))
+        return known
+
+    def effect(
+        self, step: SymbolicStep, source: Place, target: Place | None
+    ) -> Symbolic:
         """The state after a step, in terms of the one before."""
         updates: list[tuple[str, Callable[..., Any]]] = []
-        for field, where, value in step.writes:
+        for field, where, value in sorted(step.writes, key=repr):
             place = tuple(self.value(name) for name in where)
             if field == "sequence count":
                 updates.append(("raced", self._race(place[0])))
@@ -195,7 +213,7 @@ class Prover:
         for rep in step.each:
             for field, _, value in rep.writes:
                 updates.append((field, self._each(rep, value)))
-        return self.before.with_([*updates, *self._arrival(step, target)])
+        return self.before.with_([*updates, *self._arrival(step, source, target)])
 
     def _race(self, m: Any) -> Callable[..., Any]:
         at_process = self.before.fields["at_process"]
@@ -213,13 +231,14 @@ class Prover:
         return update
 
     def _arrival(
-        self, step: SymbolicStep, target: Place | None
+        self, step: SymbolicStep, source: Place, target: Place | None
     ) -> Iterator[tuple[str, Callable[..., Any]]]:
-        """Where the CPU stands after a step."""
+        """Where the CPU stands after a step, as far as it did not before."""
         c = self.names["c"]
         for assertion in self.proof.assertions:
             here = target is not None and stands(assertion, target)
-            yield f"at:{assertion.name}", assigned((c,), z3.BoolVal(here))
+            if here != stands(assertion, source):
+                yield f"at:{assertion.name}", assigned((c,), z3.BoolVal(here))
             if here and target is not None:
                 names = dict(zip(target.operands, step.bound, strict=True))
                 for role, value in roles(assertion, target).items():
@@ -242,28 +261,32 @@ class Prover:
         target = None if step.target == OVER else places[step.target]
         facts = list(self.guard(step, source))
         if not step.raised:
-            facts += self._broken(step, target)
+            facts += self._broken(step, source, target)
         return self.ask(facts, step.raised, quickly=quickly)
 
-    def _broken(self, step: SymbolicStep, target: Place | None) -> Iterator[Any]:
+    def _broken(
+        self, step: SymbolicStep, source: Place, target: Place | None
+    ) -> Iterator[Any]:
         """Some clause does not hold after the step."""
-        effect = self.effect(step, target)
-        yield from self._kept_by(effect)
+        after = self.effect(step, source, target)
+        yield from self._kept_by(after)
         for atom in step.guard:
             if atom[0] == "becomes free":
-                nobody = none(self.after, HOLDERS, self.value(atom[1]))
-                yield next_state(nobody, self.after, effect)
+                yield none(after, HOLDERS, self.value(atom[1]))
 
-    def _kept_by(self, effect: Symbolic) -> Iterator[Any]:
-        """Some clause does not hold after an effect; unchanged ones are left out."""
-        broken = next_state(self.breaks, self.after, effect).children()
-        flags = []
-        for (_, flag), now, before in zip(
-            self.violated, broken, self.as_before, strict=True
-        ):
-            if not now.eq(before):
-                flags.append(flag)
-                yield z3.Implies(flag, now)
+    def _kept_by(self, after: Symbolic) -> Iterator[Any]:
+        """Some clause does not hold after a step; unchanged ones are left out."""
+        effect = Effect(self.before, after)
+        changed = [
+            (flag, broken)
+            for (_, flag), (broken, fields) in zip(
+                self.violated, self.broken, strict=True
+            )
+            if not fields.isdisjoint(effect.changed)
+        ]
+        flags = [flag for flag, _ in changed]
+        now = effect.of_all([broken for _, broken in changed])
+        yield from map(z3.Implies, flags, now)
         yield z3.Or(*flags)
 
     def ask(
@@ -290,7 +313,7 @@ class Prover:
 
     def follows(self, clause: Clause) -> Answer:
         """Does a sentence follow from the invariant?"""
-        return self.ask([z3.Not(self._some(clause, self.before))], (clause.name,))
+        return self.ask([z3.Not(self._some(clause))], (clause.name,))
 
     def set_under(self, lemma: Clause, besides: str = "") -> Answer:
         """May the bit be set where the premises of a lemma hold?
@@ -313,7 +336,7 @@ class Prover:
         """Is a clause true of a state in which nothing has happened?"""
         nothing = self.before.blank(live="A")
         solver = z3.Solver()
-        solver.add(*nothing, z3.Not(self._some(clause, self.before)))
+        solver.add(*nothing, z3.Not(self._some(clause)))
         kept = solver.check() == z3.unsat
         return Answer("proved") if kept else Answer("refuted", (clause.name,))
 
