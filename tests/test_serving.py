@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 from browsing import SITE
+from material.plugins.search.plugin import SearchIndex
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from spec.cells import SpecificationError
 from spec.publish import notices
+from spec.publish.indexed import Entries
 from spec.publish.notices import Part
 from spec.publish.rendered import Renderings
 from spec.publish.serve import HOST, Handler, Server
@@ -207,3 +209,31 @@ def test_a_page_that_is_warned_of_is_not_kept(tmp_path: Path) -> None:
         page.markdown = markdown
         Renderings(config, files, tmp_path / "kept").render(page, config, files)
         assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_entries_of_the_search_index_are_kept(tmp_path: Path) -> None:
+    config = MkDocsConfig()
+    config.load_dict(
+        {"site_name": "s", "theme": "material", "plugins": ["material/search"]}
+    )
+    config.validate()
+    files = Files([File("a.md", None, "site", True)])
+
+    def indexed(markdown: str) -> list[dict[str, str]]:
+        index = config.plugins["material/search"]
+        index.search_index = SearchIndex(**index.config)
+        entries = Entries(config, tmp_path / "indexed.json")
+        page = Page(None, next(iter(files)), config)
+        page.markdown = markdown
+        page.render(config, files)
+        index.search_index.add_entry_from_context(page)
+        entries.keep()
+        return index.search_index.entries
+
+    first = indexed("# T\n\none\n\n## U\n\ntwo")
+    assert [entry["title"] for entry in first] == ["T", "U"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SearchIndex, "add_entry_from_context", None)
+        assert indexed("# T\n\none\n\n## U\n\ntwo") == first
+    assert indexed("# T\n\nthree")[0]["text"] == "<p>three</p>"
+    assert len(json.loads((tmp_path / "indexed.json").read_text())) == 1

@@ -69,7 +69,7 @@ PLACED = re.compile(PLACEHOLDER.format(r"(\d+)"))
 def _import() -> None:
     """Import what is used of the package, which `make live` does after each change."""
     global browser, chapters, fetch, glossary, lite, manual, notices, pages, policy
-    global rendered, versions, SpecificationError, imported
+    global indexed, rendered, versions, SpecificationError, imported
     from spec.cells import SpecificationError
     from spec.desk import manual
     from spec.publish import (
@@ -77,6 +77,7 @@ def _import() -> None:
         chapters,
         fetch,
         glossary,
+        indexed,
         lite,
         notices,
         pages,
@@ -176,9 +177,10 @@ def _third_party() -> "notices.Notices":
 
 
 def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
-    """Look, now that all files are known, for pages that need not be rendered."""
-    global renderings
+    """Look, now that all files are known, for pages that need not be made again."""
+    global entries, renderings
     renderings = rendered.Renderings(config, files)
+    entries = indexed.Entries(config)
     return nav
 
 
@@ -325,6 +327,7 @@ def _loads_from_elsewhere(site: Path, own: str) -> list[str]:
 def on_post_build(config: MkDocsConfig) -> None:
     """Add what runs in the browser; no page may load anything from another host."""
     site = Path(config.site_dir)
+    entries.keep()
     try:
         browser.publish(site / "lite", chapters.sources(), config.site_url or "/")
     except fetch.FetchError as error:

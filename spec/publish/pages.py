@@ -9,9 +9,12 @@ from __future__ import annotations
 import difflib
 import html
 import json
+import multiprocessing
+import os
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -300,26 +303,35 @@ class Site:
 
     # -- generated pages --------------------------------------------------------------
 
-    def generated(self) -> dict[str, str]:
-        """All generated pages: source address to Markdown."""
+    def groups(self) -> dict[str, Callable[[], dict[str, str]]]:
+        """What makes the generated pages; what takes longest comes first."""
+        return {
+            "proof": lambda: {obligations.PAGE: obligations.proof_page(self)},
+            "kernels": lambda: conformance.pages(self),
+            "selftest": lambda: {selftest.SELFTEST_PAGE: selftest.selftest_page(self)},
+            "removals": lambda: {
+                ablations.ABLATION: ablations.ablation_page(self),
+                ablations.NEAR_MISSES: ablations.near_misses_page(self),
+            },
+            "tests": lambda: {
+                litmus.BY_MODEL: litmus.by_model_page(self),
+                litmus.BY_RELEASE: litmus.by_release_page(self),
+                litmus.BUGS_PAGE: litmus.bugs_page(self),
+                **litmus.pages(self),
+            },
+            "others": self._others,
+        }
+
+    def _others(self) -> dict[str, str]:
         return {
             RULES: self.rules_page(),
-            litmus.BY_MODEL: litmus.by_model_page(self),
-            litmus.BY_RELEASE: litmus.by_release_page(self),
-            litmus.BUGS_PAGE: litmus.bugs_page(self),
-            **litmus.pages(self),
-            **conformance.pages(self),
             MODELS: self.models_page(),
             BOUNDS: self.bounds_page(),
-            ablations.ABLATION: ablations.ablation_page(self),
-            ablations.NEAR_MISSES: ablations.near_misses_page(self),
             findings.FINDINGS_PAGE: findings.findings_page(self),
             findings.STEPS_PAGE: findings.steps_page(self),
             costs.COST_PAGE: costs.cost_page(self),
-            selftest.SELFTEST_PAGE: selftest.selftest_page(self),
             consumers.CONSUMERS_PAGE: consumers.consumers_page(self),
             performance.PAGE: performance.performance_page(),
-            obligations.PAGE: obligations.proof_page(self),
             races.PAGE: races.races_page(),
             anchors.ANCHORS_PAGE: anchors.anchors_page(self),
             **permalinks.pages(self),
@@ -327,6 +339,10 @@ class Site:
                 self.registry.values(), citations.version()
             ),
         }
+
+    def generated(self) -> dict[str, str]:
+        """All generated pages: source address to Markdown."""
+        return _merged(make() for make in self.groups().values())
 
     def _without(self, rule: Rule, uri: str) -> str:
         """What breaks without the rule, in a few words, linked to the trace."""
@@ -559,6 +575,22 @@ _ALSO_SHOWN = ("bench", "docs", "docs/includes", "tests")
 """Folders beside the package from which generated pages take something."""
 
 
+def _merged(parts: Iterable[dict[str, str]]) -> dict[str, str]:
+    return {uri: markdown for part in parts for uri, markdown in part.items()}
+
+
+def _group(name: str) -> dict[str, str]:
+    """A group of pages, in a process of its own."""
+    return Site(verdicts.Store()).groups()[name]()
+
+
+def _made_side_by_side(groups: list[str]) -> dict[str, str]:
+    """The pages of groups; as many processes make them as there are cores."""
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(len(groups), os.cpu_count() or 1), fresh) as pool:
+        return _merged(pool.map(_group, groups))
+
+
 def generated_pages() -> dict[str, str]:
     """The generated pages: source address (`reference/rules.md`) to Markdown.
 
@@ -574,7 +606,7 @@ def generated_pages() -> dict[str, str]:
     if kept.exists():
         found: dict[str, str] = json.loads(kept.read_text(encoding="utf-8"))
         return found
-    made = _site[0].generated()
+    made = _made_side_by_side(list(_site[0].groups()))
     _KEPT.mkdir(parents=True, exist_ok=True)
     for old in _KEPT.glob("*.json"):
         old.unlink(missing_ok=True)
