@@ -22,8 +22,9 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve live site test lint format cells slow-tests browser-tests browser spin bench \
-	lighthouse records kernels qemu man anchors release publish lock clean
+.PHONY: help serve live site test lint format cells unit-tests slow-tests browser-tests \
+	browser spin bench lighthouse records kernels qemu man anchors release publish lock \
+	clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' Makefile | \
@@ -39,9 +40,10 @@ site: $(READY)  ## build the site into build/site; any dead link or failing cell
 	$(BIN)/mkdocs build --strict
 	$(BIN)/python -m spec.publish.links $(SITE)
 
-# The site computes what both kinds of tests read; then they need one core each.
+# The site computes what all tests read; then each kind needs one core, longest first.
 test: lint site  ## check everything
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target cells browser-tests
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target \
+		unit-tests browser-tests cells
 
 lint: $(READY)  ## formatting, lint, types
 	$(BIN)/ruff format --check .
@@ -52,10 +54,13 @@ format: $(READY)  ## format and fix what can be fixed by machine
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-cells: $(READY)  ## notebook cells, doctests and tests, without the browser's
-	$(BIN)/python -m pytest -rs $(addprefix --ignore=,$(DRIVING_A_BROWSER))
+cells: $(READY)  ## notebook cells and doctests
+	$(BIN)/python -m pytest -rs spec notebooks
 
-slow-tests: $(READY)  ## further mutants of the operations, put to the proof
+unit-tests: $(READY)  ## the tests beside the package, without the browser's
+	$(BIN)/python -m pytest -rs tests $(addprefix --ignore=,$(DRIVING_A_BROWSER))
+
+slow-tests: $(READY)  ## more of what quick tests show: mutants, the reference search
 	$(BIN)/python -m pytest -rs -m slow tests
 
 browser-tests: $(READY)  ## drive the built site in Chromium, if it is there
