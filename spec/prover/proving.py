@@ -22,12 +22,12 @@ from spec.decisions import Model
 from spec.models import governs
 from spec.prover.assertions import Clause, Proof, check_places, frames, roles, stands
 from spec.prover.counterexample import Counterexample, example, refuted, smallest
-from spec.prover.counting import contradictory, miscounted
-from spec.prover.footprints import OVER, Command, Footprints, Place
+from spec.prover.deriving import derive_all
+from spec.prover.footprints import OVER, Place
 from spec.prover.operations import operations
 from spec.prover.positions import code_of, next_statement, source_of
 from spec.prover.promises import promises_of
-from spec.prover.steps import SymbolicStep, symbolic
+from spec.prover.steps import SymbolicStep
 from spec.rules import find
 
 if TYPE_CHECKING:
@@ -134,6 +134,13 @@ class Attempt:
         without: ids of rules that are not obeyed.
         only: names of operations; by default all.
         proof: the invariant; by default that of the chapter.
+        workers: how many processes look at operations.
+
+    Attributes:
+        places: where operations can stand.
+        steps: what they can do there; each once.
+        footprints: how many the steps were made from.
+        miscounted: how many of those would leave a count wrong.
     """
 
     def __init__(
@@ -142,31 +149,24 @@ class Attempt:
         without: frozenset[str] = frozenset(),
         only: Iterable[str] = (),
         proof: Proof | None = None,
+        workers: int = 1,
     ) -> None:
         self.proof = written() if proof is None else proof
         self.model = model
         self.without = without
-        self.made = Footprints(model, without)
         wanted = frozenset(only)
-        for operation in operations(model):
-            if not wanted or operation.name in wanted:
-                self.made.add(operation)
-        made = self.made
+        asked = [o for o in operations(model) if not wanted or o.name in wanted]
+        made = derive_all(model, without, asked, workers)
+        self.places = made.places
+        self.footprints, self.miscounted = made.footprints, made.miscounted
         if model.name in MODELS and not without and not wanted:
-            check_places(self.proof.assertions, made.places, model.name)
+            check_places(self.proof.assertions, self.places, model.name)
         known = self.proof.assertions
         self.ends = [
             [(a.name, roles(a, place)) for a in known if stands(a, place)]
-            for place in made.places
+            for place in self.places
         ]
-        self.miscounted = 0
-        made.commands[:] = [
-            self._judged(command)
-            for command in made.commands
-            if not contradictory(command, made.places[command.source])
-        ]
-        every = symbolic(made.commands, made.places, made.remembers)
-        every += self._unasked(every)
+        every = [*made.steps, *self._unasked(made.steps)]
         self.steps = list({self.key(step): step for step in reversed(every)}.values())
         self.steps.reverse()
 
@@ -185,18 +185,6 @@ class Attempt:
                 for field, page, value in step.writes
             )
         ]
-
-    def _judged(self, command: Command) -> Command:
-        """A footprint that would leave a count wrong must not be taken at all."""
-        if any(miscounted(command, self.made.places[command.source])):
-            self.miscounted += 1
-            return replace(command, raised=("AE-INV-3",))
-        return command
-
-    @property
-    def places(self) -> list[Place]:
-        """Where operations can stand."""
-        return self.made.places
 
     def prover(self) -> Prover:
         """A solver with the invariant.
@@ -325,7 +313,8 @@ def prove(
     """
     began = time.monotonic()
     removed = frozenset(without)
-    attempt = Attempt(model, removed, only, proof)
+    workers = workers or os.cpu_count() or 1
+    attempt = Attempt(model, removed, only, proof, workers)
     made = [counted(attempt), *([] if known else _sentences(attempt))]
     found: dict[str, Obligation] = {}
     steps = enumerate(attempt.steps)
@@ -335,7 +324,7 @@ def prove(
         found.setdefault(each.name, each)
     interrupted = False
     try:
-        asked = answers(attempt, numbers, workers or os.cpu_count() or 1)
+        asked = answers(attempt, numbers, workers)
         for done, (number, answer, clauses, seconds) in enumerate(asked, 1):
             obligation = found[owners[number].name]
             obligation.note(answer, clauses, seconds)
@@ -368,7 +357,7 @@ def counted(attempt: Attempt) -> Obligation:
     return Obligation(
         "invariant implies AE-INV-3, AE-INV-6",
         before="every footprint counts what it changes",
-        steps=len(attempt.made.commands) - attempt.miscounted,
+        steps=attempt.footprints - attempt.miscounted,
     )
 
 
