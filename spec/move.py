@@ -21,7 +21,7 @@ from spec.counts import (
 from spec.decisions import Foll, sketch
 from spec.fault import write, zap_pte_range
 from spec.gup import get_user_pages
-from spec.memory import Machine, Mm, Names, Page, Pte, Reference, Steps
+from spec.memory import Machine, Mm, Names, NonPresent, Page, Pte, Reference, Steps
 from spec.rules import BIT_MODELS, Step, obey, rule
 from spec.swap import SwapEntry
 
@@ -29,7 +29,8 @@ from spec.swap import SwapEntry
 # ## mremap
 #
 # What was mapped at the new address goes first. Then the entry moves, whatever it is: a
-# PTE, a swap entry, a migration entry.
+# PTE, a swap entry, a migration entry. References to its page go with it. One that
+# GUP-fast took too late is to a page that is no longer there, and stays.
 
 
 # %%
@@ -41,14 +42,22 @@ def mremap(mm: Mm, va: str, new_va: str) -> Steps:
         yield from zap_pte_range(mm, new_va)
         yield
         yield from ptl_lock(mm)
-        move_entry(mm, va, new_va)
+        pfn = leads_to(mm, va)
         for ref in references_through(mm, va):
-            ref.va = new_va
+            if ref.pfn == pfn:
+                ref.va = new_va
+        move_entry(mm, va, new_va)
         mm.vma[new_va] = mm.vma[va]
         mm.vma[va] = None
         ptl_unlock(mm)
     mmap_write_unlock(mm)
     return mapped
+
+
+def leads_to(mm: Mm, va: str) -> str | None:
+    """The page that an address maps, or would map after a fault."""
+    pte = mm.pte[va]
+    return pte.leads_to(mm.machine) if isinstance(pte, NonPresent) else pte and pte.pfn
 
 
 def move_entry(mm: Mm, va: str, new_va: str) -> None:
