@@ -324,6 +324,14 @@ def entries_are_under_migration(s: View, m: Any, v: Any) -> Any:
 
 
 @proof.clause
+def arriving_pages_are_unused(s: View, m: Any, v: Any, r: Any, p: Any) -> Any:
+    """GUP returned no reference to the new page of a migration while the entry that
+    will map it owns it."""
+    owned = both(arriving(s, m, v, p), owns(s, m, v, p))
+    return implies(owned, no(holds_on(s, r, p)))
+
+
+@proof.clause
 def mmap_lock_excludes(s: View, m: Any, c: Any) -> Any:
     """Nobody shares an mmap_lock that is held for writing."""
     return implies(s.write_locked(m), no(s.read_locked(c, m)))
@@ -395,10 +403,10 @@ def readers_have_no_promise(s: View, r: Any) -> Any:
 
 
 def entry_keeps_a_promise(s: View, r: Any) -> Any:
-    """Someone relies on a page to which only an entry leads."""
+    """Someone relies on a page to which only an entry leads, which remembers the bit."""
     m, v, p = s.taken_for(r), s.taken_at(r), s.of(r)
     relies = both(holds_on(s, r, p), will_stay(s, r), s.protected(r))
-    return both(s.remembers, relies, waits(s, m, v, p))
+    return both(s.remembers, relies, waits(s, m, v, p), s.marked(m, v))
 
 
 @proof.clause
