@@ -403,7 +403,7 @@ def readers_have_no_promise(s: View, r: Any) -> Any:
 
 
 def entry_keeps_a_promise(s: View, r: Any) -> Any:
-    """Someone relies on a page to which only an entry leads, which remembers the bit."""
+    """Someone relies on a page to which only an entry leads that remembers the bit."""
     m, v, p = s.taken_for(r), s.taken_at(r), s.of(r)
     relies = both(holds_on(s, r, p), will_stay(s, r), s.protected(r))
     return both(s.remembers, relies, waits(s, m, v, p), s.marked(m, v))
