@@ -50,10 +50,10 @@ proof = Proof()
 # ## What is left out
 #
 # The proof leaves out contents ([AE-INV-8](guarantees.py#AE-INV-8)) and traps
-# ([AE-INV-11](guarantees.py#AE-INV-11)), protections, large folios, KSM's merging and
-# the operations that move a page to another address. What the rules of those say is
-# covered by exploration only; the [table](../reference/proof.md) names each such rule.
-# Memory ordering and stale TLB entries have their own chapters.
+# ([AE-INV-11](guarantees.py#AE-INV-11)), protections, large folios and KSM's merging.
+# What the rules of those say is covered by exploration only; the
+# [table](../reference/proof.md) names each such rule. Memory ordering and stale TLB
+# entries have their own chapters.
 #
 # The proof is of the sketch and of upstream, which promises less. What upstream does
 # not promise [can be reached](proof_places.py#what-upstream-does-not-promise).
@@ -82,7 +82,9 @@ def counts_are_compared_with_holders(machine: Machine) -> bool:
 #
 # Migration and `fork()` walk over addresses. The steps are those of one address at a
 # time. That a walk visits each address, and none twice, is not derived. It is
-# [checked](../reference/proof.md#counts-and-walks) on explored states.
+# [checked](../reference/proof.md#counts-and-walks) on explored states. `mremap()` could
+# move an entry to where a walk has been: Linux then takes the locks of the rmap
+# (`need_rmap_locks`).
 
 
 # %%

@@ -22,12 +22,12 @@ from spec.decisions import Model
 from spec.models import governs
 from spec.prover.assertions import Clause, Proof, check_places, frames, roles, stands
 from spec.prover.counterexample import Counterexample, example, refuted, smallest
-from spec.prover.counting import contradictory, miscounted
+from spec.prover.counting import contradictory, miscounted, overwritten
 from spec.prover.footprints import OVER, Command, Footprints, Place
 from spec.prover.operations import operations
 from spec.prover.positions import code_of, next_statement, source_of
 from spec.prover.promises import promises_of
-from spec.prover.steps import SymbolicStep, symbolic
+from spec.prover.steps import SymbolicStep, split, symbolic
 from spec.rules import find
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Attempt:
             if not contradictory(command, made.places[command.source])
         ]
         every = symbolic(made.commands, made.places, made.remembers)
-        every += self._unasked(every)
+        every += [*self._unasked(every), *self._overwriting(every)]
         self.steps = list({self.key(step): step for step in reversed(every)}.values())
         self.steps.reverse()
 
@@ -185,6 +185,17 @@ class Attempt:
                 for field, page, value in step.writes
             )
         ]
+
+    def _overwriting(self, steps: list[SymbolicStep]) -> Iterator[SymbolicStep]:
+        """The steps in which an entry would be lost that nobody uncounts (AE-INV-3)."""
+        for step in steps:
+            place = self.places[step.source]
+            for key in () if step.raised else overwritten(step.shown, place):
+                process, _, address = split(key)
+                for kind in ("mapped", "moving", "swapped"):
+                    found = ("is", kind, (process, address), True)
+                    guard = step.guard | {found}
+                    yield replace(step, guard=guard, raised=("AE-INV-3",))
 
     def _judged(self, command: Command) -> Command:
         """A footprint that would leave a count wrong must not be taken at all."""
