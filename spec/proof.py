@@ -50,10 +50,10 @@ proof = Proof()
 # ## What is left out
 #
 # The proof leaves out contents ([AE-INV-8](guarantees.py#AE-INV-8)) and traps
-# ([AE-INV-11](guarantees.py#AE-INV-11)), protections, large folios, KSM's merging and
-# the operations that move a page to another address. What the rules of those say is
-# covered by exploration only; the [table](../reference/proof.md) names each such rule.
-# Memory ordering and stale TLB entries have their own chapters.
+# ([AE-INV-11](guarantees.py#AE-INV-11)), protections, large folios and KSM's merging.
+# What the rules of those say is covered by exploration only; the
+# [table](../reference/proof.md) names each such rule. Memory ordering and stale TLB
+# entries have their own chapters.
 #
 # The proof is of the sketch and of upstream, which promises less. What upstream does
 # not promise [can be reached](proof_places.py#what-upstream-does-not-promise).
@@ -82,7 +82,9 @@ def counts_are_compared_with_holders(machine: Machine) -> bool:
 #
 # Migration and `fork()` walk over addresses. The steps are those of one address at a
 # time. That a walk visits each address, and none twice, is not derived. It is
-# [checked](../reference/proof.md#counts-and-walks) on explored states.
+# [checked](../reference/proof.md#counts-and-walks) on explored states. `mremap()` could
+# move an entry to where a walk has been: Linux then takes the locks of the rmap
+# (`need_rmap_locks`).
 
 
 # %%
@@ -324,6 +326,14 @@ def entries_are_under_migration(s: View, m: Any, v: Any) -> Any:
 
 
 @proof.clause
+def arriving_pages_are_unused(s: View, m: Any, v: Any, r: Any, p: Any) -> Any:
+    """GUP returned no reference to the new page of a migration while the entry that
+    will map it owns it."""
+    owned = both(arriving(s, m, v, p), owns(s, m, v, p))
+    return implies(owned, no(holds_on(s, r, p)))
+
+
+@proof.clause
 def mmap_lock_excludes(s: View, m: Any, c: Any) -> Any:
     """Nobody shares an mmap_lock that is held for writing."""
     return implies(s.write_locked(m), no(s.read_locked(c, m)))
@@ -395,10 +405,10 @@ def readers_have_no_promise(s: View, r: Any) -> Any:
 
 
 def entry_keeps_a_promise(s: View, r: Any) -> Any:
-    """Someone relies on a page to which only an entry leads."""
+    """Someone relies on a page to which only an entry leads that remembers the bit."""
     m, v, p = s.taken_for(r), s.taken_at(r), s.of(r)
     relies = both(holds_on(s, r, p), will_stay(s, r), s.protected(r))
-    return both(s.remembers, relies, waits(s, m, v, p))
+    return both(s.remembers, relies, waits(s, m, v, p), s.marked(m, v))
 
 
 @proof.clause

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from spec.proof import has_bit, holds_on, maps, owns, promised, proof, will_stay
+from spec.proof import (
+    arriving,
+    has_bit,
+    holds_on,
+    maps,
+    owns,
+    promised,
+    proof,
+    will_stay,
+)
 from spec.prover.state import View
 from spec.prover.words import both, either, implies, no
 
@@ -61,9 +70,11 @@ def before_the_reference(s: View, c: Any) -> Any:
 
 @proof.at("copying", ("wp_page_copy", ""), at_page="old")
 def while_copying(s: View, c: Any) -> Any:
-    """The page is held, so that it does not get its bit while it is mapped here."""
+    """The page is held, so that it does not get its bit while it is mapped here, and
+    mmap_lock is shared, so that mremap does not move it here."""
     m, v, p = s.at_process(c), s.at_address(c), s.at_page(c)
-    return both(s.holds(c), s.same(s.held(c), p), no(owns(s, m, v, p)))
+    held = both(s.holds(c), s.same(s.held(c), p), s.read_locked(c, m))
+    return both(held, no(owns(s, m, v, p)))
 
 
 # %% [markdown]
@@ -78,11 +89,14 @@ def while_copying(s: View, c: Any) -> Any:
     ("fork", "child.vma"),
     at_child="child",
 )
-def while_forking(s: View, c: Any) -> Any:
-    """mmap_lock is held for writing."""
-    m = s.at_process(c)
+def while_forking(s: View, c: Any, c2: Any) -> Any:
+    """mmap_lock is held for writing. The child is born, not live yet, and nobody
+    else's."""
+    m, child = s.at_process(c), s.at_child(c)
     mine = both(s.write_locked(m), s.same(s.write_locked_by(m), c))
-    return both(mine, no(s.unborn(s.at_child(c))))
+    another = both(s.get("at:forking", c2), s.same(s.at_child(c2), child))
+    alone = implies(another, s.same(c, c2))
+    return both(mine, no(s.unborn(child)), no(s.live(child)), alone)
 
 
 @proof.at("share", ("copy_present_pte", "page.anon_exclusive"))
@@ -127,10 +141,15 @@ def own_reference(s: View, c: Any) -> Any:
 
 
 @proof.at("grabbed", ("gup_fast_pte_range", "if mm.pmd"))
-def before_the_pte_is_compared(s: View, c: Any) -> Any:
-    """The reference is there, and where it was taken."""
-    where = s.same(s.taken_at(s.at_reference(c)), s.at_address(c))
-    return both(own_reference(s, c), where)
+def before_the_pte_is_compared(s: View, c: Any, m: Any, v: Any) -> Any:
+    """The reference is there, and where it was taken. If it was moved with its page, no
+    other address of the process owns the page, and it is no migration's new one."""
+    r = s.at_reference(c)
+    p, here = s.of(r), s.same(s.taken_at(r), s.at_address(c))
+    owned = both(s.same(s.taken_for(r), m), owns(s, m, v, p), s.protected(r))
+    followed = both(s.same(s.taken_at(r), v), no(arriving(s, m, v, p)))
+    moved = implies(owned, followed)
+    return both(own_reference(s, c), either(here, moved))
 
 
 @proof.at("rechecked", ("gup_fast_pte_range", "if not mm.model"))
@@ -172,6 +191,7 @@ def held_page(s: View, c: Any) -> Any:
     ("try_to_migrate_one", "if not may_migrate"),
     ("try_to_migrate_one", "page.anon_exclusive = False"),
     ("discard_one", "in_use"),
+    ("move_pages_pte", "page.mapcount += 1"),
 )
 def while_suspended(s: View, c: Any) -> Any:
     """The page table lock and the page are held, and the PTE is empty."""
@@ -234,8 +254,9 @@ def while_swapping_in(s: View, c: Any) -> Any:
 
 @proof.at("migrating", ("unmap_and_move", ""))
 def while_migrating(s: View, c: Any) -> Any:
-    """The page is locked and held."""
-    return both(held_page(s, c), locked_page(s, c))
+    """The page is locked and held, and the new page is another one."""
+    other = implies(s.prepares(c), no(s.same(s.target(c), s.at_page(c))))
+    return both(held_page(s, c), locked_page(s, c), other)
 
 
 @proof.at("fresh", ("unmap_and_move", "if new is not None"), innermost=True)
@@ -247,6 +268,57 @@ def before_the_copy(s: View, c: Any, m: Any, v: Any) -> Any:
     merged = implies(s.ksm(s.at_page(c)), no(owns(s, m, v, p)))
     ready = implies(s.prepares(c), both(mine, unused, merged))
     return both(s.get("at:migrating", c), ready)
+
+
+# %% [markdown]
+# mremap and UFFDIO_MOVE. Until something is moved to the new address, only who holds
+# the lock can map anything there. `fork()` takes no lock of the child, but a process
+# that is still made moves nothing.
+
+
+# %%
+@proof.at("remapping", ("mremap", ""), ("uffdio_move", ""), at_process="mm")
+def while_remapping(s: View, c: Any, c2: Any) -> Any:
+    """The process is not one that fork still makes."""
+    made = both(s.get("at:forking", c2), s.same(s.at_child(c2), s.at_process(c)))
+    return both(s.get("at:busy", c), no(made))
+
+
+@proof.at(
+    "empty",
+    ("zap_pte_range", "mm.machine.cpu.hold = None"),
+    ("mremap", "yield from ptl_lock"),
+    ("mremap", "pfn"),
+    ("move_pages_pte", ""),
+    at_new_address="new_va",
+)
+def before_the_move(s: View, c: Any) -> Any:
+    """The new address maps nothing, and mmap_lock is held for writing or the PTL is."""
+    m, v, by = s.at_process(c), s.at_new_address(c), s.ptl_by(s.at_process(c))
+    here = both(s.same(s.at_process(by), m), s.same(s.at_address(by), v))
+    restored = both(s.ptl(m), s.get("at:cleared", by), here)
+    entry = either(s.mapped(m, v), s.moving(m, v), s.swapped(m, v), restored)
+    alone = both(s.write_locked(m), s.same(s.write_locked_by(m), c))
+    locked = both(s.ptl(m), s.same(by, c))
+    return both(s.get("at:remapping", c), either(alone, locked), no(entry))
+
+
+@proof.at(
+    "forgotten",
+    ("zap_pte_range", "mm.machine.cpu.hold = None"),
+    ("mremap", "yield from ptl_lock"),
+    ("mremap", "pfn"),
+    at_new_address="new_va",
+)
+def after_the_zap(s: View, c: Any, r: Any) -> Any:
+    """mmap_lock is held for writing, and nobody relies on the new address, nor will
+    a GUP-fast whose reference was moved there."""
+    m, v = s.at_process(c), s.at_new_address(c)
+    mine = both(s.write_locked(m), s.same(s.write_locked_by(m), c))
+    moved = both(s.pending(r), no(s.same(s.at_address(s.by(r)), v)))
+    relies = both(either(holds_on(s, r, s.of(r)), moved), s.protected(r))
+    through = both(s.same(s.taken_for(r), m), s.same(s.taken_at(r), v))
+    return both(s.get("at:empty", c), mine, no(both(relies, through)))
 
 
 # %% [markdown]

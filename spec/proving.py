@@ -158,7 +158,10 @@ def print_removal(found: Removal) -> None:
     for id in result.without:
         click.echo(f"{id}: {searched(id, result.model)}")
     if result.proved:
-        click.echo("The proof does not rest on it: the invariant is kept without.")
+        click.echo(
+            f"The proof of {result.model} does not rest on it: the invariant is kept "
+            f"without."
+        )
 
 
 def print_failures(result: Result) -> None:

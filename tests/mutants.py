@@ -111,6 +111,17 @@ LATE_ENTRY = """\
             yield
             yield from ptl_lock(mm)
             set_swap_pte"""
+LEADS = "        pfn = leads_to(mm, va)\n"
+FOLLOW = """\
+        for ref in references_through(mm, va):
+            if ref.pfn == pfn:
+                ref.va = new_va
+"""
+MOVE = "        move_entry(mm, va, new_va)\n"
+STILL = """\
+        if not is_movable(mm, page):
+            return False
+"""
 UPGRADE = 'protection == "rw" and can_change_pte_writable(mm, pte, page)'
 NO_PTL = "yield from ()"
 
@@ -287,6 +298,64 @@ MUTANTS = (
         "mprotect rw",
         "ptl_lock",
         "owner is alone",
+    ),
+    Mutant(
+        "mremap leaves the new address mapped",
+        "move.mremap",
+        "yield from zap_pte_range(mm, new_va)",
+        "yield from ()",
+        "mremap",
+        "",
+        "before the move",
+    ),
+    Mutant(
+        "mremap moves the entry before it looks where that leads",
+        "move.mremap",
+        LEADS + FOLLOW + MOVE,
+        MOVE + LEADS + FOLLOW,
+        "mremap",
+        "mremap",
+        "references are the owners",
+        slow=True,
+    ),
+    Mutant(
+        "mremap takes references along that are to another page",
+        "move.mremap",
+        "if ref.pfn == pfn:",
+        "if True:",
+        "mremap",
+        "mremap",
+        "used addresses are known",
+        slow=True,
+    ),
+    Mutant(
+        "mremap moves without the page table lock",
+        "move.mremap",
+        "yield from ptl_lock(mm)",
+        "yield from ()",
+        "mremap",
+        "mremap",
+        "promise is kept",
+        slow=True,
+    ),
+    Mutant(
+        "UFFDIO_MOVE does not look again after it has cleared the PTE",
+        "move.move_pages_pte",
+        STILL,
+        "",
+        "uffdio move",
+        "move_pages_pte",
+        "references are the owners",
+    ),
+    Mutant(
+        "UFFDIO_MOVE does not look whether the new address is free",
+        "move.uffdio_move",
+        "mm.pte[new_va] is None and ",
+        "",
+        "uffdio move",
+        "",
+        "promise is kept",
+        slow=True,
     ),
     Mutant(
         "put does not count",

@@ -88,6 +88,67 @@ def test_what_exploration_breaks_and_the_proof_does_not_is_told():
     assert refuted.unexplained(missed)
 
 
+# -- rules that only upstream's proof rests on -----------------------------------------
+
+ELSEWHERE = ("AE-GUP-4", "AE-MIGR-5")
+"""Exploration breaks nothing of the sketch without them, and guarantees of upstream."""
+
+
+def with_other(rule: str, **changes: object) -> refuted.Refutation:
+    """What is recorded of a rule, and something refuted as the proof of upstream."""
+    other = replace(KNOWN["AE-FORK-2"], rule=rule, model="upstream", **changes)
+    return replace(KNOWN[rule], other=other)
+
+
+@pytest.mark.parametrize("rule", ELSEWHERE)
+def test_the_proof_of_the_model_that_breaks_is_recorded(rule):
+    other = KNOWN[rule].other
+    assert other is not None
+    assert other.model == "upstream"
+    assert refuted.stands(other) == "refuted"
+    assert other.shown is not None
+    assert other.shown.example is not None
+
+
+def test_what_fails_of_another_model_is_said():
+    found = with_other("AE-GUP-4")
+    assert refuted.stands(found) == "kept"
+    said = refuted.said(found)
+    assert (
+        "with upstream it breaks AE-INV-1, AE-INV-2, and its proof is refuted" in said
+    )
+    assert 'va) does not keep "before the bit is cleared"' in said
+    assert "That counterexample is reached" in said
+    assert not refuted.unexplained(found)
+
+
+def test_a_proof_of_another_model_that_does_not_tell_is_unexplained():
+    kept = with_other("AE-GUP-4", failing=(), shown=None)
+    assert "which its proof should have told." in refuted.said(kept)
+    assert refuted.unexplained(kept)
+    unknown = with_other("AE-GUP-4", failing=(), unknown=("fork",), shown=None)
+    assert "of its proof nothing is known at fork" in refuted.said(unknown)
+
+
+def test_the_page_has_the_rules_that_only_another_model_rests_on():
+    class Names:
+        def link(self, id: str, page: str) -> str:
+            return f"<{id}>"
+
+    others = [with_other(rule).other for rule in ELSEWHERE]
+    said = "\n".join(counterexamples.of_other_models(Names(), others))
+    assert "### Rules that only the proof of upstream rests on" in said
+    assert all(f"<{rule}>" in said for rule in ELSEWHERE)
+
+
+@pytest.mark.slow
+def test_without_a_rule_that_upstream_rests_on_its_proof_fails():
+    other = refuted.find("AE-GUP-4").other
+    assert other is not None
+    assert other.shown.example.clause == "promise is kept"
+    assert other.reached is not None
+
+
 # -- counterexamples -------------------------------------------------------------------
 
 

@@ -130,6 +130,7 @@ def _words(function: Formula) -> str:
 ROLES = {
     "at_process": ("mm",),
     "at_address": ("va",),
+    "at_new_address": ("new_va",),
     "at_page": ("page",),
     "at_reference": ("ref",),
     "at_writable": ("pte", "entry"),

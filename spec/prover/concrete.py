@@ -297,7 +297,7 @@ READ_FROM: dict[str, Callable[..., Any]] = {
         role: _role(role)
         for role in (
             *("at_process", "at_child", "at_slot", "at_address"),
-            *("at_page", "at_reference"),
+            *("at_new_address", "at_page", "at_reference"),
         )
     },
 }

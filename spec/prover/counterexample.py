@@ -96,6 +96,9 @@ def example(
             before, after = (
                 found.facts(model, state) for state in (found.before, found.after)
             )
+            states = (before, after)
+            used = tuple(v for v in world["v"] if _used(states, v))
+            world = {**world, "v": used}
             return Counterexample(
                 clause=clause.name if clause else step.raised[0],
                 says=clause.says if clause else "",
@@ -186,7 +189,7 @@ def cells(facts: Facts, world: World) -> dict[str, Any]:
         pages=world["p"],
         refs=world["r"],
         cpus=tuple(cpus.values()),
-        vas=tuple(v for v in world["v"] if v == "x" or _used(facts, v)),
+        vas=world["v"],
         slots=world["e"],
     )
     found: dict[str, Any] = dict(Machine(names).initial())
@@ -206,12 +209,17 @@ def cells(facts: Facts, world: World) -> dict[str, Any]:
     return found
 
 
-def _used(facts: Facts, address: str) -> bool:
-    """Whether something is mapped at an address, or a reference was taken there."""
-    kinds = ("mapped", "moving", "swapped")
-    entries = any(v and k in kinds and of[1] == address for (k, of), v in facts.items())
-    refs = [of for (k, of), v in facts.items() if k in ("pending", "returned") and v]
-    return entries or any(facts["taken_at", of] == address for of in refs)
+def _used(states: Iterable[Facts], address: str) -> bool:
+    """Whether to show an address: something is mapped there, or a reference taken."""
+    return address == "x" or any(address in set(_addresses(s)) for s in states)
+
+
+def _addresses(facts: Facts) -> Iterator[Any]:
+    for (name, of), value in facts.items():
+        if name in ("mapped", "moving", "swapped") and value:
+            yield of[1]
+        elif name in ("pending", "returned") and value:
+            yield facts["taken_at", of]
 
 
 def _process(

@@ -55,9 +55,7 @@ def miscounted(command: Command, place: Place) -> Iterator[str]:
     if command.raised:
         return
     before = {**UNUSED, **place.own, **command.reads}
-    for key in command.writes:
-        if ".pte[" in key and key not in before:
-            before[key] = remembered(place)
+    before |= dict.fromkeys(unread(command, place), remembered(place))
     after = {**before, **command.writes}
     for name, count in COUNTS.items():
         for record in _records(before, after, name):
@@ -66,6 +64,17 @@ def miscounted(command: Command, place: Place) -> Iterator[str]:
             changed = count(after, record) - count(before, record)
             if is_ - was != changed and was >= count(before, record):
                 yield f"{key} changes by {is_ - was}, its holders by {changed}"
+
+
+def unread(command: Command, place: Place) -> list[str]:
+    """The page table entries that a footprint writes and does not read."""
+    found = {**place.own, **command.reads}
+    return [key for key in command.writes if ".pte[" in key and key not in found]
+
+
+def overwritten(command: Command, place: Place) -> list[str]:
+    """The entries that are counted as if they were empty: that has to be proved."""
+    return [] if remembered(place) else unread(command, place)
 
 
 def contradictory(command: Command, place: Place) -> bool:

@@ -13,6 +13,7 @@ from spec import (
     ksm,
     lazyfree,
     migration,
+    move,
     protect,
     reclaim,
     swap,
@@ -33,12 +34,18 @@ ONE = Names(
 TWO = replace(ONE, mms=("A", "B"))
 """Another process, where an operation goes over them."""
 FORK = replace(TWO, vas=("x", "y"))
+MOVE = FORK
 GUP = replace(ONE, refs=("r1",))
 
 
 def on_address(work: Callable[[Mm, str], Steps]) -> Callable[[Machine], Steps]:
     """The operation on the address ``x`` of the process ``A``."""
     return lambda machine: work(machine.mms["A"], "x")
+
+
+def moving(work: Callable[[Mm, str, str], Steps]) -> Callable[[Machine], Steps]:
+    """The operation that moves what is at the address ``x`` to ``y``."""
+    return lambda machine: work(machine.mms["A"], "x", "y")
 
 
 def on_page(work: Callable[[Page], Steps]) -> Callable[[Machine], Steps]:
@@ -79,6 +86,8 @@ def operations(model: Model) -> Iterator[Operation]:
     yield from requests(model)
     yield Operation("put", lambda m: clients.put(m, "r1"), GUP, acting="")
     yield Operation("transient", at(clients.transient), ONE)
+    yield Operation("mremap", moving(move.mremap), MOVE)
+    yield Operation("uffdio move", moving(move.uffdio_move), MOVE)
     yield Operation("madvise free", at(lazyfree.madvise_free), ONE)
     yield Operation("unmerge", at(ksm.break_ksm), ONE)
     for name, work in PICKED.items():

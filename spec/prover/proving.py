@@ -22,12 +22,13 @@ from spec.decisions import Model
 from spec.models import governs
 from spec.prover.assertions import Clause, Proof, check_places, frames, roles, stands
 from spec.prover.counterexample import Counterexample, example, refuted, smallest
+from spec.prover.counting import overwritten
 from spec.prover.deriving import derive_all
 from spec.prover.footprints import OVER, Place
 from spec.prover.operations import operations
 from spec.prover.positions import code_of, next_statement, source_of
 from spec.prover.promises import promises_of
-from spec.prover.steps import SymbolicStep
+from spec.prover.steps import SymbolicStep, split
 from spec.rules import find
 
 if TYPE_CHECKING:
@@ -166,7 +167,11 @@ class Attempt:
             [(a.name, roles(a, place)) for a in known if stands(a, place)]
             for place in self.places
         ]
-        every = [*made.steps, *self._unasked(made.steps)]
+        every = [
+            *made.steps,
+            *self._unasked(made.steps),
+            *self._overwriting(made.steps),
+        ]
         self.steps = list({self.key(step): step for step in reversed(every)}.values())
         self.steps.reverse()
 
@@ -185,6 +190,17 @@ class Attempt:
                 for field, page, value in step.writes
             )
         ]
+
+    def _overwriting(self, steps: list[SymbolicStep]) -> Iterator[SymbolicStep]:
+        """The steps in which an entry would be lost that nobody uncounts (AE-INV-3)."""
+        for step in steps:
+            place = self.places[step.source]
+            for key in () if step.raised else overwritten(step.shown, place):
+                process, _, address = split(key)
+                for kind in ("mapped", "moving", "swapped"):
+                    found = ("is", kind, (process, address), True)
+                    guard = step.guard | {found}
+                    yield replace(step, guard=guard, raised=("AE-INV-3",))
 
     def prover(self) -> Prover:
         """A solver with the invariant.

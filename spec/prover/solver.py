@@ -226,7 +226,7 @@ class Prover:
             for _, field, _, wanted in rep.when:
                 found = s.get(field, r)
                 when.append(found == self.value(wanted))
-            return z3.If(z3.And(*when), value, old(r))
+            return z3.If(z3.And(*when), self.value(value), old(r))
 
         return update
 

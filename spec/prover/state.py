@@ -85,6 +85,7 @@ at_process c m the process at which the CPU is
 at_child c m the child that it forks
 at_slot c e the swap slot
 at_address c v the address
+at_new_address c v the address to which it moves what is there
 at_page c p the page
 at_reference c r the reference
 at_writable c bool whether the PTE that it remembers is writable

@@ -26,6 +26,13 @@ DRAWN = ("AE-FAST-1", "AE-WP-1", "AE-FORK-2", "AE-CLR-1", "AE-SWAP-4")
 
 Two make an owner of a page that others map; three take a page from who relies on it.
 """
+HEADER = (
+    "Without",
+    "The obligation that fails",
+    "Not kept",
+    "Smallest state",
+    "Explored",
+)
 MOST = 86
 """So many characters fit into a picture, side by side."""
 
@@ -77,6 +84,9 @@ def without_each(site: Site) -> Iterator[str]:
     known = refuted.read()
     found = [known[rule.id] for rule in refuted.wanted() if rule.id in known]
     failing = [each for each in found if refuted.stands(each) == "refuted"]
+    others = [each.other for each in found if each.other is not None]
+    elsewhere = [each for each in others if refuted.stands(each) == "refuted"]
+    told = {each.rule for each in elsewhere}
     kept = [each for each in found if refuted.stands(each) == "kept"]
     yield from dated(found)
     yield ""
@@ -85,21 +95,31 @@ def without_each(site: Site) -> Iterator[str]:
         f"fails without {len(failing)}, and is the same without {len(kept)}."
     )
     yield ""
-    header = (
-        "Without",
-        "The obligation that fails",
-        "Not kept",
-        "Smallest state",
-        "Explored",
-    )
-    yield table(header, [row(site, each) for each in failing], "ae-wrap")
+    yield table(HEADER, [row(site, each) for each in failing], "ae-wrap")
     for id in DRAWN:
         if id in known and known[id].shown is not None:
             yield from drawn(site, known[id])
-    yield from unknown(site, found)
+    yield from unknown(site, [*found, *others])
+    yield from of_other_models(site, elsewhere)
     yield "\n### Rules that the proof does not rest on\n"
-    rows = [(site.link(each.rule, PAGE), refuted.why_kept(each)) for each in kept]
+    rows = [
+        (site.link(each.rule, PAGE), refuted.why_kept(each))
+        for each in kept
+        if each.rule not in told
+    ]
     yield table(("Rule", "Why the invariant is kept without it"), rows, "ae-wrap")
+
+
+def of_other_models(site: Site, found: list[Refutation]) -> Iterator[str]:
+    """The rules that the sketch's proof does not rest on, and that of another does."""
+    for model in dict.fromkeys(each.model for each in found):
+        of = [each for each in found if each.model == model]
+        yield f"\n### Rules that only the proof of {model} rests on\n"
+        yield (
+            f"Without these rules the proof of the sketch is kept, and exploration "
+            f"breaks nothing with it. Of {model} both fail.\n"
+        )
+        yield table(HEADER, [row(site, each) for each in of], "ae-wrap")
 
 
 def dated(found: list[Refutation]) -> Iterator[str]:

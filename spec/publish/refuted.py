@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 from spec.models import governs
-from spec.prover.proving import NORMATIVE, Obligation, written
+from spec.prover.proving import MODELS, NORMATIVE, Obligation, written
 from spec.publish import records
 from spec.publish.verdicts import SOURCES, decode, encode, fingerprint
 from spec.releases import find_model
-from spec.removals import duties
+from spec.removals import Row, duties
 from spec.rules import Rule
 
 RECORD = SOURCES / "records" / "refuted.json"
@@ -28,7 +28,6 @@ MOST = 30_000
 LEFT_OUT = {
     "HUGE": "large folios are left out",
     "ORD": "memory is sequentially consistent; the chapter on ordering explores it",
-    "MOVE": "the operations that move a page are left out",
     "KSM": "merging is left out; the proof knows KSM pages, and unmerging",
     "WP": "traps are left out",
 }
@@ -68,6 +67,9 @@ class Refutation:
         reached: where exploration breaks its clause; none if it does not.
         states, sections: how much was explored for that.
         complete: that was all, or enough.
+        model: whose proof it is.
+        other: if the sketch's proof is kept, the same of the model that exploration
+            breaks without the rule; none if it breaks the sketch, or nothing.
     """
 
     rule: str
@@ -83,6 +85,8 @@ class Refutation:
     states: int
     sections: int
     complete: bool
+    model: str = NORMATIVE
+    other: Refutation | None = None
 
     @property
     def current(self) -> bool:
@@ -104,17 +108,32 @@ def wanted() -> list[Rule]:
 
 
 def find(rule: str) -> Refutation:
-    """Ask the solver about a rule, and look for its counterexample among states."""
+    """Ask the solver about a rule, and look for its counterexample among states.
+
+    A rule may be one that only another model rests on. If exploration breaks that one,
+    and not the sketch, its proof is asked as well.
+    """
+    found = of_model(NORMATIVE, rule)
+    row = records.rows().get(rule)
+    if stands(found) != "kept" or row is None or not row.found.breaks:
+        return found
+    if row.found.model == NORMATIVE or row.found.model not in MODELS:
+        return found
+    return replace(found, other=of_model(row.found.model, rule))
+
+
+def of_model(model: str, rule: str) -> Refutation:
+    """The proof of one model without a rule."""
     from spec.prover.reaching import Reached, reach
     from spec.prover.removal import prove_without
 
-    made = prove_without(find_model(NORMATIVE), [rule])
+    made = prove_without(find_model(model), [rule])
     shown = made.shown
     search, place = Reached(0, 0, True), None
     row = records.rows().get(rule)
     if shown is not None and row is not None:
         where = [each.place for each in row.found.searched]
-        search = reach(NORMATIVE, [rule], shown, where, MOST)
+        search = reach(model, [rule], shown, where, MOST)
         if search.run is not None:
             section, depth = str(search.run.place), search.run.depth
             place = Place(section, depth, search.function, search.before, search.same)
@@ -134,6 +153,7 @@ def find(rule: str) -> Refutation:
         states=search.states,
         sections=search.sections,
         complete=search.complete,
+        model=model,
     )
 
 
@@ -188,13 +208,30 @@ def protects(found: Refutation) -> str:
     if row.found.model != NORMATIVE:
         return (
             f"With the sketch exploration breaks nothing without it either; with "
-            f"{row.found.model} it breaks {breaks}."
+            f"{row.found.model} it breaks {breaks}{told_by(found.other, row.found)}."
         )
     if not spoken_of() & set(row.found.breaks):
         return f"What it protects is outside the proof: {breaks}."
     if topic is not None:
         return f"Exploration breaks {breaks}, but {topic}."
     return f"Exploration breaks {breaks} without it, which the proof should have told."
+
+
+def told_by(other: Refutation | None, row: Row) -> str:
+    """What the proof of another model says, which exploration breaks; to be added."""
+    if other is None:
+        return ""
+    if stands(other) == "unknown":
+        return f", and of its proof nothing is known at {', '.join(other.unknown)}"
+    if stands(other) == "refuted":
+        shown = other.shown
+        example = shown.example if shown else None
+        where = shown.name if shown else ", ".join(other.failing)
+        clause = f' does not keep "{example.clause}"' if example else ""
+        return f", and its proof is refuted: {where}{clause}"
+    if spoken_of() & set(row.breaks):
+        return ", which its proof should have told"
+    return ", of which its proof does not speak"
 
 
 def unexplained(found: Refutation) -> bool:
@@ -231,7 +268,10 @@ def how_reached(found: Refutation, quote: str = "") -> str:
 def said(found: Refutation) -> str:
     """Whether the counterexample to a rule is reached; or why there is none."""
     if stands(found) == "kept":
-        return why_kept(found)
+        other = found.other
+        if other is None or other.shown is None:
+            return why_kept(found)
+        return f"{why_kept(found)} That counterexample is {how_reached(other)}."
     if found.shown is None:
         return "nothing is known of " + ", ".join(found.unknown or found.failing)
     return f"{how_reached(found)}."
