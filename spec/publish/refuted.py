@@ -29,7 +29,6 @@ LEFT_OUT = {
     "HUGE": "large folios are left out",
     "ORD": "memory is sequentially consistent; the chapter on ordering explores it",
     "MOVE": "the operations that move a page are left out",
-    "KSM": "merging is left out; the proof knows KSM pages, and unmerging",
     "WP": "traps are left out",
 }
 """Topics of which the proof leaves something out, with what it is."""
