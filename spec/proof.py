@@ -50,10 +50,10 @@ proof = Proof()
 # ## What is left out
 #
 # The proof leaves out contents ([AE-INV-8](guarantees.py#AE-INV-8)) and traps
-# ([AE-INV-11](guarantees.py#AE-INV-11)), protections, large folios and KSM's merging.
-# What the rules of those say is covered by exploration only; the
-# [table](../reference/proof.md) names each such rule. Memory ordering and stale TLB
-# entries have their own chapters.
+# ([AE-INV-11](guarantees.py#AE-INV-11)), protections and large folios. What the rules
+# of those say is covered by exploration only; the [table](../reference/proof.md) names
+# each such rule. KSM compares contents; here they may be equal or not, whatever was
+# written. Memory ordering and stale TLB entries have their own chapters.
 #
 # The proof is of the sketch and of upstream, which promises less. What upstream does
 # not promise [can be reached](proof_places.py#what-upstream-does-not-promise).
@@ -98,9 +98,9 @@ def walks_are_complete(machine: Machine) -> bool:
 # %% [markdown]
 # ## Words
 #
-# Reclaim and migration clear a PTE, look at the page, and may restore the PTE. While it
-# is cleared the page table lock is held, so the PTE counts as if it were there: it is
-# *suspended*.
+# Reclaim, migration and KSM clear a PTE, look at the page, and may restore the PTE.
+# While it is cleared the page table lock is held, so the PTE counts as if it were
+# there: it is *suspended*. Once KSM has cleared the bit, the PTE comes back read-only.
 
 
 # %%
@@ -116,8 +116,9 @@ def maps(s: View, m: Any, v: Any, p: Any) -> Any:
 
 def writes(s: View, m: Any, v: Any, p: Any) -> Any:
     """The CPU may write to the page through the PTE, perhaps once it is restored."""
-    now = both(s.maps(m, v, p), s.writable(m, v))
-    return either(now, both(suspended(s, m, v, p), s.at_writable(s.ptl_by(m))))
+    now, c = both(s.maps(m, v, p), s.writable(m, v)), s.ptl_by(m)
+    again = both(s.at_writable(c), no(s.get("at:shareable", c)))
+    return either(now, both(suspended(s, m, v, p), again))
 
 
 def arriving(s: View, m: Any, v: Any, p: Any) -> Any:
@@ -279,9 +280,11 @@ def free_pages_are_blank(s: View, p: Any) -> Any:
 
 @proof.clause
 def prepared_pages_are_private(s: View, c: Any, c2: Any) -> Any:
-    """Two CPUs do not prepare the same page."""
+    """Two CPUs do not prepare the same page, unless KSM has found it mapped."""
     same = both(s.prepares(c), s.prepares(c2), s.same(s.target(c), s.target(c2)))
-    return implies(same, s.same(c, c2))
+    merges = either(s.get("at:merging", c), s.get("at:merging", c2))
+    private = either(s.get("at:fresh", c), no(merges))
+    return implies(both(same, private), s.same(c, c2))
 
 
 # %% [markdown]

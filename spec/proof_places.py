@@ -192,12 +192,17 @@ def held_page(s: View, c: Any) -> Any:
     ("try_to_migrate_one", "page.anon_exclusive = False"),
     ("discard_one", "in_use"),
     ("move_pages_pte", "page.mapcount += 1"),
+    ("write_protect_page", "if unexpected_references"),
+    ("write_protect_page", "page.anon_exclusive"),
+    ("write_protect_page", "read_only ="),
 )
 def while_suspended(s: View, c: Any) -> Any:
     """The page table lock and the page are held, and the PTE is empty."""
     m, v = s.at_process(c), s.at_address(c)
     entry = either(s.mapped(m, v), s.moving(m, v), s.swapped(m, v))
-    return both(s.ptl(m), s.same(s.ptl_by(m), c), no(entry), held_page(s, c))
+    kept = both(s.prepares(c), s.same(s.target(c), s.at_page(c)))
+    held = either(held_page(s, c), kept)
+    return both(s.ptl(m), s.same(s.ptl_by(m), c), no(entry), held)
 
 
 @proof.at(
@@ -322,6 +327,64 @@ def after_the_zap(s: View, c: Any, r: Any) -> Any:
 
 
 # %% [markdown]
+# KSM gives a page a second user: each address of a KSM page. It does so only with pages
+# that nobody owns, and makes them so first. With the PTE cleared and flushed, one
+# reference besides the mappings and the swap cache is its own. So GUP returned none,
+# and a GUP-fast that takes one later finds the PTE changed. Hence the bit can go. When
+# the PTE is back, it is read-only and its page has no bit: whoever gets a reference
+# through it has no promise.
+#
+# What keeps an owner away until the page is a KSM page? A fault or GUP that would set
+# the bit finds KSM's reference, `refcount` being at least 2. Reclaim, migration and
+# swap-in need the folio lock. Whoever tested the count before counts as an owner
+# already, and there was none when the PTE was cleared. A KSM page stays without an
+# owner ([AE-KSM-1](ksm.py#AE-KSM-1), [AE-KSM-2](ksm.py#AE-KSM-2)), so another address
+# may map it without a look. The page that it replaces lost its owner in the same way,
+# and the PTE has been compared ([AE-KSM-7](ksm.py#AE-KSM-7)).
+
+
+# %%
+@proof.at("merging", ("ksm_merge", ""))
+def while_merging(s: View, c: Any) -> Any:
+    """Both pages are held."""
+    return both(s.holds(c), s.prepares(c))
+
+
+@proof.at("merging one", ("try_to_merge_one_page", ""))
+def while_one_is_merged(s: View, c: Any) -> Any:
+    """The page is the one that is kept, or the one that is kept is a KSM page."""
+    p, kept = s.at_page(c), s.target(c)
+    replaced = both(s.same(s.held(c), p), s.ksm(kept))
+    return both(s.get("at:merging", c), either(s.same(kept, p), replaced))
+
+
+@proof.at("unused", ("write_protect_page", "page.anon_exclusive"))
+def before_ksm_clears_the_bit(s: View, c: Any, r: Any) -> Any:
+    """If the page has the bit, nobody relies on it and nobody will."""
+    p = s.at_page(c)
+    relies = both(s.exclusive(p), holds_on(s, r, p), will_stay(s, r), s.protected(r))
+    return both(s.get("at:cleared", c), no(relies))
+
+
+@proof.at("shareable", ("write_protect_page", "read_only ="))
+def before_the_pte_is_restored(s: View, c: Any) -> Any:
+    """The bit is clear."""
+    return both(s.get("at:cleared", c), no(s.exclusive(s.at_page(c))))
+
+
+@proof.at(
+    "write-protected",
+    ("write_protect_page", "return read_only"),
+    ("replace_page", "old ="),
+)
+def while_write_protected(s: View, c: Any, m: Any, v: Any) -> Any:
+    """The page is locked and held, and nobody owns it."""
+    p = s.at_page(c)
+    owned = either(owns(s, m, v, p), s.exclusive(p))
+    return both(s.get("at:merging one", c), locked_page(s, c), no(owned))
+
+
+# %% [markdown]
 # A process that does not exist yet has nothing; an address that was never used has had
 # nothing.
 
@@ -346,8 +409,9 @@ def places_are_at_used_addresses(s: View, c: Any) -> Any:
 
 @proof.clause
 def unborn_processes_have_nothing(s: View, m: Any, v: Any) -> Any:
-    """A process that is not born has used no address."""
-    return implies(s.unborn(m), no(either(s.touched(m, v), s.live(m))))
+    """A process that is not born has used no address, and nobody takes its locks."""
+    used = either(s.touched(m, v), s.live(m), s.ptl(m), s.write_locked(m))
+    return implies(s.unborn(m), no(used))
 
 
 # %% [markdown]

@@ -124,6 +124,29 @@ STILL = """\
 """
 UPGRADE = 'protection == "rw" and can_change_pte_writable(mm, pte, page)'
 NO_PTL = "yield from ()"
+MERGE = "merge in one process"
+CLEAR_PTE = """\
+    if obey(mm, "AE-KSM-4"):
+        ptep_clear_flush(mm, va, page)
+        yield
+"""
+COUNT = """\
+    if unexpected_references(page) != 0 and obey(mm, "AE-KSM-3"):
+        set_pte_at(mm, va, page, pte)
+        ptl_unlock(mm)
+        yield
+        return None
+"""
+CLEAR_BIT = """\
+    if page.anon_exclusive and obey(mm, "AE-KSM-5"):
+        yield
+        page.anon_exclusive = False
+    yield
+"""
+RESTORE = """\
+    read_only = Pte(page.name, writable=False, trap=pte.trap)
+    set_pte_at(mm, va, page, read_only)
+"""
 
 MUTANTS = (
     Mutant(
@@ -355,6 +378,82 @@ MUTANTS = (
         "uffdio move",
         "",
         "promise is kept",
+        "KSM does not compare the counts",
+        "ksm.write_protect_page",
+        '!= 0 and obey(mm, "AE-KSM-3")',
+        "!= 0 and False",
+        MERGE,
+        "write_protect_page",
+        "before ksm clears the bit",
+    ),
+    Mutant(
+        "KSM leaves the PTE writable",
+        "ksm.write_protect_page",
+        "writable=False",
+        "writable=pte.writable",
+        MERGE,
+        "write_protect_page",
+        "owner is alone",
+        slow=True,
+    ),
+    Mutant(
+        "KSM looks at the counts before it clears the PTE",
+        "ksm.write_protect_page",
+        CLEAR_PTE + COUNT,
+        COUNT + CLEAR_PTE,
+        MERGE,
+        "write_protect_page",
+        "owner is alone",
+        slow=True,
+    ),
+    Mutant(
+        "KSM clears the bit when the PTE is back",
+        "ksm.write_protect_page",
+        CLEAR_BIT + RESTORE,
+        RESTORE + CLEAR_BIT,
+        MERGE,
+        "write_protect_page",
+        "while suspended",
+        slow=True,
+    ),
+    Mutant(
+        "KSM does not lock the page",
+        "ksm.try_to_merge_one_page",
+        "if folio_trylock(page):",
+        "if True:",
+        MERGE,
+        "write_protect_page",
+        "while write protected",
+        slow=True,
+    ),
+    Mutant(
+        "KSM does not hold the page that it keeps",
+        "ksm.ksm_merge",
+        "    get_page(kpage)\n",
+        "",
+        MERGE,
+        "",
+        "AE-INV-3",
+        slow=True,
+    ),
+    Mutant(
+        "KSM maps the page writable",
+        "ksm.replace_page",
+        "Pte(kpage.name, False, orig_pte.trap)",
+        "Pte(kpage.name, True, orig_pte.trap)",
+        MERGE,
+        "write_protect_page",
+        "owner is alone",
+        slow=True,
+    ),
+    Mutant(
+        "KSM replaces a page by one that is no KSM page",
+        "ksm.try_to_merge_two_pages",
+        "    if kpage.ksm:\n",
+        "    if True:\n",
+        MERGE,
+        "ksm_merge",
+        "while one is merged",
         slow=True,
     ),
     Mutant(

@@ -10,9 +10,14 @@ from click.testing import CliRunner
 
 from spec.cells import SpecificationError
 from spec.cli import main
+from spec.memory import Pte
 from spec.prover import domains
+from spec.prover.footprints import owned
+from spec.prover.guards import together
+from spec.prover.operations import ONE
 from spec.prover.proving import PROVED, REFUTED, Attempt, Obligation, prove
-from spec.prover.removal import Removal
+from spec.prover.removal import Removal, keys
+from spec.prover.steps import entry_atoms
 from spec.releases import find_model
 
 pytest.importorskip("z3", reason="the solver is not installed")
@@ -48,6 +53,36 @@ def test_a_removed_rule_is_refuted(rule, operation):
     assert any(each.found == REFUTED and each.example for each in result.failing)
 
 
+MERGING = {
+    "AE-KSM-3": "before ksm clears the bit",
+    "AE-KSM-4": "while suspended",
+    "AE-KSM-5": "before the pte is restored",
+    "AE-KSM-7": "promise is kept",
+}
+"""Rules for merging, and what is not kept without them."""
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param(r, marks=pytest.mark.slow if r != "AE-KSM-5" else ())
+        for r in MERGING
+    ],
+)
+def test_merging_rests_on_its_rules(rule):
+    merge = "merge in one process"
+    known = keys("sketch", (merge,))
+    result = prove(SKETCH, [rule], workers=1, only=[merge], known=known)
+    shown = {e.example.clause for e in result.failing if e.example is not None}
+    assert MERGING[rule] in shown
+
+
+def test_merging_does_not_rest_on_what_pages_hold():
+    merge = "merge in one process"
+    changed = Attempt(SKETCH, frozenset({"AE-KSM-6"}), only=[merge])
+    assert {changed.key(step) for step in changed.steps} <= keys("sketch", (merge,))
+
+
 # -- operations that are changed -------------------------------------------------------
 
 
@@ -59,6 +94,54 @@ def test_an_assertion_whose_place_is_gone_is_refused():
         pytest.raises(SpecificationError, match="'snapshot' of the proof is for gup"),
     ):
         Attempt(SKETCH)
+
+
+# -- steps that do the same ------------------------------------------------------------
+
+
+HERE = ("A", "x")
+ENTRIES = {
+    entry: frozenset(a for a in entry_atoms(*HERE, entry, False) if a[1] != "marked")
+    for entry in domains.entry_values({"p1"}, ONE, False)
+}
+"""All that a PTE can be where p1 was mentioned, and how the sketch's guards say it."""
+
+
+def test_all_that_an_entry_can_be_says_nothing():
+    joined = together(dict.fromkeys(ENTRIES.values()), set())
+    assert [guard for guard, _ in joined] == [frozenset()]
+
+
+def test_an_entry_that_does_not_map_the_page_is_one_of_two():
+    others = [guard for entry, guard in ENTRIES.items() if not maps(entry, "p1")]
+    assert len(others) > 8
+    joined = {guard for guard, _ in together(dict.fromkeys(others), {"p1"})}
+    elsewhere = ENTRIES[Pte("p2", True)] - {("is", "writable", HERE, True)}
+    assert joined == {frozenset({("is", "mapped", HERE, False)}), elsewhere}
+    for entry, guard in ENTRIES.items():
+        assert any(each <= guard for each in joined) is not maps(entry, "p1")
+
+
+def maps(entry, page):
+    """Whether an entry maps a page."""
+    return isinstance(entry, Pte) and entry.pfn == page
+
+
+def test_a_name_that_is_used_elsewhere_does_not_stand_for_all():
+    guards = [
+        guard for guard in ENTRIES.values() if ("is", "slot", HERE, "s1") in guard
+    ]
+    (free,) = [guard for guard, _ in together(dict.fromkeys(guards), set())]
+    (used,) = [guard for guard, _ in together(dict.fromkeys(guards), {"s1"})]
+    assert used - free == {("is", "slot", HERE, "s1")}
+
+
+def test_a_lock_that_is_shared_again_in_one_step_stays_shared():
+    shared, alone = {"A.mmap_lock": 1}, {"A.mmap_lock": -1}
+    assert owned(shared, {}, {"A.mmap_lock": 1}) == shared
+    assert owned(shared, {"A.mmap_lock": 2}, {"A.mmap_lock": 2}) == shared
+    assert not owned(shared, {"A.mmap_lock": 2}, {"A.mmap_lock": 1})
+    assert not owned(alone, {}, {"A.mmap_lock": 0})
 
 
 # -- what the proof assumes ------------------------------------------------------------

@@ -81,8 +81,15 @@ WHERE = {
         starts=("write",),
         processes=1,
     ),
+    "merging": section(
+        ("A", "gup ro get fast-only; gup rw pin fast-only; put"),
+        ("", "ksm"),
+        starts=("write 1; write 1 at y",),
+        processes=1,
+        vas=("x", "y"),
+    ),
 }
-"""What upstream's own clauses speak of."""
+"""What upstream's own clauses speak of; and merging."""
 
 
 @pytest.mark.parametrize("where", WHERE.values(), ids=WHERE)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from spec.bounds import MIGRATION, SMALL, program
 from spec.cli import main
+from spec.clients import section
 from spec.publish import agreed, counterexamples, obligations, refuted
 
 pytest.importorskip("z3", reason="the solver is not installed")
@@ -194,7 +195,11 @@ def test_the_argument_comes_first():
 
 def explored(number: int, without: tuple[str, ...] = ()):
     """A small section, judged by the whole invariant."""
-    section = SMALL[number]
+    return judged(SMALL[number], without)
+
+
+def judged(section, without: tuple[str, ...] = ()):
+    """A section, judged by the whole invariant."""
     like = Attempt(SKETCH, only=["put"]).prover().before
     whole = program(section, SKETCH, frozenset(without))
     made = Explored(section, whole, written(), like)
@@ -206,6 +211,20 @@ def test_the_invariant_is_true_of_explored_states():
     verdict = explored(1)
     assert verdict.complete
     assert not verdict.violations
+
+
+def test_the_invariant_is_true_where_pages_are_merged():
+    merging = section(
+        ("A", "gup ro get; put"),
+        ("", "ksm"),
+        starts=("write 1; write 1 at y",),
+        processes=1,
+        vas=("x", "y"),
+    )
+    verdict = judged(merging)
+    assert verdict.complete
+    assert not verdict.violations
+    assert verdict.states > 100
 
 
 def test_without_a_rule_an_explored_state_breaks_the_clause_that_the_solver_names():

@@ -60,9 +60,11 @@ def miscounted(command: Command, place: Place) -> Iterator[str]:
     for name, count in COUNTS.items():
         for record in _records(before, after, name):
             key = f"{record}.{name}"
-            was, is_ = before.get(key, 0), after.get(key, 0)
-            changed = count(after, record) - count(before, record)
-            if is_ - was != changed and was >= count(before, record):
+            least = count(before, record)
+            was = before.get(key, least)  # a count that is not read does not change
+            is_ = after.get(key, was)
+            changed = count(after, record) - least
+            if is_ - was != changed and was >= least:
                 yield f"{key} changes by {is_ - was}, its holders by {changed}"
 
 

@@ -315,7 +315,7 @@ PENDING = ("state", "pfn", "mm", "write", "pin")
 
 def owned(own: Known, reads: Known, writes: Known) -> dict[str, Any]:
     """Which cells nobody else changes after a step, and what they hold."""
-    after = dict(own)
+    after = {key: value for key, value in own.items() if ".pte[" not in key}
     for key, value in writes.items():
         record, _, name = key.partition(".")
         if name in ("hold", "target", "ptl", "locked"):
@@ -324,7 +324,8 @@ def owned(own: Known, reads: Known, writes: Known) -> dict[str, Any]:
             keep = value % 2 == 1
         elif name == "mmap_lock":
             before = reads.get(key, own.get(key, 0))
-            keep = value == -1 or value > max(before, 0)
+            # in one step a lock that is shared may be let go and taken again
+            keep = value == -1 or value > max(before, 0) - (own.get(key) == 1)
             value = min(value, 1)
         elif record == "r1" and name in PENDING:
             keep = writes.get("r1.state", "pending") == "pending"

@@ -20,7 +20,7 @@ from spec import (
 )
 from spec.decisions import Foll, Model
 from spec.memory import Machine, Mm, Names, Page, Steps
-from spec.prover.footprints import Operation
+from spec.prover.footprints import Known, Operation
 
 ONE = Names(
     mms=("A",),
@@ -36,6 +36,13 @@ TWO = replace(ONE, mms=("A", "B"))
 FORK = replace(TWO, vas=("x", "y"))
 MOVE = FORK
 GUP = replace(ONE, refs=("r1",))
+MERGED: dict[str, tuple[Names, Known]] = {
+    "merge": (TWO, {}),
+    "merge in one process": (replace(ONE, vas=("x", "y")), {}),
+    "merge at two addresses": (FORK, {"A.pte[y]": None, "B.pte[x]": None}),
+}
+"""Where the two pages are that KSM merges; what other places map makes no difference.
+"""
 
 
 def on_address(work: Callable[[Mm, str], Steps]) -> Callable[[Machine], Steps]:
@@ -92,6 +99,8 @@ def operations(model: Model) -> Iterator[Operation]:
     yield Operation("unmerge", at(ksm.break_ksm), ONE)
     for name, work in PICKED.items():
         yield Operation(name, on_page(work), TWO, acting="")
+    for name, (names, given) in MERGED.items():
+        yield Operation(name, ksm.ksm_merge, names, given, acting="")
     yield Operation("swapoff", swap.swapoff, TWO, acting="")
 
 

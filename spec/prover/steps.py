@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spec.memory import ZERO_PAGE, Pte
 from spec.migration_entry import MigrationEntry
 from spec.prover.domains import LEFT_OUT
 from spec.prover.footprints import Command, Place
+from spec.prover.guards import names_of, together
 from spec.swap import SwapEntry
 
 Atom = tuple[Any, ...]
@@ -233,7 +234,9 @@ def read_atoms(command: Command, place: Place, remembers: bool) -> Iterator[Atom
         elif name == "pte" and record not in near and key not in command.writes:
             continue
         elif name not in IRRELEVANT:
-            yield from cell_atoms(key, value, remembers)
+            for atom in cell_atoms(key, value, remembers):
+                if remembers or atom[1] != "marked":
+                    yield atom
 
 
 def write_fields(command: Command, place: Place, remembers: bool) -> Iterator[Write]:
@@ -254,7 +257,8 @@ def write_fields(command: Command, place: Place, remembers: bool) -> Iterator[Wr
             elif place.own.get(key) == -1 or before == -1:
                 yield ("write_locked", (record,), False)
             else:
-                yield ("read_locked", ("c", record), value > before)
+                shares = value > before - (place.own.get(key) == 1)
+                yield ("read_locked", ("c", record), shares)
         elif name in ("ptl", "locked"):
             yield (name, (record,), bool(value))
             if value:
@@ -308,7 +312,7 @@ def symbolic(
         )
         for (source, target, guard, writes, bound, raised), found in groups.items()
     ]
-    return weakest(made)
+    return weakest(made, places)
 
 
 def _each(commands: list[Command], remembers: bool) -> tuple[Rep, ...]:
@@ -333,8 +337,11 @@ def _each(commands: list[Command], remembers: bool) -> tuple[Rep, ...]:
     return tuple(reps)
 
 
-def weakest(steps: list[SymbolicStep]) -> list[SymbolicStep]:
-    """Without the steps that do the same as another and demand more."""
+def weakest(steps: list[SymbolicStep], places: list[Place]) -> list[SymbolicStep]:
+    """Without the steps that do the same as another and demand more.
+
+    Steps that do the same and between them find all that a cell can hold are one.
+    """
     by_effect: dict[Any, list[SymbolicStep]] = defaultdict(list)
     for step in steps:
         key = (
@@ -347,7 +354,15 @@ def weakest(steps: list[SymbolicStep]) -> list[SymbolicStep]:
         )
         by_effect[key].append(step)
     kept = []
-    for alike in by_effect.values():
+    for same in by_effect.values():
+        one = same[0]
+        each = tuple((rep.when, rep.writes) for rep in one.each)
+        named = {*names_of((one.writes, one.bound, each))}
+        named |= {*places[one.source].operands}
+        alike = [
+            replace(one, guard=guard, shown=shown)
+            for guard, shown in together({s.guard: s.shown for s in same}, named)
+        ]
         alike.sort(key=lambda step: len(step.guard))
         chosen: list[SymbolicStep] = []
         for step in alike:

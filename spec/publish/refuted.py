@@ -28,7 +28,6 @@ MOST = 30_000
 LEFT_OUT = {
     "HUGE": "large folios are left out",
     "ORD": "memory is sequentially consistent; the chapter on ordering explores it",
-    "KSM": "merging is left out; the proof knows KSM pages, and unmerging",
     "WP": "traps are left out",
 }
 """Topics of which the proof leaves something out, with what it is."""
