@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.models import governs
+from spec.prover.alike import unnamed
 from spec.prover.assertions import Clause, Proof, check_places, frames, roles, stands
 from spec.prover.counterexample import Counterexample, example, refuted, smallest
 from spec.prover.counting import overwritten
@@ -218,15 +219,22 @@ class Attempt:
 
     def key(self, step: SymbolicStep) -> Any:
         """What two steps have in common that are the same to the solver."""
+        return unnamed(self._facts(step))
+
+    def _facts(self, step: SymbolicStep) -> Iterator[tuple[Any, ...]]:
+        """All that the solver is told of a step."""
         target = None if step.target == OVER else self.places[step.target]
         names = dict(zip(target.operands, step.bound, strict=True)) if target else {}
-        start = [(name, tuple(known.items())) for name, known in self.ends[step.source]]
-        end = [
-            (name, tuple((role, names.get(n, n)) for role, n in known.items()))
-            for name, known in (self.ends[step.target] if target else ())
-        ]
-        ends = (tuple(start), tuple(end))
-        return step.guard, step.writes, step.each, step.raised, ends
+        yield from (("found", *atom) for atom in step.guard)
+        yield from (("assigned", *write) for write in step.writes)
+        yield from (("each", rep.when, rep.writes) for rep in step.each)
+        yield ("raised", *step.raised)
+        for name, known in self.ends[step.source]:
+            yield ("before", name)
+            yield from (("before", name, *role) for role in known.items())
+        for name, known in self.ends[step.target] if target else ():
+            yield ("after", name)
+            yield from (("after", name, r, names.get(n, n)) for r, n in known.items())
 
     def obligation(self, step: SymbolicStep) -> Obligation:
         """The obligation that a step belongs to, with nothing found yet."""

@@ -1,0 +1,71 @@
+"""Steps that differ only by what things are called: the solver is asked about one.
+
+``A`` and ``B`` are different processes, and nothing else is known of them but what a
+step finds. So a step of which the same is found with the names exchanged is kept if the
+first one is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+SORTS = {"m": ("A", "B"), "v": ("x", "y"), "p": ("p1", "p2", "p3", "p4", "p5")}
+"""Names of processes, addresses and pages; those of one sort are different things."""
+SORT_OF = {name: sort for sort, names in SORTS.items() for name in names}
+
+
+def unnamed(facts: Iterable[tuple[Any, ...]]) -> frozenset[Any]:
+    """Facts under other names: those that are equal then differ by names only.
+
+    Not every renaming is found: two names of which the same is found are left in their
+    order.
+
+    Args:
+        facts: nested tuples, with names among their parts.
+
+    >>> def maps(m: str, v: str, p: str, ksm: str) -> frozenset[Any]:
+    ...     return unnamed([("is", "page", (m, v), p), ("is", "ksm", (ksm,), True)])
+    >>> maps("A", "x", "p2", ksm="p2") == maps("B", "y", "p1", ksm="p1")
+    True
+    >>> maps("A", "x", "p2", ksm="p2") == maps("A", "x", "p2", ksm="p1")
+    False
+    """
+    known = list(facts)
+    said: dict[str, list[str]] = {}
+    for fact in known:
+        for name in _names_in(fact):
+            said.setdefault(name, []).append(_text(fact, {**SORT_OF, name: ""}))
+    order = sorted(said, key=lambda name: (sorted(said[name]), name))
+    names: dict[str, str] = {}
+    for sort, free in SORTS.items():
+        mine = [name for name in order if SORT_OF[name] == sort]
+        names |= dict(zip(mine, free, strict=False))
+    return frozenset(_renamed(fact, names) for fact in known)
+
+
+def _names_in(value: Any) -> set[str]:
+    if isinstance(value, str):
+        return {value} & SORT_OF.keys()
+    if isinstance(value, tuple | frozenset):
+        return {name for part in value for name in _names_in(part)}
+    return set()
+
+
+def _text(value: Any, names: dict[str, str]) -> str:
+    """A text that is the same whenever the value is."""
+    if isinstance(value, tuple):
+        return f"({' '.join(_text(part, names) for part in value)})"
+    if isinstance(value, frozenset):
+        return f"{{{' '.join(sorted(_text(part, names) for part in value))}}}"
+    return repr(names.get(value, value) if isinstance(value, str) else value)
+
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, tuple):
+        return tuple(_renamed(part, names) for part in value)
+    if isinstance(value, frozenset):
+        return frozenset(_renamed(part, names) for part in value)
+    return value
