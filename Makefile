@@ -82,6 +82,7 @@ records: $(READY)  ## record ablations anew in spec/records; takes an hour
 	$(BIN)/anon-exclusive ablate --beyond 30000 --record
 	$(BIN)/anon-exclusive ablate --pairs --beyond 6000 --record
 	$(BIN)/python -m spec.desk.exercised
+	$(BIN)/python -m spec.publish.proved
 	$(BIN)/python -m spec.publish.refuted
 	$(BIN)/python -m spec.publish.agreed small standard
 

@@ -13,7 +13,14 @@ from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.models import governs
 from spec.options import ModelName, as_json, or_exit_2, removable
-from spec.prover.proving import MODELS, NORMATIVE, PROVED, Obligation, Result, prove
+from spec.prover.proving import (
+    NORMATIVE,
+    PROVED,
+    WRITTEN_FOR,
+    Obligation,
+    Result,
+    prove,
+)
 from spec.prover.removal import Removal, prove_without
 from spec.publish import records, refuted
 from spec.releases import find_model
@@ -26,7 +33,7 @@ from spec.rules import Rule
     type=ModelName(),
     default="sketch",
     show_default=True,
-    help=f"{' or '.join(MODELS)}.",
+    help=f"{' or '.join(WRITTEN_FOR)}.",
 )
 @click.option("--without", multiple=True, metavar="RULE", help="Do not obey RULE.")
 @as_json
@@ -54,10 +61,10 @@ def asked_for(name: str, without: tuple[str, ...]) -> tuple[Result, Removal | No
     Raises:
         SpecificationError: the model has no proof, or a rule is none of its rules.
     """
-    if name not in MODELS:
+    if name not in WRITTEN_FOR:
         raise SpecificationError(
             f"there is no proof for the model {name!r}, which does not keep the "
-            f"guarantees or has them otherwise; give one of {', '.join(MODELS)}"
+            f"guarantees or has them otherwise; give one of {', '.join(WRITTEN_FOR)}"
         )
     model = find_model(name)
     rules = [within(removable(id), model) for id in without]

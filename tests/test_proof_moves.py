@@ -16,8 +16,9 @@ from spec.gup import get_user_pages
 from spec.gup_fast import get_user_pages_fast_only
 from spec.memory import Machine, Names
 from spec.move import uffdio_move
-from spec.prover.proving import MODELS, PROVED, Attempt, prove
+from spec.prover.proving import PROVED, WRITTEN_FOR, Attempt, prove
 from spec.prover.removal import keys
+from spec.publish import proved
 from spec.releases import find_model
 
 pytest.importorskip("z3", reason="the solver is not installed")
@@ -32,9 +33,11 @@ XY = ("x", "y")
 # -- it is proved ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", WRITTEN_FOR)
 def test_moves_are_among_what_is_proved(model, store):
-    found = [each for each in store.prove(model).obligations if each.steps]
+    found = [
+        each for each in proved.find(store, model).result.obligations if each.steps
+    ]
     for name in MOVES:
         mine = [each for each in found if each.operation == name]
         assert {each.found for each in mine} == {PROVED}
@@ -123,7 +126,7 @@ QUICK = {
     ("model", "name"),
     [
         pytest.param(m, n, marks=() if (m, n) in QUICK else pytest.mark.slow)
-        for m in MODELS
+        for m in WRITTEN_FOR
         for n in WHERE
     ],
 )
@@ -164,7 +167,7 @@ def moved_away_and_back(model: str) -> Machine:
     return machine
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", WRITTEN_FOR)
 def test_a_reference_to_another_page_is_not_taken_along(model):
     machine = moved_away_and_back(model)
     assert machine.refs["r"].va == "x"

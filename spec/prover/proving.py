@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from spec.prover.solver import Answer, Prover
 
 NORMATIVE = "sketch"
-MODELS = (NORMATIVE, "upstream")
+WRITTEN_FOR = (NORMATIVE, "upstream")
 """The models that the invariant is written for."""
+MODELS = (NORMATIVE,)
+"""Those that are proved whenever the site is built; the others are recorded."""
 NEVER_ASKED = ("is", "asked", ("A",), False)
 PROVED, REFUTED, UNKNOWN = "proved", "refuted", "unknown"
 
@@ -161,7 +163,7 @@ class Attempt:
         made = derive_all(model, without, asked, workers)
         self.places = made.places
         self.footprints, self.miscounted = made.footprints, made.miscounted
-        if model.name in MODELS and not without and not wanted:
+        if model.name in WRITTEN_FOR and not without and not wanted:
             check_places(self.proof.assertions, self.places, model.name)
         known = self.proof.assertions
         self.ends = [

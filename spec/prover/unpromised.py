@@ -18,7 +18,7 @@ from spec.decisions import Foll, Model
 from spec.memory import Reference
 from spec.models import Upstream, governs
 from spec.prover.counterexample import Counterexample, example
-from spec.prover.proving import MODELS, PROVED, Attempt
+from spec.prover.proving import PROVED, WRITTEN_FOR, Attempt
 from spec.releases import find_model
 from spec.rules import Rule, load
 
@@ -163,7 +163,7 @@ def shortest(violations: Iterable[Violation]) -> tuple[Violation, ...]:
 
 def unpromised() -> list[Rule]:
     """The duties and guarantees of the sketch that upstream's list does not have."""
-    sketch, upstream = (find_model(name) for name in MODELS)
+    sketch, upstream = (find_model(name) for name in WRITTEN_FOR)
     return [
         rule
         for rule in load().values()

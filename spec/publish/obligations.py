@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from spec.prover.proving import MODELS, Obligation, Result
-from spec.publish import counterexamples, unpromised
+from spec.prover.proving import WRITTEN_FOR, Obligation
+from spec.publish import counterexamples, proved, unpromised
+from spec.publish.proved import Proved
 from spec.publish.refuted import LEFT_OUT, read, stands
 from spec.publish.tables import table
 from spec.rules import load
@@ -54,11 +55,12 @@ def proof_page(site: Site) -> str:
         "What the solver was asked for [the proof](../spec/proof.py). An obligation is "
         "a place where an operation stands: each step that it can take there keeps "
         "each clause of the invariant. Steps that say the same are looked at once, "
-        "under the first operation that takes them. Times are those of the build.",
+        "under the first operation that takes them; so are steps that differ by the "
+        "names of processes, addresses and pages only.",
     ]
-    for model in MODELS:
+    for model in WRITTEN_FOR:
         lines += ["", f"## {model}", "", ABOUT[model], ""]
-        lines += of_model(site, site.store.prove(model))
+        lines += of_model(site, proved.find(site.store, model))
     lines += ["", *unpromised.sections(site, PAGE)]
     lines += ["", "## Without each rule", "", ASKED]
     lines += counterexamples.without_each(site)
@@ -67,19 +69,31 @@ def proof_page(site: Site) -> str:
     return "\n".join(lines) + "\n"
 
 
-def of_model(site: Site, result: Result) -> Iterator[str]:
+def of_model(site: Site, found: Proved) -> Iterator[str]:
     """The obligations of one model."""
-    made = [each for each in result.obligations if each.steps]
-    proved = sum(each.found == "proved" for each in made)
+    made = [each for each in found.result.obligations if each.steps]
+    discharged = sum(each.found == "proved" for each in made)
     solver = sum(each.seconds for each in made)
     yield (
-        f"{proved} of {len(made)} obligations are proved, with "
+        f"{discharged} of {len(made)} obligations are proved, with "
         f"{sum(each.steps for each in made):,} questions and footprints, in "
-        f"{solver:.0f} s of the solver."
+        f"{solver:.0f} s of the solver. {when(found)}"
     )
     yield ""
     header = ("Operation", "Stands in", "Before", "Rules", "Steps", "Seconds", "")
     yield table(header, [_row(site, each) for each in made], "ae-wrap")
+
+
+def when(found: Proved) -> str:
+    """When a proof was made, and of which code."""
+    if not found.made:
+        return "It is proved whenever this site is built."
+    of = "of this code" if found.current else "**of other code than this**"
+    command = f"`anon-exclusive prove --model {found.result.model}`"
+    return (
+        f"Recorded on {found.made}, {of}, in {found.result.seconds:.0f} s on "
+        f"{found.cores} cores; {command} does it again."
+    )
 
 
 def _row(site: Site, each: Obligation) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from spec.models import governs
-from spec.prover.proving import MODELS, NORMATIVE, Obligation, written
+from spec.prover.proving import NORMATIVE, WRITTEN_FOR, Obligation, written
 from spec.publish import records
 from spec.publish.verdicts import SOURCES, decode, encode, fingerprint
 from spec.releases import find_model
@@ -116,7 +116,7 @@ def find(rule: str) -> Refutation:
     row = records.rows().get(rule)
     if stands(found) != "kept" or row is None or not row.found.breaks:
         return found
-    if row.found.model == NORMATIVE or row.found.model not in MODELS:
+    if row.found.model == NORMATIVE or row.found.model not in WRITTEN_FOR:
         return found
     return replace(found, other=of_model(row.found.model, rule))
 
