@@ -60,7 +60,7 @@ cells: $(READY)  ## notebook cells and doctests
 unit-tests: $(READY)  ## the tests beside the package, without the browser's
 	$(BIN)/python -m pytest -rs tests $(addprefix --ignore=,$(DRIVING_A_BROWSER))
 
-slow-tests: $(READY)  ## more of what quick tests show: mutants, the reference search
+slow-tests: $(READY)  ## more of what quick tests show: mutants, upstream's proof
 	$(BIN)/python -m pytest -rs -m slow tests
 
 browser-tests: $(READY)  ## drive the built site in Chromium, if it is there
@@ -78,7 +78,7 @@ lighthouse: $(READY)  ## audit the built site with Lighthouse (node, npm; RUNS=3
 	@npm ci --prefix build/lighthouse --silent
 	$(BIN)/python tests/lighthouse.py $(SITE) build/lighthouse $(RUNS)
 
-records: $(READY)  ## record ablations anew in spec/records; takes an hour
+records: $(READY)  ## record ablations and proofs anew in spec/records; takes an hour
 	$(BIN)/anon-exclusive ablate --beyond 30000 --record
 	$(BIN)/anon-exclusive ablate --pairs --beyond 6000 --record
 	$(BIN)/python -m spec.desk.exercised
