@@ -378,6 +378,9 @@ MUTANTS = (
         "uffdio move",
         "",
         "promise is kept",
+        slow=True,
+    ),
+    Mutant(
         "KSM does not compare the counts",
         "ksm.write_protect_page",
         '!= 0 and obey(mm, "AE-KSM-3")',
