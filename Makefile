@@ -10,6 +10,7 @@ UV := $(TOOLS)/bin/uv
 READY := $(VENV)/.done
 SITE := build/site
 DRIVING_A_BROWSER := $(addprefix tests/test_,site.py reader.py explorer.py browser.py)
+OF_THE_PROOF := $(wildcard tests/test_proof*.py) tests/test_refuted.py tests/test_mutants.py
 
 export NO_MKDOCS_2_WARNING := 1
 export JUPYTER_NO_CONFIG := 1
@@ -22,9 +23,9 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve live site test lint format cells unit-tests slow-tests browser-tests \
-	browser spin bench lighthouse records kernels qemu man anchors release publish lock \
-	clean
+.PHONY: help serve live site test lint format cells unit-tests proof-tests slow-tests \
+	browser-tests browser spin bench lighthouse records kernels qemu man anchors release \
+	publish lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' Makefile | \
@@ -43,7 +44,7 @@ site: $(READY)  ## build the site into build/site; any dead link or failing cell
 # The site computes what all tests read; then each kind needs one core, longest first.
 test: lint site  ## check everything
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target \
-		unit-tests browser-tests cells
+		unit-tests browser-tests proof-tests cells
 
 lint: $(READY)  ## formatting, lint, types
 	$(BIN)/ruff format --check .
@@ -57,8 +58,12 @@ format: $(READY)  ## format and fix what can be fixed by machine
 cells: $(READY)  ## notebook cells and doctests
 	$(BIN)/python -m pytest -rs spec notebooks
 
-unit-tests: $(READY)  ## the tests beside the package, without the browser's
-	$(BIN)/python -m pytest -rs tests $(addprefix --ignore=,$(DRIVING_A_BROWSER))
+unit-tests: $(READY)  ## the tests beside the package, but for the next two
+	$(BIN)/python -m pytest -rs tests \
+		$(addprefix --ignore=,$(DRIVING_A_BROWSER) $(OF_THE_PROOF))
+
+proof-tests: $(READY)  ## the tests of the proof, if the solver is there
+	$(BIN)/python -m pytest -rs $(OF_THE_PROOF)
 
 slow-tests: $(READY)  ## more of what quick tests show: mutants, upstream's proof
 	$(BIN)/python -m pytest -rs -m slow tests
