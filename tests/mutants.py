@@ -388,6 +388,7 @@ MUTANTS = (
         MERGE,
         "write_protect_page",
         "before ksm clears the bit",
+        slow=True,
     ),
     Mutant(
         "KSM leaves the PTE writable",

@@ -86,6 +86,7 @@ def test_merging_does_not_rest_on_what_pages_hold():
 # -- operations that are changed -------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_assertion_whose_place_is_gone_is_refused():
     old = "    if not grab(mm, va, ref, foll, pte):"
     new = "    grabbed = grab(mm, va, ref, foll, pte)\n    if not grabbed:"
