@@ -43,7 +43,7 @@ def test_the_sketch_is_proved(store):
 @pytest.mark.parametrize(
     ("rule", "operation"),
     [
-        ("AE-FORK-6", "fork"),
+        pytest.param("AE-FORK-6", "fork", marks=pytest.mark.slow),
         ("AE-FAST-4", "gup ro pin fast-only"),
     ],
 )

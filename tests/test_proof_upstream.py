@@ -134,14 +134,14 @@ def test_reachable_states_satisfy_the_invariant(where):
 @pytest.mark.parametrize(
     ("rule", "operation"),
     [
-        ("AE-FORK-8", "fork"),
+        pytest.param("AE-FORK-8", "fork", marks=pytest.mark.slow),
         ("AE-SET-5", "write"),
         ("AE-GUP-5", "gup ro pin slow"),
-        ("AE-FAST-4", "gup rw pin fast-only"),
-        ("AE-SWAP-3", "reclaim"),
-        ("AE-SWAP-5", "reclaim"),
+        pytest.param("AE-FAST-4", "gup rw pin fast-only", marks=pytest.mark.slow),
+        pytest.param("AE-SWAP-3", "reclaim", marks=pytest.mark.slow),
+        pytest.param("AE-SWAP-5", "reclaim", marks=pytest.mark.slow),
         ("AE-SWAP-6", "reclaim"),
-        ("AE-SWAP-10", "read"),
+        pytest.param("AE-SWAP-10", "read", marks=pytest.mark.slow),
         ("AE-SWAP-11", "fork"),
         pytest.param("AE-MIGR-8", "migrate", marks=pytest.mark.slow),
     ],
@@ -200,6 +200,7 @@ def test_a_changed_operation_is_refuted(change):
 # -- it does not promise more ----------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", unpromised.MORE, ids=lambda more: more.id)
 def test_a_promise_more_is_refuted_and_broken(more):
     found = unpromised.shown(more)

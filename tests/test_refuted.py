@@ -53,7 +53,9 @@ def test_some_rules_are_refuted_and_some_are_outside():
     assert words == {"refuted", "kept"}
 
 
-@pytest.mark.parametrize("rule", ["AE-FORK-2", "AE-CLR-1", "AE-WP-5"])
+@pytest.mark.parametrize(
+    "rule", [pytest.param("AE-FORK-2", marks=pytest.mark.slow), "AE-CLR-1", "AE-WP-5"]
+)
 def test_a_row_is_found_again(rule):
     """Whatever has changed since, these rows are those of the present code."""
     recorded, now = KNOWN[rule], refuted.find(rule)
