@@ -21,12 +21,15 @@ from spec.clients import names_for
 from spec.litmus.exercise import ASKED_OF
 from spec.memory import Machine, Pte
 from spec.models import MODELS
+from spec.prover import unpromised
+from spec.prover.proving import Obligation, Result
 from spec.publish import (
     ablations,
     cards,
     citations,
     drawings,
     litmus,
+    obligations,
     pages,
     traces,
     verdicts,
@@ -395,6 +398,12 @@ def store(tmp_path: Path, leak: Violation) -> verdicts.Store:
     no = {**yes, "fork": "wrong-cow"}
     answers = dict.fromkeys(promises.asked(), no)
     made.write("promises", dict.fromkeys(promises.KINDS, answers))
+    obligation = Obligation("fork", "copy_present_pte", "get_page", steps=3)
+    made.write("prove.sketch", Result("sketch", (), [obligation], 1.0))
+    for more in unpromised.MORE:
+        made.write(f"prove.{more.id}", unpromised.Shown(more.id, (), 5, ()))
+    reached = [unpromised.Reached(rule.id, 6, None) for rule in unpromised.unpromised()]
+    made.write("prove.sketch-on-upstream", reached)
     return made
 
 
@@ -548,6 +557,7 @@ def test_generated_pages_show_what_the_store_holds(
     assert leaking in made[litmus.BY_MODEL]
     assert "](../litmus/cow.md#linux-5.7)" in made[litmus.BY_RELEASE]
     assert "57efa1fe5957" in made[litmus.BY_RELEASE]
+    assert "| fork | `copy_present_pte` | `get_page` |  | 3 |" in made[obligations.PAGE]
     cow = made[litmus.uri("cow")]
     assert f"The file expects another verdict of `{LEAKING}`" in cow
     assert "A: &lt;write&gt; 1" in cow
