@@ -331,9 +331,10 @@ def test_random_programs_are_explored_alike(threads, limit):
     if slow.holds:
         assert found(slow) == found(bulk)
     else:
-        # the reference search ends at the first, the others with its level
+        # the reference search ends at the first: perhaps at a step from the level of a
+        # state that it has yet to judge; the others end with the level
         depth = min(v.depth for v in slow.violations)
-        assert depth == min(v.depth for v in bulk.violations)
+        assert depth - min(v.depth for v in bulk.violations) in (0, 1)
 
 
 @pytest.mark.parametrize("position", [10, 31, 32])
