@@ -19,6 +19,9 @@ Node = tuple[tuple[Any, ...], tuple[Location, ...]]
 def search(program: Program) -> Verdict:
     """Visit every reachable state of `program`; counts states, steps and depth.
 
+    It ends with the level in which something breaks: a deadlock there is shorter than
+    what a step from another state of the level breaks.
+
     Raises:
         MemoryError: the program runs out of what its bounds provide.
     """
@@ -53,8 +56,10 @@ def search(program: Program) -> Verdict:
             (tuple(state[k] for k in keys), tuple(start.location for start in starts)),
             None,
         )
-    while queue and not found:
+    level = -1
+    while queue and not (found and depths[queue[0]] > level):
         node = queue.popleft()
+        level = depths[node]
         values, locations = node
         state = dict(zip(keys, values, strict=True))
         moved = stuck = False
@@ -100,7 +105,7 @@ def search(program: Program) -> Verdict:
         transitions=transitions,
         depth=max(depths.values()),
         complete=not queue,
-        violations=tuple(found),
+        violations=tuple(sorted(found, key=lambda violation: violation.depth)),
         watched=watched,
         witnesses=witnesses,
     )
