@@ -9,12 +9,9 @@ from __future__ import annotations
 import difflib
 import html
 import json
-import multiprocessing
-import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -53,6 +50,7 @@ from spec.publish import (
     traces,
     verdicts,
 )
+from spec.publish.cores import on_all_cores
 from spec.publish.records import Recorded
 from spec.publish.tables import code, number, spanning, table
 from spec.removals import Pair, Row
@@ -584,13 +582,6 @@ def _group(name: str) -> dict[str, str]:
     return Site(verdicts.Store()).groups()[name]()
 
 
-def _made_side_by_side(groups: list[str]) -> dict[str, str]:
-    """The pages of groups; as many processes make them as there are cores."""
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(len(groups), os.cpu_count() or 1), fresh) as pool:
-        return _merged(pool.map(_group, groups))
-
-
 def generated_pages() -> dict[str, str]:
     """The generated pages: source address (`reference/rules.md`) to Markdown.
 
@@ -606,7 +597,7 @@ def generated_pages() -> dict[str, str]:
     if kept.exists():
         found: dict[str, str] = json.loads(kept.read_text(encoding="utf-8"))
         return found
-    made = _made_side_by_side(list(_site[0].groups()))
+    made = _merged(on_all_cores(_group, _site[0].groups()))
     _KEPT.mkdir(parents=True, exist_ok=True)
     for old in _KEPT.glob("*.json"):
         old.unlink(missing_ok=True)
