@@ -1,8 +1,10 @@
 """The solver: is a clause of the invariant kept by a step?
 
-Each question is asked twice. First the invariant is assumed of those things only that
-the step and the clause mention: that is quick, and enough for nearly all. Where it is
-not, the invariant is assumed of everything, and the solver gives a counterexample.
+Each question is asked up to three times. First only that part of the invariant is
+assumed that was of use before, then all of it, of those things only that the step and
+the clause mention: that is enough for nearly all. Where it is not, the invariant is
+assumed of everything, and the solver gives a counterexample. What follows from a part
+follows from the whole.
 """
 
 from __future__ import annotations
@@ -77,10 +79,18 @@ class Prover:
         self.names: dict[str, Any] = {}
         for letter, names in NAMES.items():
             self.names |= dict(zip(names, constants(letter, *names), strict=True))
-        self.quick = self._solver(self._instances)
-        # what is assumed there has no quantifiers, for which alone relevancy is kept
-        self.quick.set("relevancy", 0)
-        self.full = self._solver(self._quantified)
+        self.familiar, self.quick, self.full = (self._solver() for _ in range(3))
+        for solver in (self.familiar, self.quick):
+            # no quantifiers are assumed there, for which alone relevancy is kept
+            solver.set("relevancy", 0)
+        self._assumed: dict[Any, Any] = {}
+        self._known: set[Any] = set()
+        for clause in self.clauses:
+            self.full.add(*self._quantified(clause))
+            for instance in self._instances(clause):
+                name = z3.Bool(f"assumed {len(self._assumed)}")
+                self._assumed[name] = instance
+                self.quick.assert_and_track(instance, name)
         self.violated = [
             (clause, z3.Bool(f"not kept: {clause.name}")) for clause in self.clauses
         ]
@@ -90,15 +100,13 @@ class Prover:
         self._facts: dict[Any, list[Any]] = {}
         self._atoms: dict[Atom, Any] = {}
 
-    def _solver(self, assumed: Callable[[Clause], Iterator[Any]]) -> Any:
+    def _solver(self) -> Any:
         solver = z3.Solver()
         solver.set("random_seed", SEED)
         solver.set("rlimit", EFFORT)
         for names in NAMES.values():
             if len(names) > 1:
                 solver.add(z3.Distinct(*(self.names[n] for n in names)))
-        for clause in self.clauses:
-            solver.add(*assumed(clause))
         return solver
 
     # -- the invariant ----------------------------------------------------------------
@@ -293,20 +301,47 @@ class Prover:
         self, facts: list[Any], raised: tuple[str, ...] = (), *, quickly: bool = False
     ) -> Answer:
         """Can the facts be true of a state that satisfies the invariant?"""
-        for solver in (self.quick,) if quickly else (self.quick, self.full):
-            solver.push()
-            try:
-                solver.add(*facts)
-                found = solver.check()
-                if found == z3.unsat:
-                    return Answer("proved")
-                if solver is self.full and found == z3.sat:
-                    model = solver.model()
-                    return Answer("refuted", raised or self._names(model), model)
-                reason = str(solver.reason_unknown())
-            finally:
-                solver.pop()
-        return Answer("unknown", (reason,))
+        for solver in (self.familiar, self.quick):
+            core = self._unsatisfiable(solver, facts)
+            if core is not None:
+                self._learn(core)
+                return Answer("proved")
+        if quickly:
+            return Answer("unknown", ("a part of the invariant was not enough",))
+        return self._completely(facts, raised)
+
+    def _learn(self, core: list[Any]) -> None:
+        """Assume henceforth at once what was of use."""
+        new = [name for name in core if name not in self._known]
+        self._known.update(new)
+        self.familiar.add(*(self._assumed[name] for name in new))
+
+    def _unsatisfiable(self, solver: Any, facts: list[Any]) -> list[Any] | None:
+        """The assumptions that exclude the facts; nothing if it is not shown."""
+        solver.push()
+        try:
+            solver.add(*facts)
+            if solver.check() == z3.unsat:
+                return list(solver.unsat_core())
+            return None
+        finally:
+            solver.pop()
+
+    def _completely(self, facts: list[Any], raised: tuple[str, ...]) -> Answer:
+        """The answer where the invariant is assumed of everything."""
+        solver = self.full
+        solver.push()
+        try:
+            solver.add(*facts)
+            found = solver.check()
+            if found == z3.unsat:
+                return Answer("proved")
+            if found == z3.sat:
+                model = solver.model()
+                return Answer("refuted", raised or self._names(model), model)
+            return Answer("unknown", (str(solver.reason_unknown()),))
+        finally:
+            solver.pop()
 
     def _names(self, model: Any) -> tuple[str, ...]:
         return tuple(c.name for c, flag in self.violated if z3.is_true(model[flag]))
