@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
+from spec.ablating import ablation_dict, ablation_line
+from spec.ablation import Ablation, ablate
 from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.models import governs
-from spec.options import ModelName, as_json, or_exit_2, removable
+from spec.options import ModelName, Ticker, as_json, or_exit_2, removable
 from spec.prover.proving import (
     NORMATIVE,
     PROVED,
@@ -23,6 +26,7 @@ from spec.prover.proving import (
 )
 from spec.prover.removal import Removal, prove_without
 from spec.publish import records, refuted
+from spec.publish.verdicts import Store
 from spec.releases import find_model
 from spec.rules import Rule
 
@@ -43,16 +47,19 @@ def prove_command(model: str, without: tuple[str, ...], as_json: bool) -> None:
     Every atomic step of every operation is shown to keep the invariant: that of the
     sketch, or the weaker one of upstream. What the solver refutes or cannot decide is
     listed, and the exit status is 1. Without a rule, only steps are looked at that are
-    new: the model with all rules has the others, too.
+    new: the model with all rules has the others, too. If these keep the invariant,
+    exploration has to say what the rule is for.
     """
     result, removal = or_exit_2(lambda: asked_for(model, without))
+    explored = [explore_without(id) for id in without if result.proved]
     if as_json:
-        click.echo(json.dumps(as_dict(result), indent=2))
+        click.echo(json.dumps(as_dict(result, explored), indent=2))
     elif removal is None:
         print_result(result)
     else:
-        print_removal(removal)
-    sys.exit(0 if result.proved else 1)
+        print_removal(removal, explored)
+    broken = any(each.violation and each.model == model for each in explored)
+    sys.exit(0 if result.proved and not broken else 1)
 
 
 def asked_for(name: str, without: tuple[str, ...]) -> tuple[Result, Removal | None]:
@@ -84,6 +91,11 @@ def within(rule: Rule, model: Model) -> Rule:
     return rule
 
 
+def explore_without(id: str) -> Ablation:
+    """What exploration finds without a rule: kept from a build of the site, or now."""
+    return Store().ablated(id) or ablate(id, Ticker())
+
+
 class Counter:
     """A line on standard error that says how many steps are done."""
 
@@ -98,8 +110,8 @@ class Counter:
             click.echo(end, nl=False, err=True)
 
 
-def as_dict(result: Result) -> dict[str, Any]:
-    """A result for machines."""
+def as_dict(result: Result, explored: Iterable[Ablation] = ()) -> dict[str, Any]:
+    """A result for machines; with what exploration found without a rule."""
     return {
         "model": result.model,
         "without": list(result.without),
@@ -107,6 +119,7 @@ def as_dict(result: Result) -> dict[str, Any]:
         "interrupted": result.interrupted,
         "seconds": round(result.seconds, 3),
         "reached": [searched(id, result.model) for id in result.without],
+        "explored": [ablation_dict(each) for each in explored],
         "obligations": [
             {
                 "name": each.name,
@@ -152,7 +165,7 @@ def print_result(result: Result) -> None:
         click.echo("Proved, for any number of processes, pages and references.")
 
 
-def print_removal(found: Removal) -> None:
+def print_removal(found: Removal, explored: Iterable[Ablation] = ()) -> None:
     """What the removal of rules changes: the new steps, and those that fail."""
     result = found.result
     click.echo(f"model {result.model} without {', '.join(result.without)}")
@@ -169,6 +182,8 @@ def print_removal(found: Removal) -> None:
             f"The proof of {result.model} does not rest on it: the invariant is kept "
             f"without."
         )
+    for each in explored:
+        click.echo(f"Exploration: {' '.join(ablation_line(each).split())}")
 
 
 def print_failures(result: Result) -> None:

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-SORTS = {"m": ("A", "B"), "v": ("x", "y"), "p": ("p1", "p2", "p3", "p4", "p5")}
-"""Names of processes, addresses and pages; those of one sort are different things."""
-SORT_OF = {name: sort for sort, names in SORTS.items() for name in names}
+from spec.prover.guards import names_of
+from spec.prover.state import NAMES
+
+ALIKE = {sort: NAMES[sort] for sort in "mvp"}
+"""Names of processes, addresses and pages: nothing tells those of one sort apart."""
+SORT_OF = {name: sort for sort, names in ALIKE.items() for name in names}
 
 
 def unnamed(facts: Iterable[tuple[Any, ...]]) -> frozenset[Any]:
@@ -34,22 +37,14 @@ def unnamed(facts: Iterable[tuple[Any, ...]]) -> frozenset[Any]:
     known = list(facts)
     said: dict[str, list[str]] = {}
     for fact in known:
-        for name in _names_in(fact):
+        for name in {*names_of(fact)} & SORT_OF.keys():
             said.setdefault(name, []).append(_text(fact, {**SORT_OF, name: ""}))
     order = sorted(said, key=lambda name: (sorted(said[name]), name))
     names: dict[str, str] = {}
-    for sort, free in SORTS.items():
+    for sort, free in ALIKE.items():
         mine = [name for name in order if SORT_OF[name] == sort]
         names |= dict(zip(mine, free, strict=False))
     return frozenset(_renamed(fact, names) for fact in known)
-
-
-def _names_in(value: Any) -> set[str]:
-    if isinstance(value, str):
-        return {value} & SORT_OF.keys()
-    if isinstance(value, tuple | frozenset):
-        return {name for part in value for name in _names_in(part)}
-    return set()
 
 
 def _text(value: Any, names: dict[str, str]) -> str:

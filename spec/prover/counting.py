@@ -7,7 +7,8 @@ from typing import Any
 
 from spec.memory import Pte
 from spec.prover.assertions import frames
-from spec.prover.footprints import Command, Place
+from spec.prover.footprints import Command, Place, owner
+from spec.prover.steps import split
 from spec.swap import SwapEntry
 
 HOLDING = ("hold", "target", "pfn")
@@ -18,13 +19,13 @@ def held(values: Mapping[str, Any], page: str) -> int:
     """How many holders of a page these cells are."""
     total = 0
     for key, value in values.items():
-        record, _, name = key.partition(".")
         if isinstance(value, Pte):
             total += value.pfn == page
-        elif name in HOLDING:
-            total += value == page
-        elif record == page and name == "swap":
-            total += value is not None
+        elif value is not None:
+            record, name, _ = split(key)
+            total += (name in HOLDING and value == page) or (
+                name == "swap" and record == page
+            )
     return total
 
 
@@ -36,7 +37,7 @@ def mapped(values: Mapping[str, Any], page: str) -> int:
 def pinned(values: Mapping[str, Any], page: str) -> int:
     """How many references among these cells pin a page."""
     return sum(
-        bool(value) and values.get(f"{key.partition('.')[0]}.pfn") == page
+        bool(value) and values.get(f"{owner(key)}.pfn") == page
         for key, value in values.items()
         if key.endswith(".pin")
     )
@@ -113,4 +114,4 @@ def _records(
     """The pages, or the slots, that cells belong to."""
     first = "s" if name == "count" else "p"
     keys = {*before, *after}
-    return {k.partition(".")[0] for k in keys if k.startswith(first)}
+    return {owner(key) for key in keys if key.startswith(first)}

@@ -7,8 +7,9 @@ of its own.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from spec.decisions import Model
 from spec.memory import Machine, Steps
@@ -66,8 +67,6 @@ def _judged(command: Command, place: Place) -> Command:
 
 # -- several ---------------------------------------------------------------------------
 
-_given: tuple[Model, frozenset[str], Sequence[Operation]]
-
 
 def derive_all(
     model: Model,
@@ -83,28 +82,21 @@ def derive_all(
         operations: all of them.
         workers: how many processes to use.
     """
-    if workers <= 1 or "fork" not in multiprocessing.get_all_start_methods():
-        return _joined([derive(model, without, each) for each in operations])
-    context = multiprocessing.get_context("fork")
-    with context.Pool(workers, _begin, ((model, without, operations),)) as pool:
-        parts = pool.map(_derive, range(len(operations)), chunksize=1)
-    for part, operation in zip(parts, operations, strict=True):
-        part.places[:] = [replace(each, operation=operation) for each in part.places]
-    return _joined(parts)
+
+    def derived(number: int) -> Derived:
+        operation = operations[number]
+        # how an operation begins can't be sent between processes
+        named = replace(operation, begin=_elsewhere)
+        return _of(derive(model, without, operation), named)
+
+    parts = side_by_side(derived, len(operations), workers)
+    return _joined([_of(*pair) for pair in zip(parts, operations, strict=True)])
 
 
-def _begin(given: tuple[Model, frozenset[str], Sequence[Operation]]) -> None:
-    global _given
-    _given = given
-
-
-def _derive(number: int) -> Derived:
-    """One operation, without what can't be sent between processes: how it begins."""
-    model, without, operations = _given
-    found = derive(model, without, operations[number])
-    named = replace(operations[number], begin=_elsewhere)
-    found.places[:] = [replace(each, operation=named) for each in found.places]
-    return found
+def _of(found: Derived, operation: Operation) -> Derived:
+    """The same of an operation that is equal but for how it begins."""
+    places = [replace(each, operation=operation) for each in found.places]
+    return replace(found, places=places)
 
 
 def _elsewhere(machine: Machine) -> Steps:
@@ -132,3 +124,32 @@ def _moved(step: SymbolicStep, by: int) -> SymbolicStep:
 
 def _on(target: int, by: int) -> int:
     return target if target == OVER else target + by
+
+
+# -- processes -------------------------------------------------------------------------
+
+_work: Callable[[int], Any]
+
+
+def side_by_side[T](work: Callable[[int], T], count: int, workers: int) -> list[T]:
+    """What `work` gives for 0, 1, and so on, in this order.
+
+    Args:
+        work: anything that can be called; it is not sent, processes are forked with it.
+        count: for how many numbers.
+        workers: how many processes to use.
+    """
+    if workers <= 1 or "fork" not in multiprocessing.get_all_start_methods():
+        return [work(number) for number in range(count)]
+    context = multiprocessing.get_context("fork")
+    with context.Pool(workers, _begin, (work,)) as pool:
+        return pool.map(_go_on, range(count), chunksize=1)
+
+
+def _begin(work: Callable[[int], Any]) -> None:
+    global _work
+    _work = work
+
+
+def _go_on(number: int) -> Any:
+    return _work(number)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from spec.cells import Cells
@@ -253,6 +254,7 @@ class Footprints:
 # -- names -----------------------------------------------------------------------------
 
 
+@cache
 def owner(key: str) -> str:
     """The record that a cell belongs to.
 

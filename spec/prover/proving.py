@@ -261,6 +261,9 @@ def rules_of(place: Place) -> tuple[str, ...]:
 
 # -- asking the solver -----------------------------------------------------------------
 
+Answered = tuple[int, str, tuple[str, ...], float]
+"""The number of a step, what is found of it, the clauses, and the solver's seconds."""
+
 _attempt: Attempt | None = None
 _prover: Prover | None = None
 
@@ -270,7 +273,7 @@ def _begin(attempt: Attempt) -> None:
     _attempt, _prover = attempt, attempt.prover()
 
 
-def _check(number: int) -> tuple[int, str, tuple[str, ...], float]:
+def _check(number: int) -> Answered:
     assert _attempt is not None, "each worker begins first"
     assert _prover is not None, "each worker begins first"
     began = time.monotonic()
@@ -302,7 +305,7 @@ def _answer(
 
 def answers(
     attempt: Attempt, numbers: list[int], workers: int
-) -> Iterator[tuple[int, str, tuple[str, ...], float]]:
+) -> Iterator[Answered]:
     """What the solver says of steps, by number, in any order."""
     if workers <= 1 or "fork" not in multiprocessing.get_all_start_methods():
         _begin(attempt)
@@ -349,16 +352,19 @@ def prove(
     for each in owners.values():
         found.setdefault(each.name, each)
     interrupted = False
+    answered: list[Answered] = []
     try:
-        asked = answers(attempt, numbers, workers)
-        for done, (number, answer, clauses, seconds) in enumerate(asked, 1):
-            obligation = found[owners[number].name]
-            obligation.note(answer, clauses, seconds)
-            if answer != PROVED:
-                obligation.failed.append(number)
-            report(done, len(numbers))
+        for answer in answers(attempt, numbers, workers):
+            answered.append(answer)
+            report(len(answered), len(numbers))
     except KeyboardInterrupt:
         interrupted = True
+    # in the order of steps: which worker was quicker must not show
+    for number, verdict, clauses, seconds in sorted(answered):
+        obligation = found[owners[number].name]
+        obligation.note(verdict, clauses, seconds)
+        if verdict != PROVED:
+            obligation.failed.append(number)
     exemplify(found.values(), attempt)
     seconds = time.monotonic() - began
     ids = tuple(sorted(removed))

@@ -7,6 +7,7 @@ step keeps the invariant is one that the proof does not rest on.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any
 
 from spec.ablation import Asked
 from spec.decisions import Model
+from spec.prover.deriving import side_by_side
 from spec.prover.footprints import Footprints
 from spec.prover.operations import operations
 from spec.prover.proving import (
@@ -35,14 +37,16 @@ def asked_by(model: str) -> dict[str, frozenset[str]]:
     An operation asks for a rule where it obeys it. One that never asks does the same
     without the rule.
     """
-    asked = Asked()
-    made = Footprints(find_model(model), asked)
-    found = {}
-    for operation in operations(made.model):
-        asked.ids.clear()
-        made.add(operation)
-        found[operation.name] = frozenset(asked.ids)
-    return found
+    answers = find_model(model)
+    every = list(operations(answers))
+
+    def asked(number: int) -> frozenset[str]:
+        rules = Asked()
+        Footprints(answers, rules).add(every[number])
+        return frozenset(rules.ids)
+
+    found = side_by_side(asked, len(every), os.cpu_count() or 1)
+    return {each.name: ids for each, ids in zip(every, found, strict=True)}
 
 
 @dataclass(frozen=True)

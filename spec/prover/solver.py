@@ -28,6 +28,7 @@ from spec.prover.logic import (
     unknown,
 )
 from spec.prover.promises import Promises
+from spec.prover.state import NAMES
 from spec.prover.steps import Atom, Rep, SymbolicStep
 
 SEED = 8
@@ -36,16 +37,6 @@ EFFORT = 40_000_000
 
 Seconds would depend on what else the machine does.
 """
-
-NAMES = {
-    "m": ("A", "B"),
-    "v": ("x", "y"),
-    "p": ("p1", "p2", "p3", "p4", "p5"),
-    "r": ("r1", "rx"),
-    "c": ("c",),
-    "e": ("s1",),
-}
-"""The names in steps, by sort; those of one sort are different things."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,16 @@ SORTS = {
 }
 """What there is any number of, by the letter that begins a variable's name."""
 
+NAMES = {
+    "m": ("A", "B"),
+    "v": ("x", "y"),
+    "p": ("p1", "p2", "p3", "p4", "p5"),
+    "r": ("r1", "rx"),
+    "c": ("c",),
+    "e": ("s1",),
+}
+"""The names in steps, by sort; those of one sort are different things."""
+
 
 @dataclass(frozen=True)
 class Field:

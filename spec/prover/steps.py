@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from spec.memory import ZERO_PAGE, Pte
@@ -64,6 +65,7 @@ IRRELEVANT = frozenset(
 """Cells that say nothing in the fields of the proof, or are said in another way."""
 
 
+@cache
 def split(key: str) -> tuple[str, str, str]:
     """Record, field and address of a cell."""
     record, _, name = key.partition(".")
