@@ -86,8 +86,7 @@ lighthouse: $(READY)  ## audit the built site with Lighthouse (node, npm; RUNS=3
 records: $(READY)  ## record ablations and proofs anew in spec/records; takes an hour
 	$(BIN)/anon-exclusive ablate --beyond 30000 --record
 	$(BIN)/anon-exclusive ablate --pairs --beyond 6000 --record
-	$(BIN)/python -m spec.desk.exercised
-	$(BIN)/python -m spec.publish.proved
+	$(BIN)/python -m spec.publish.recorded
 	$(BIN)/python -m spec.publish.refuted
 	$(BIN)/python -m spec.publish.agreed small standard
 

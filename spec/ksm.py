@@ -121,6 +121,7 @@ def try_to_merge_one_page(mm: Mm, va: str, page: Page, kpage: Page | None) -> St
             yield from replace_page(mm, va, kpage, pte)
         folio_unlock(page)
     mmap_read_unlock(mm)
+    yield
 
 
 # %% [markdown]

@@ -350,7 +350,12 @@ def while_merging(s: View, c: Any) -> Any:
     return both(s.holds(c), s.prepares(c))
 
 
-@proof.at("merging one", ("try_to_merge_one_page", ""))
+@proof.at(
+    "merging one",
+    ("try_to_merge_one_page", "if folio_trylock(page)"),
+    ("try_to_merge_one_page", "if pte is not None"),
+    ("try_to_merge_one_page", "folio_unlock(page)"),
+)
 def while_one_is_merged(s: View, c: Any) -> Any:
     """The page is the one that is kept, or the one that is kept is a KSM page."""
     p, kept = s.at_page(c), s.target(c)

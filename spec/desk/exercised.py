@@ -1,32 +1,29 @@
 """Litmus tests worth running for a rule: those that fail without it, as recorded.
 
-To compute which those are takes minutes, so that they are recorded in
-`spec/records/exercised.json`; the tests compare the record with what is computed.
+To compute which those are takes a minute, so that it is recorded in
+`spec/records/results`.
 """
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from pathlib import Path
 
 from spec.litmus.exercise import ASKED_OF
 from spec.litmus.files import catalogue
-from spec.publish.selftest import tests_of as tests_that_fail
-from spec.publish.verdicts import Store, fill
-from spec.rules import load
-
-RECORD = Path(__file__).resolve().parents[1] / "records" / "exercised.json"
+from spec.publish import recorded
 
 
-def computed(store: Store) -> dict[str, list[str]]:
+@cache
+def _failing() -> dict[str, list[str]]:
     """The tests of the catalogue that fail without a rule, by rule."""
+    known = catalogue()
+    found: dict[str, set[str]] = {}
     for model in ASKED_OF:
-        store.exercised(model)
-    found = tests_that_fail(store)
-    return {
-        rule: sorted(found[rule], key=_short_first) for rule in load() if rule in found
-    }
+        record = recorded.read(f"exercised.{model}")
+        for test, rules in record.result.items() if record else ():
+            for rule in rules if test in known else ():
+                found.setdefault(rule, set()).add(test)
+    return {rule: sorted(tests, key=_short_first) for rule, tests in found.items()}
 
 
 def _short_first(test: str) -> tuple[int, str]:
@@ -42,15 +39,4 @@ def tests_of(rule: str) -> tuple[str, ...]:
     >>> "fork-without-gup" in tests_of("AE-FORK-4")
     True
     """
-    recorded = json.loads(RECORD.read_text(encoding="utf-8"))
-    return tuple(recorded.get(rule, ()))
-
-
-def record(store: Store) -> None:
-    """Write what the store holds, or computes now."""
-    text = json.dumps(computed(store), indent=1)
-    RECORD.write_text(f"{text}\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    record(fill())
+    return tuple(_failing().get(rule, ()))

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 NORMATIVE = "sketch"
 WRITTEN_FOR = (NORMATIVE, "upstream")
 """The models that the invariant is written for."""
-MODELS = (NORMATIVE,)
-"""Those that are proved whenever the site is built; the others are recorded."""
 NEVER_ASKED = ("is", "asked", ("A",), False)
 PROVED, REFUTED, UNKNOWN = "proved", "refuted", "unknown"
 
@@ -303,9 +301,7 @@ def _answer(
     return answer.found, answer.clauses
 
 
-def answers(
-    attempt: Attempt, numbers: list[int], workers: int
-) -> Iterator[Answered]:
+def answers(attempt: Attempt, numbers: list[int], workers: int) -> Iterator[Answered]:
     """What the solver says of steps, by number, in any order."""
     if workers <= 1 or "fork" not in multiprocessing.get_all_start_methods():
         _begin(attempt)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from spec.prover.proving import WRITTEN_FOR, Obligation
-from spec.publish import counterexamples, proved, unpromised
-from spec.publish.proved import Proved
+from spec.prover.proving import WRITTEN_FOR, Obligation, Result
+from spec.publish import counterexamples, unpromised
+from spec.publish.recorded import Recorded
 from spec.publish.refuted import LEFT_OUT, read, stands
 from spec.publish.tables import table
 from spec.rules import load
@@ -60,7 +60,7 @@ def proof_page(site: Site) -> str:
     ]
     for model in WRITTEN_FOR:
         lines += ["", f"## {model}", "", ABOUT[model], ""]
-        lines += of_model(site, proved.find(site.store, model))
+        lines += of_model(site, model)
     lines += ["", *unpromised.sections(site, PAGE)]
     lines += ["", "## Without each rule", "", ASKED]
     lines += counterexamples.without_each(site)
@@ -69,30 +69,31 @@ def proof_page(site: Site) -> str:
     return "\n".join(lines) + "\n"
 
 
-def of_model(site: Site, found: Proved) -> Iterator[str]:
+def of_model(site: Site, model: str) -> Iterator[str]:
     """The obligations of one model."""
-    made = [each for each in found.result.obligations if each.steps]
+    result = site.store.prove(model)
+    made = [each for each in result.obligations if each.steps]
     discharged = sum(each.found == "proved" for each in made)
     solver = sum(each.seconds for each in made)
     yield (
         f"{discharged} of {len(made)} obligations are proved, with "
         f"{sum(each.steps for each in made):,} questions and footprints, in "
-        f"{solver:.0f} s of the solver. {when(found)}"
+        f"{solver:.0f} s of the solver. "
+        f"{when(result, site.store.as_recorded(f'prove.{model}'))}"
     )
     yield ""
     header = ("Operation", "Stands in", "Before", "Rules", "Steps", "Seconds", "")
     yield table(header, [_row(site, each) for each in made], "ae-wrap")
 
 
-def when(found: Proved) -> str:
-    """When a proof was made, and of which code."""
-    if not found.made:
-        return "It is proved whenever this site is built."
-    of = "of this code" if found.current else "**of other code than this**"
-    command = f"`anon-exclusive prove --model {found.result.model}`"
+def when(result: Result, found: Recorded | None) -> str:
+    """When a proof of this code was made."""
+    if found is None:
+        return "It was proved when this site was built."
     return (
-        f"Recorded on {found.made}, {of}, in {found.result.seconds:.0f} s on "
-        f"{found.cores} cores; {command} does it again."
+        f"Recorded on {found.made}, of this code, in {result.seconds:.0f} s on "
+        f"{found.cores} cores; `anon-exclusive prove --model {result.model}` does it "
+        "again."
     )
 
 

@@ -96,7 +96,7 @@ class Refutation:
 @cache
 def code_now() -> str:
     """The fingerprint of operations, rules, bounds and of the proof."""
-    aside = ["litmus", "checker", "promises.py", "selftest.py", "proving.py"]
+    aside = ["litmus", "checker", "promises.py", "selftest.py"]
     return fingerprint(besides=aside, python="")
 
 

@@ -75,7 +75,7 @@ def selftest_page(site: Site) -> str:
             "kinds. Each program is a litmus test here, and each kind of memory is "
             "made by the lines before it. A case *exercises* a rule if its verdict is "
             f"worse without the rule, on {' or '.join(map(code, ASKED_OF))}, on any "
-            "kind of memory that is modelled: that is computed, not claimed.",
+            f"kind of memory that is modelled: {_computed(site.store)}.",
             "",
             *_cases(site, of_case),
             *_verdicts(site),
@@ -85,6 +85,15 @@ def selftest_page(site: Site) -> str:
             *_cases_without_rule(of_case),
         ]
     )
+
+
+def _computed(store: Store) -> str:
+    """Of what the rules that programs exercise are known."""
+    known = [store.as_recorded(f"exercised.{model}") for model in ASKED_OF]
+    days = sorted({found.made for found in known if found is not None})
+    if not days:
+        return "that is computed, not claimed"
+    return f"that is computed, not claimed, as recorded on {days[0]} of this code"
 
 
 def _rules_of(case: Case, found: Mapping[str, frozenset[str]]) -> frozenset[str]:

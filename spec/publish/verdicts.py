@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spec.codename import forget_others
+from spec.publish import recorded
 
 if TYPE_CHECKING:
     from spec import promises, selftest
@@ -45,10 +46,11 @@ _ONLY_SHOWS = {
     *("claims.py", "closings.py", "consumers.py", "cost.py", "findings.py"),
     *("lkmm.py", "records", "removals.py", "steps.py", "workloads.py"),
     *("ablating.py", "bench.py", "desk", "export", "handover.py", "options.py"),
+    "proving.py",
 }
 _RUN_TESTS = ("promises.py", "selftest.py")
 """What only makes further litmus tests."""
-PROVES = ("prover", "proof.py", "proof_places.py", "proving.py")
+PROVES = ("prover", "proof.py", "proof_places.py")
 """What only the proof is made with."""
 _DRAWN_WITH = ("publish/drawings.py", "publish/litmus.py", "publish/traces.py")
 """What is kept of litmus tests has their traces, as text and as pictures."""
@@ -116,16 +118,21 @@ def _stated(sources: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 @cache
-def _keys(sources: Path, stated: tuple[tuple[str, int, int], ...]) -> dict[str, str]:
+def _keys(
+    sources: Path, stated: tuple[tuple[str, int, int], ...], python: str = sys.version
+) -> dict[str, str]:
     """The fingerprint for each kind of result, while the files are as stated."""
     besides = [*_RUN_TESTS, *PROVES]
-    exploring = fingerprint(sources, ["litmus", *besides])
-    running = fingerprint(sources, PROVES)
+
+    def code(besides: Iterable[str], also: Iterable[str] = ()) -> str:
+        return fingerprint(sources, besides, also, python)
+
+    exploring, running = code(["litmus", *besides]), code(PROVES)
     return {
         **dict.fromkeys(["check", "ablate"], exploring),
-        "prove": fingerprint(sources, ["litmus", *_RUN_TESTS]),
-        "litmus": fingerprint(sources, besides, also=_DRAWN_WITH),
-        "graphs": fingerprint(sources, besides, also=_EXPLORED_WITH),
+        "prove": code(["litmus", *_RUN_TESTS]),
+        "litmus": code(besides, also=_DRAWN_WITH),
+        "graphs": code(besides, also=_EXPLORED_WITH),
         **dict.fromkeys(["exercised", "selftest", "promises"], running),
     }
 
@@ -163,6 +170,8 @@ class Store:
         folder: where the files are kept.
         sources: the folder of the specification.
         say: called with a line about each computation.
+        recorded: where results are recorded that need not be computed while they are
+            of this code; nowhere: all are computed.
     """
 
     def __init__(
@@ -170,9 +179,11 @@ class Store:
         folder: Path = FOLDER,
         sources: Path = SOURCES,
         say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+        recorded: Path | None = recorded.RESULTS,
     ) -> None:
         self.folder = folder
         self.sources = sources
+        self.recorded = recorded
         self.keys = self._keys_now()
         self.say = say
         self._read: dict[str, Any] = {}
@@ -184,11 +195,26 @@ class Store:
         return self.folder / f"{name}.{self.keys[name.partition('.')[0]]}.json"
 
     def read(self, name: str) -> Any:
-        """What is kept under `name`; `None` if nothing is."""
-        if name not in self._read and self._path(name).exists():
-            content = self._path(name).read_text(encoding="utf-8")
-            self._read[name] = decode(json.loads(content))
+        """What is kept or recorded under `name`; `None` if nothing is."""
+        if name not in self._read:
+            if self._path(name).exists():
+                content = self._path(name).read_text(encoding="utf-8")
+                self._read[name] = decode(json.loads(content))
+            elif (found := self.as_recorded(name)) is not None:
+                self._read[name] = decode(found.result)
         return self._read.get(name)
+
+    def code(self, name: str) -> str:
+        """The fingerprint of what decides a result, whatever the version of Python."""
+        stated = _stated(self.sources)
+        return _keys(self.sources, stated, python="")[name.partition(".")[0]]
+
+    def as_recorded(self, name: str) -> recorded.Recorded | None:
+        """The record that `name` is taken from; nothing if it is computed."""
+        if self.recorded is None or self._path(name).exists():
+            return None
+        found = recorded.read(name, self.recorded)
+        return found if found is not None and found.code == self.code(name) else None
 
     def write(self, name: str, value: Any) -> None:
         """Keep `value` under `name`, in place of what older sources gave."""
@@ -324,7 +350,7 @@ def jobs() -> list[Job]:
     from spec.bounds import BOUNDS
     from spec.litmus.exercise import ASKED_OF
     from spec.models import MODELS
-    from spec.prover.proving import MODELS as PROVED_MODELS
+    from spec.prover.proving import WRITTEN_FOR
     from spec.publish import explored
     from spec.rules import load
 
@@ -339,7 +365,7 @@ def jobs() -> list[Job]:
     exercised: list[Job] = [("exercised", model) for model in ASKED_OF]
     # the graphs of litmus tests are made from the results of these
     graphs: list[Job] = [("graphs", name) for name in explored.sources()]
-    proofs: list[Job] = [("prove", model) for model in PROVED_MODELS]
+    proofs: list[Job] = [("prove", model) for model in WRITTEN_FOR]
     runs: list[Job] = [*proofs, *exercised, ("selftest",), ("promises",), *graphs]
     return [*reversed(checks), *removals, *runs]
 

@@ -1,0 +1,77 @@
+"""Results that a build takes as recorded while they are of its code: others take long.
+
+``python -m spec.publish.recorded`` records them. A result is used only as long as the
+code that decides is the one that it was computed with; then it says the day. A build of
+other code computes it, and a test fails until it is recorded anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parents[1] / "records" / "results"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A result that was computed before.
+
+    Attributes:
+        made: the day.
+        cores: how many worked.
+        code: the fingerprint of what decides.
+        result: as it was encoded.
+    """
+
+    made: str
+    cores: int
+    code: str
+    result: Any
+
+
+def names() -> list[str]:
+    """What is recorded: the results of which a build is in want of for minutes."""
+    from spec.litmus.exercise import ASKED_OF
+    from spec.prover.proving import WRITTEN_FOR
+
+    proofs = [f"prove.{model}" for model in WRITTEN_FOR]
+    return [*proofs, *(f"exercised.{model}" for model in ASKED_OF)]
+
+
+def read(name: str, folder: Path = RESULTS) -> Recorded | None:
+    """What is recorded under a name, of whatever code."""
+    path = folder / f"{name}.json"
+    if not path.exists():
+        return None
+    return Recorded(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def write(name: str, result: Any, code: str, folder: Path = RESULTS) -> None:
+    """Record an encoded result, with the day and the code."""
+    made = datetime.now(UTC).date().isoformat()
+    entry = {"made": made, "cores": os.cpu_count(), "code": code, "result": result}
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(entry, indent=1)
+    (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Compute all anew and record it."""
+    from spec.publish.verdicts import Store, encode
+
+    for name in names():
+        with TemporaryDirectory() as folder:
+            store = Store(Path(folder), recorded=None)
+            kind, model = name.split(".")
+            result = getattr(store, kind)(model)
+        write(name, encode(result), store.code(name))
+
+
+if __name__ == "__main__":
+    main()
