@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from spec.checker.replay import Move
-from spec.publish.verdicts import PROVES, SOURCES, fingerprint
+from spec.codename import PROVES
+from spec.publish.verdicts import SOURCES, fingerprint
 from spec.removals import Pair, Place, Row, Run, Search
 
 FOLDER = SOURCES / "records"

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spec.codename import forget_others
+from spec.codename import ONLY_SHOWS, PROVES, forget_others
 from spec.publish import recorded
 
 if TYPE_CHECKING:
@@ -41,17 +41,8 @@ NORMATIVE = "sketch"
 """The model that the command line checks where nothing else is said."""
 
 _DECIDES = {".py", ".lark", ".litmus", ".json"}
-_ONLY_SHOWS = {
-    *("publish", "kernel", "cli.py", "__main__.py"),
-    *("claims.py", "closings.py", "consumers.py", "cost.py", "findings.py"),
-    *("lkmm.py", "records", "removals.py", "steps.py", "workloads.py"),
-    *("ablating.py", "bench.py", "desk", "export", "handover.py", "options.py"),
-    "proving.py",
-}
 _RUN_TESTS = ("promises.py", "selftest.py")
 """What only makes further litmus tests."""
-PROVES = ("prover", "proof.py", "proof_places.py")
-"""What only the proof is made with."""
 _DRAWN_WITH = ("publish/drawings.py", "publish/litmus.py", "publish/traces.py")
 """What is kept of litmus tests has their traces, as text and as pictures."""
 _EXPLORED_WITH = (
@@ -92,7 +83,7 @@ def fingerprint(
         python: the version of Python, which by default counts.
     """
     digest = hashlib.sha256(python.encode())
-    aside = _ONLY_SHOWS.union(besides)
+    aside = ONLY_SHOWS.union(besides)
     files = [
         path
         for path in sorted(sources.rglob("*"))
