@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 
 from spec.cli import main
 from spec.desk.anchors import anchored, by_place, rules_at
-from spec.desk.exercised import RECORD as EXERCISED
-from spec.desk.exercised import computed
 from spec.desk.functions import functions
 from spec.desk.lint import lint
 from spec.desk.mail import load_file
@@ -396,7 +394,3 @@ def test_a_patch_that_does_not_apply_is_judged_by_the_diff_and_says_so(tmp_path)
     found = review([load_file("p", patch.encode())], Tree(tmp_path, "6.12"))
     assert [f.function for f in found.functions] == ["do_swap_page"]
     assert "does not apply to mm/memory.c" in found.notes[0]
-
-
-def test_recorded_litmus_tests_are_those_that_fail_without_the_rule(store):
-    assert json.loads(EXERCISED.read_text()) == computed(store)

@@ -18,7 +18,6 @@ from spec.memory import Machine, Names
 from spec.move import uffdio_move
 from spec.prover.proving import PROVED, WRITTEN_FOR, Attempt, prove
 from spec.prover.removal import keys
-from spec.publish import proved
 from spec.releases import find_model
 
 pytest.importorskip("z3", reason="the solver is not installed")
@@ -35,9 +34,7 @@ XY = ("x", "y")
 
 @pytest.mark.parametrize("model", WRITTEN_FOR)
 def test_moves_are_among_what_is_proved(model, store):
-    found = [
-        each for each in proved.find(store, model).result.obligations if each.steps
-    ]
+    found = [each for each in store.prove(model).obligations if each.steps]
     for name in MOVES:
         mine = [each for each in found if each.operation == name]
         assert {each.found for each in mine} == {PROVED}

@@ -6,8 +6,6 @@ rule or a step that it rests on cannot be missed, and if a promise more is one t
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import mutants
 import pytest
 from click.testing import CliRunner
@@ -20,10 +18,11 @@ from spec.models import DECISIONS, Upstream, governs
 from spec.prover import unpromised
 from spec.prover.concrete import Explored
 from spec.prover.promises import Promises, promises_of
-from spec.prover.proving import PROVED, Attempt, prove
+from spec.prover.proving import Attempt, prove
 from spec.proving import broken
-from spec.publish import obligations, proved
+from spec.publish import obligations
 from spec.publish.pages import Site
+from spec.publish.recorded import Recorded
 from spec.releases import find_model
 from spec.rules import find, load
 
@@ -43,42 +42,34 @@ def first_refuted(operation: str, without: str = ""):
 # -- it is proved ----------------------------------------------------------------------
 
 
-def test_upstream_is_proved():
-    """As recorded, of the present code; `make slow-tests` proves it again."""
-    found = proved.read()["upstream"]
-    assert found.current, "an operation, a rule or the proof changed: make records"
-    assert found.result.proved
-    assert {each.found for each in found.result.obligations} == {PROVED}
+def test_upstream_is_proved(store):
+    """As recorded; `make slow-tests` proves it again."""
+    assert store.prove("upstream").proved
 
 
 @pytest.mark.slow
-def test_upstream_is_proved_as_recorded():
-    result = prove(UPSTREAM)
-    known = proved.read()["upstream"].result
+def test_upstream_is_proved_as_recorded(store):
+    result, known = prove(UPSTREAM), store.prove("upstream")
     assert result.proved
     assert [o.name for o in result.obligations] == [o.name for o in known.obligations]
     assert [o.steps for o in result.obligations] == [o.steps for o in known.obligations]
 
 
-def test_a_recorded_proof_of_other_code_is_called_so(tmp_path):
-    path = tmp_path / "proved.json"
-    result = proved.read()["upstream"].result
-    proved.write(result, path)
-    proved.write(result, path)
-    (found,) = proved.read(path).values()
-    assert found.result.obligations == result.obligations
-    assert "of this code" in obligations.when(found)
-    assert "**of other code" in obligations.when(replace(found, code="another"))
+def test_a_recorded_proof_says_when_it_was_made(store):
+    known = Recorded("2026-11-28", 2, "", None)
+    said = obligations.when(store.prove("upstream"), known)
+    assert "Recorded on 2026-11-28, of this code, in " in said
+    assert "prove --model upstream" in said
 
 
-def test_what_exploration_judges_of_upstream_is_implied():
+def test_what_exploration_judges_of_upstream_is_implied(store):
     """The same guarantees, but for what the proof leaves out of every model."""
     judged = {
         rule.id
         for rule in load().values()
         if rule.topic == "INV" and rule.world == "mm" and governs(rule, UPSTREAM)
     }
-    names = [each.operation for each in proved.read()["upstream"].result.obligations]
+    names = [each.operation for each in store.prove("upstream").obligations]
     implied = [n for n in names if n.startswith("invariant implies ")]
     assert {id for id in judged if any(id in n for n in implied)} == judged - LEFT_OUT
     assert {id for id in load() if any(id in n.split() for n in implied)} <= judged

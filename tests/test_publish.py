@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from spec.publish import (
     litmus,
     obligations,
     pages,
+    recorded,
     traces,
     verdicts,
 )
@@ -340,6 +342,52 @@ def test_an_interrupted_exploration_is_not_kept(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     store.get("check.small.sketch", lambda: Verdict(1, 1, 1, False, interrupted=True))
     assert store.checked("small", "sketch") is None
+
+
+def recorded_in(folder: Path, sources: Path) -> verdicts.Store:
+    """A store that has computed nothing, and where a proof was recorded."""
+    store = verdicts.Store(folder, sources, recorded=folder / "results")
+    if not (folder / "results").exists():
+        code = store.code("prove.sketch")
+        recorded.write("prove.sketch", "proved", code, folder / "results")
+    return store
+
+
+def test_a_result_that_was_recorded_of_this_code_is_not_computed(
+    tmp_path: Path, sources: Path
+) -> None:
+    store = recorded_in(tmp_path, sources)
+    assert store.read("prove.sketch") == "proved"
+    assert store.read("prove.upstream") is None
+    found = store.as_recorded("prove.sketch")
+    assert found is not None
+    assert found.made == datetime.now(UTC).date().isoformat()
+
+
+def test_a_result_that_was_recorded_of_other_code_is_computed(
+    tmp_path: Path, sources: Path
+) -> None:
+    recorded_in(tmp_path, sources)
+    edit(sources / "counts.py", "folio.refcount -= 1", "folio.refcount -= 2")
+    store = recorded_in(tmp_path, sources)
+    assert store.as_recorded("prove.sketch") is None
+    assert store.get("prove.sketch", lambda: "refuted") == "refuted"
+    assert recorded_in(tmp_path, sources).read("prove.sketch") == "refuted"
+
+
+def test_what_was_computed_is_not_called_recorded(
+    tmp_path: Path, sources: Path
+) -> None:
+    store = recorded_in(tmp_path, sources)
+    store.write("prove.sketch", "computed")
+    assert store.as_recorded("prove.sketch") is None
+
+
+@pytest.mark.parametrize("name", recorded.names())
+def test_what_is_recorded_is_of_this_code(name: str) -> None:
+    found = recorded.read(name)
+    assert found is not None
+    assert found.code == verdicts.Store().code(name), "make records"
 
 
 # -- cards -----------------------------------------------------------------------------

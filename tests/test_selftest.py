@@ -2,10 +2,12 @@
 
 import pytest
 
-from spec.litmus.exercise import NEVER_ENDS, exercised
+from spec.litmus.exercise import ASKED_OF, NEVER_ENDS, exercised
 from spec.litmus.files import catalogue, find
 from spec.litmus.run import run
 from spec.models import MODELS, VARIANTS
+from spec.publish import recorded
+from spec.publish.verdicts import Store
 from spec.releases import find_model
 from spec.selftest import (
     ANONYMOUS,
@@ -134,3 +136,11 @@ def test_a_system_call_that_never_ends_is_noticed():
 def test_a_test_whose_verdict_gets_better_does_not_exercise_the_rule():
     """Without AE-SET-4 GUP finds the bit that nobody was to set."""
     assert "AE-SET-4" not in exercised(find("fast-only"), MODELS["sketch"])
+
+
+@pytest.mark.parametrize("model", ASKED_OF)
+def test_rules_that_tests_exercise_are_those_recorded(model, tmp_path):
+    found = Store(tmp_path, recorded=None).exercised(model)
+    known = recorded.read(f"exercised.{model}")
+    assert known is not None
+    assert known.result == found
