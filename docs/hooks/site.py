@@ -11,9 +11,11 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -155,16 +157,24 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.remove(file)
     page = manual.page()
     files.append(File.generated(config, "download/anon-exclusive.1", content=page))
-    for uri, markdown in pages.generated_pages().items():
+    for uri, markdown in _generated(pages.generated_pages).items():
         if files.get_file_from_path(uri):
             raise PluginError(f"{uri} is generated and also written by hand")
         files.append(File.generated(config, uri, content=markdown))
     others = _third_party()
-    made = {**pages.generated_files(), **notices.files(others)}
+    made = {**_generated(pages.generated_files), **notices.files(others)}
     made[notices.PAGE] = notices.page(others)
     for uri, content in made.items():
         files.append(File.generated(config, uri, content=content))
     return files
+
+
+def _generated(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is made; what is recorded may not fit the specification any more."""
+    try:
+        return make()
+    except SpecificationError as error:
+        raise PluginError(str(error)) from error
 
 
 def _third_party() -> "notices.Notices":

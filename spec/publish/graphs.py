@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from spec.cells import SpecificationError
 from spec.checker.replay import Move
 from spec.publish.walk import Edge, Node, Walk
 
@@ -47,7 +48,7 @@ class Graph:
         """Walk along a schedule, and return the names of its steps.
 
         Raises:
-            KeyError: a move cannot be taken.
+            SpecificationError: a move cannot be taken: an operation has changed since.
         """
         names, node = [], start
         self.add(start)
@@ -55,7 +56,10 @@ class Graph:
             named = list(zip(self.names(node), self.expand(node), strict=True))
             found = [each for each in named if each[1].move == move]
             if not found:
-                raise KeyError(f"{move} cannot be taken")
+                raise SpecificationError(
+                    f"a recorded trace goes on with a step of {move.thread} that is no "
+                    "step any more; record the ablations anew: make records"
+                )
             name, edge = found[0]
             names.append(name)
             node = edge.target
