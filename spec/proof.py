@@ -53,7 +53,8 @@ proof = Proof()
 # ([AE-INV-11](guarantees.py#AE-INV-11)), protections and large folios. What the rules
 # of those say is covered by exploration only; the [table](../reference/proof.md) names
 # each such rule, and `prove --without RULE` says what exploration finds. KSM compares
-# contents; here they may be equal or not, whatever was written. Memory ordering and stale TLB entries have their own chapters.
+# contents; here they may be equal or not, whatever was written. Memory ordering and
+# stale TLB entries have their own chapters.
 #
 # The proof is of the sketch and of upstream, which promises less. What upstream does
 # not promise [can be reached](proof_places.py#what-upstream-does-not-promise).

@@ -11,6 +11,7 @@ import pytest
 from spec.bounds import program
 from spec.cells import SpecificationError
 from spec.checker.program import Program
+from spec.checker.replay import Move
 from spec.decisions import sketch
 from spec.litmus.files import catalogue
 from spec.litmus.parser import read
@@ -88,6 +89,13 @@ def test_steps_from_a_state_have_names_of_their_own() -> None:
         names = graph.names(node)
         assert len(names) == len(set(names))
         assert all(re.fullmatch(r"[\w.~+-]+", name) for name in names)
+
+
+def test_a_trace_that_no_longer_fits_is_one_sentence() -> None:
+    made = walked().graph
+    gone = Move("cpu0", ("no such answer",))
+    with pytest.raises(SpecificationError, match="make records"):
+        made.follow(next(iter(made.nodes)), [gone])
 
 
 def test_what_is_looked_up_is_what_is_computed() -> None:
