@@ -359,10 +359,10 @@ def rules_command(as_json: bool) -> None:
 @click.option(
     "--to",
     "language",
-    type=click.Choice(["c", "lkmm", "promela", "tla"]),
+    type=click.Choice(["c", "lkmm", "promela", "spin-tables", "tla"]),
     required=True,
     help="c: gcc; lkmm: the tests on memory ordering, for herd7; promela: Spin; "
-    "tla: TLC.",
+    "spin-tables: Spin, for large models; tla: TLC.",
 )
 @click.option("--model", help="A model's name, by default sketch.")
 @click.option("--bounds", help=f"By default small; {', '.join(BOUNDS)}.")
@@ -384,7 +384,9 @@ def export_command(
     0 if all conditions hold, 1 if one does not, 4 if it cannot be carried out.
 
     Promela and TLA+ get a file for each section of the bounds. The comment at its top
-    says what was counted here, and for Promela how to run Spin.
+    says what was counted here, and for Promela how to run Spin. Spin takes no model as
+    large as most of standard; spin-tables has the same in two files, with the commands
+    in tables in C.
 
     Run litmus tests in tools/memory-model of a kernel tree:
     herd7 -conf linux-kernel.cfg FILE.

@@ -15,6 +15,7 @@ from spec.clients import Section
 from spec.export.guarded import GuardedProgram, guarded
 from spec.export.promela import ADDED_STATES, added_transitions, promela
 from spec.export.spin import COMPILE, RUN, TRANSLATE
+from spec.export.tables import tabled
 from spec.export.tla import configuration, tla
 from spec.releases import find_model
 from spec.shapes import Shape
@@ -103,7 +104,17 @@ def promela_files(
     """
     file = f"{origin.name}.pml"
     lines = [
-        *(line.replace("`", "") for line in origin.said(made)),
+        *_for_spin(origin, made, file),
+        "",
+        "A state that breaks a property has one transition more.",
+    ]
+    return {file: promela(made, "\n".join(lines), rules)}
+
+
+def _for_spin(origin: Origin, made: GuardedProgram, file: str) -> Iterator[str]:
+    """What was explored, and how to let Spin do it."""
+    yield from (line.replace("`", "") for line in origin.said(made))
+    yield from (
         "",
         f"    {' '.join(TRANSLATE)} {file}",
         f"    {' '.join(COMPILE)} -O2 -o pan pan.c",
@@ -111,9 +122,8 @@ def promela_files(
         "",
         f"Spin counts {ADDED_STATES} state and {added_transitions(made)} transitions"
         " more, for the choice of the",
-        "initial state, and one transition for each state that breaks a property.",
-    ]
-    return {file: promela(made, "\n".join(lines), rules)}
+        "initial state.",
+    )
 
 
 def tla_files(
@@ -134,7 +144,23 @@ def tla_files(
     }
 
 
-WRITERS = {"promela": promela_files, "tla": tla_files}
+def table_files(
+    origin: Origin, made: GuardedProgram, rules: bool = False
+) -> dict[str, str]:
+    """The model of a section for Spin with its commands in tables, by file name.
+
+    Args:
+        origin: what was explored.
+        made: what that gave.
+        rules: assert also of each step that its footprint is one that was met.
+    """
+    header = f"{origin.name}.h"
+    lines = _for_spin(origin, made, f"{origin.name}.pml")
+    found = tabled(made, "\n".join(lines), header, rules)
+    return {f"{origin.name}.pml": found.model, header: found.header}
+
+
+WRITERS = {"promela": promela_files, "spin-tables": table_files, "tla": tla_files}
 
 
 def handed_over(

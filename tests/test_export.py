@@ -22,6 +22,7 @@ from spec.export.promela import (
     added_transitions,
     promela,
 )
+from spec.export.tables import tabled
 from spec.export.tla import tla
 from spec.handover import Origin
 
@@ -187,6 +188,77 @@ def test_spin_names_what_breaks(toy, tmp_path):
     found = by_spin(made, tmp_path)
     assert found.violated == by_checker(made).violated != frozenset()
     assert found.states == made.states
+
+
+def by_tables(made: GuardedProgram, folder: Path, rules: bool = False) -> Counted:
+    """Spin's counts where it looks commands up; states are judged without a step."""
+    found = tabled(made, "", "tables.h", rules)
+    (folder / "model.pml").write_text(found.model)
+    (folder / "tables.h").write_text(found.header)
+    spin.build(folder / "model.pml", folder, "-O2")
+    run = spin.search(folder, DEPTH)
+    return Counted(
+        run.states - ADDED_STATES,
+        run.transitions - added_transitions(made),
+        frozenset(run.failed),
+    )
+
+
+LARGER = [
+    pytest.param(n, marks=[] if n in (1, 9, 13) else pytest.mark.slow)
+    for n in range(1, len(BOUNDS["standard"].sections) + 1)
+]
+
+
+@needs_spin
+@pytest.mark.parametrize("section", SECTIONS)
+def test_spin_counts_the_same_with_tables(section, tmp_path):
+    made = explored(section)
+    assert by_tables(made, tmp_path) == by_checker(made)
+
+
+@needs_spin
+@pytest.mark.parametrize("number", LARGER)
+def test_spin_counts_the_same_in_standard(number, tmp_path):
+    section = BOUNDS["standard"].sections[number - 1]
+    made = Origin("standard", number, section, "sketch").explored()
+    assert by_tables(made, tmp_path) == by_checker(made)
+
+
+@needs_spin
+@pytest.mark.parametrize(("section", "rule", "breaks"), ABLATIONS)
+def test_tables_give_the_same_verdict_without_a_rule(section, rule, breaks, tmp_path):
+    made = explored(section, rule)
+    assert set(made.violations) == breaks
+    assert by_tables(made, tmp_path) == by_checker(made)
+
+
+@needs_spin
+def test_tables_judge_steps_as_well(tmp_path):
+    made = explored("small-2")
+    assert by_tables(made, tmp_path, rules=True) == by_checker(made)
+
+
+@needs_spin
+def test_tables_without_a_command_miss_steps(tmp_path):
+    made = explored("small-2")
+    found = by_tables(lacking(made, 7), tmp_path)
+    assert found.transitions < made.transitions
+
+
+@needs_spin
+def test_tables_tell_a_state_of_which_nothing_is_known(tmp_path):
+    made = explored("small-2")
+    first, *others = made.initial
+    wrong = replace(made, initial=({**first, "p1.refcount": 1}, *others))
+    assert "AE_INV_3" in by_tables(wrong, tmp_path).violated
+
+
+@needs_spin
+@pytest.mark.parametrize("toy", TOYS)
+def test_tables_name_what_breaks(toy, tmp_path):
+    made = guarded(TOYS[toy])
+    assert by_tables(made, tmp_path) == by_checker(made)
 
 
 @pytest.mark.parametrize("sign", ["max search depth too small", "out of memory"])

@@ -55,7 +55,7 @@ def promela(made: GuardedProgram, said: str, rules: bool = False) -> str:
     if jumps > MOST_JUMPS:
         raise SpecificationError(
             f"the model has {jumps:,} jumps between places and Spin takes "
-            f"{MOST_JUMPS:,}; export smaller bounds, or to tla"
+            f"{MOST_JUMPS:,}; export smaller bounds, or to spin-tables"
         )
     return _Writer(made, rules).text(said)
 
