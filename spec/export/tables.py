@@ -163,7 +163,7 @@ class _Tables:
     def model(self, said: str, header: str) -> str:
         """The Promela model: as many ways to go on as a state can have steps.
 
-        The last one is never taken: it is there for what it says of the state.
+        The first one is never taken: it is there for what it says of the state.
         """
         steps = "\n".join(
             f"\t:: d_step {{ c_expr {{ (steps(now.row) > {number}) }};\n"
@@ -192,8 +192,8 @@ init
 	fi;
 end_searching:
 	do
-{steps}
 	:: c_expr {{ (judge(now.row)) }}
+{steps}
 	od
 }}
 """
