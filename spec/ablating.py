@@ -155,6 +155,8 @@ def pairs_of(known: list[str], beyond: int | None, record: bool) -> Iterator[Pai
         if record:
             records.write(records.PAIRS, [records.pair_entry(found, beyond)])
         yield found
+    if record and not known:
+        records.forget_others(records.PAIRS)
 
 
 def print_pairs(pairs: Iterator[Pair], as_json: bool) -> None:

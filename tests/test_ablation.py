@@ -139,6 +139,15 @@ def test_a_record_that_does_not_fit_is_refused():
         play(run, row.model, ["AE-FORK-5"], "AE-INV-1")
 
 
+def test_what_a_search_of_all_did_not_meet_again_is_dropped(tmp_path):
+    path = tmp_path / "pairs.json"
+    old = {"rules": ["AE-COW-1", "AE-COW-2"], "code": "another"}
+    now = {"rules": ["AE-COW-1", "AE-COW-4"], "code": records.code_now()}
+    records.write(path, [old, now])
+    records.forget_others(path)
+    assert records.read(path) == [now]
+
+
 def test_entries_are_replaced_rule_by_rule(tmp_path):
     path = tmp_path / "ablation.json"
     rows = list(ROWS.values())[:2]

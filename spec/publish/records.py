@@ -162,6 +162,11 @@ def write_lines(path: Path, entries: Iterable[Any]) -> None:
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
+def forget_others(path: Path) -> None:
+    """Drop what was found with other code: a search of all has not met it again."""
+    write_lines(path, [each for each in read(path) if each["code"] == code_now()])
+
+
 def read(path: Path) -> list[dict[str, Any]]:
     """All entries of a file; none if it is not there."""
     if not path.exists():
