@@ -11,9 +11,13 @@ import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spec.publish.verdicts import Store
 
 RESULTS = Path(__file__).resolve().parents[1] / "records" / "results"
 
@@ -36,12 +40,19 @@ class Recorded:
 
 
 def names() -> list[str]:
-    """What is recorded: the results of which a build is in want of for minutes."""
+    """What is recorded: results that a build would have to wait for."""
     from spec.litmus.exercise import ASKED_OF
     from spec.prover.proving import WRITTEN_FOR
+    from spec.publish.unpromised import COMPUTED
 
     proofs = [f"prove.{model}" for model in WRITTEN_FOR]
-    return [*proofs, *(f"exercised.{model}" for model in ASKED_OF)]
+    return [*proofs, *COMPUTED, *(f"exercised.{model}" for model in ASKED_OF)]
+
+
+def day(store: Store, *names: str) -> str:
+    """The day on which results were recorded; empty if they were computed."""
+    found = [store.as_recorded(name) for name in names]
+    return min((each.made for each in found if each is not None), default="")
 
 
 def read(name: str, folder: Path = RESULTS) -> Recorded | None:
@@ -63,13 +74,15 @@ def write(name: str, result: Any, code: str, folder: Path = RESULTS) -> None:
 
 def main() -> None:
     """Compute all anew and record it."""
+    from spec.publish.unpromised import COMPUTED
     from spec.publish.verdicts import Store, encode
 
     for name in names():
         with TemporaryDirectory() as folder:
             store = Store(Path(folder), recorded=None)
-            kind, model = name.split(".")
-            result = getattr(store, kind)(model)
+            kind, what = name.split(".")
+            ask = COMPUTED.get(name, partial(getattr(store, kind), what))
+            result = store.get(name, ask)
         write(name, encode(result), store.code(name))
 
 

@@ -9,7 +9,7 @@ from spec.litmus.exercise import ASKED_OF, duties
 from spec.litmus.files import catalogue
 from spec.litmus.parser import read
 from spec.models import MODELS
-from spec.publish import selftest_runs
+from spec.publish import recorded, selftest_runs
 from spec.publish.litmus import badge
 from spec.publish.litmus import uri as litmus_uri
 from spec.publish.tables import code, table
@@ -89,11 +89,9 @@ def selftest_page(site: Site) -> str:
 
 def _computed(store: Store) -> str:
     """Of what the rules that programs exercise are known."""
-    known = [store.as_recorded(f"exercised.{model}") for model in ASKED_OF]
-    days = sorted({found.made for found in known if found is not None})
-    if not days:
-        return "that is computed, not claimed"
-    return f"that is computed, not claimed, as recorded on {days[0]} of this code"
+    said = "that is computed, not claimed"
+    made = recorded.day(store, *(f"exercised.{model}" for model in ASKED_OF))
+    return f"{said}, as recorded on {made} of this code" if made else said
 
 
 def _rules_of(case: Case, found: Mapping[str, frozenset[str]]) -> frozenset[str]:

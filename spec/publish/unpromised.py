@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spec.checker.program import Violation
 from spec.prover.counterexample import Counterexample
 from spec.prover.unpromised import MORE, More, Reached, Shown, reached, shown
-from spec.publish import cards, counterexamples
+from spec.publish import cards, counterexamples, recorded
 from spec.publish.tables import number, table
 
 if TYPE_CHECKING:
@@ -22,6 +22,12 @@ TITLES = {
     "get-reader": "No promise to FOLL_GET readers",
 }
 """The headings of promises that are not made."""
+REACHED = "prove.sketch-on-upstream"
+COMPUTED: dict[str, Callable[[], Any]] = {
+    **{f"prove.{more.id}": partial(shown, more) for more in MORE},
+    REACHED: lambda: list(reached()),
+}
+"""What is shown, by the name under which it is kept."""
 
 
 def sections(site: Site, page: str) -> Iterator[str]:
@@ -34,8 +40,11 @@ def sections(site: Site, page: str) -> Iterator[str]:
         "operations twice. The solver refutes the invariant that has it, and the "
         "checker reaches a state that breaks a guarantee.",
     )
+    if made := recorded.day(site.store, *COMPUTED):
+        yield from ("", f"Recorded on {made}, of this code; tests do it again.")
     for more in MORE:
-        found: Shown = site.store.get(f"prove.{more.id}", partial(shown, more))
+        name = f"prove.{more.id}"
+        found: Shown = site.store.get(name, COMPUTED[name])
         yield from ("", f"### {TITLES[more.id]} {{#{more.id}}}", "")
         yield from (f"The promise would be: {more.says}", "", more.why, "")
         yield from _of_promise(site, page, more, found)
@@ -73,9 +82,7 @@ def _counterexample(small: Counterexample, anchor: str) -> str:
 
 
 def _of_rules(site: Site, page: str) -> Iterator[str]:
-    found: tuple[Reached, ...] = tuple(
-        site.store.get("prove.sketch-on-upstream", lambda: list(reached()))
-    )
+    found: tuple[Reached, ...] = tuple(site.store.get(REACHED, COMPUTED[REACHED]))
     yield from (
         "### The sketch's rules, on upstream's operations {#sketch-on-upstream}",
         "",
