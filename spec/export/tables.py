@@ -1,9 +1,9 @@
 """A guarded program for Spin with its commands in tables, where the model is large.
 
 `promela` writes each guarded command as a statement. For a section of the larger bounds
-that is a verifier of tens of megabytes, which no compiler optimises in a day. Here Spin
-stores states and searches them as ever. Which steps there are, what they assign and
-what they break, functions in C look up in decision trees.
+that is a verifier of tens of megabytes, which takes gcc -O2 hours. Here Spin stores
+states and searches them as ever. Which steps there are, what they assign and what they
+break, functions in C look up in decision trees.
 
 Of the same model Spin counts the same, and is quicker: it need not try all commands of
 a place one after the other.
@@ -28,6 +28,9 @@ from spec.export.guarded import (
 
 NOWHERE = -1
 """In a table: nothing is there."""
+
+Guarded = tuple[list[tuple[str, int]], int]
+"""What is still to be found, cell by cell, and the address of a command."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,8 @@ class _Tables:
         self.layout = Layout([*made.cells, *self.places], counts, 0)
         self.numbers: list[int] = []
         self.trees: dict[Tree, int] = {}
-        self.ids = sorted(
-            {id for ids in made.broken for id in ids} | {*made.properties}
-        )
+        ids = {id for broken in made.broken for id in broken}
+        self.ids = sorted(ids | {*made.properties})
         self.starts = [
             [
                 self._steps(self._from(number, place))
@@ -90,8 +92,8 @@ class _Tables:
 
     # -- steps ------------------------------------------------------------------------
 
-    def _from(self, thread: int, place: int) -> list[tuple[list[tuple[str, int]], int]]:
-        """The commands from a place: what they find, in order, and their addresses."""
+    def _from(self, thread: int, place: int) -> list[Guarded]:
+        """The commands from a place."""
         return [
             (list(command.guard.items()), self._command(thread, command))
             for command in self.made.threads[thread].commands_from(place)
@@ -109,10 +111,10 @@ class _Tables:
         trees = [self._tree(tree) for tree in command.judged if tree != 0]
         return self._add([*kept, *bits, len(trees), *trees])
 
-    def _steps(self, commands: list[tuple[list[tuple[str, int]], int]]) -> int:
+    def _steps(self, commands: list[Guarded]) -> int:
         """The address of a node: what is enabled, and where more has to be found."""
         enabled = [address for guard, address in commands if not guard]
-        looks: dict[str, dict[int, list[tuple[list[tuple[str, int]], int]]]] = {}
+        looks: dict[str, dict[int, list[Guarded]]] = {}
         for guard, address in commands:
             if guard:
                 (key, code), *rest = guard
@@ -120,15 +122,15 @@ class _Tables:
         found: list[int] = []
         for key, by_code in looks.items():
             branches = {code: self._steps(more) for code, more in by_code.items()}
-            found += self._look(key, branches, NOWHERE)
+            found += self._look(key, branches)
         return self._add([len(enabled), *enabled, len(looks), *found])
 
-    def _look(self, key: str, branches: dict[int, int], other: int) -> list[int]:
+    def _look(self, key: str, branches: dict[int, int]) -> list[int]:
         word, shift, mask = self.layout.fields[self.layout.keys[key]]
         width = len(self.made.cells[key])
         return [
             *(word, shift, mask, width),
-            *(branches.get(code, other) for code in range(width)),
+            *(branches.get(code, NOWHERE) for code in range(width)),
         ]
 
     # -- judgements -------------------------------------------------------------------
@@ -139,7 +141,7 @@ class _Tables:
             return NOWHERE if tree == UNKNOWN else NOWHERE - 1 - tree
         if tree not in self.trees:
             branches = {code: self._tree(branch) for code, branch in tree.branches}
-            self.trees[tree] = self._add(self._look(tree.cell, branches, NOWHERE))
+            self.trees[tree] = self._add(self._look(tree.cell, branches))
         return self.trees[tree]
 
     # -- texts ------------------------------------------------------------------------
