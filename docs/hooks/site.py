@@ -216,6 +216,15 @@ def _with_links(markdown: str, uri: str) -> str:
     return f"{markdown}\n\n{CHECK.format(number=number, source=lite.CHECK)}"
 
 
+@event_priority(-100)  # after mkdocs-jupyter
+def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
+    """Let a notebook that has not changed be converted only once."""
+    if hasattr(page.file, MOUNT):
+        convert = page._mkdocs_jupyter_content
+        page._mkdocs_jupyter_content = partial(renderings.converted, page, convert)
+    return page
+
+
 @event_priority(50)  # right after mkdocs-jupyter (100)
 def on_page_markdown(
     markdown: str, page: Page, config: MkDocsConfig, files: Files
@@ -236,8 +245,7 @@ def on_page_markdown(
         # what defines comes first; the proof speaks of what other chapters define
         if chapters.module_name(ROOT / uri) and not uri.startswith("spec/proof"):
             page.meta.setdefault("search", {"boost": 2})
-    else:
-        page.render = partial(renderings.render, page)
+    page.render = partial(renderings.render, page, page.render)
     try:
         return pages.expand(markdown, uri)
     except SpecificationError as error:

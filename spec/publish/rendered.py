@@ -1,6 +1,6 @@
 """What Markdown became, kept until anything changes that it depends on.
 
-A chapter changes and 250 other pages do not; to render them anew takes a third of a
+A chapter changes and 280 other pages do not; to render them anew takes a third of a
 build. A page that MkDocs warned of is rendered each time, so that it warns each time.
 """
 
@@ -10,7 +10,9 @@ import hashlib
 import logging
 import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
@@ -18,8 +20,12 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "rendered"
-SEEN = ("mkdocs.yml", "docs/includes/abbreviations.md", "requirements/dev.txt")
+SEEN = (
+    *("mkdocs.yml", "docs/includes/abbreviations.md", "requirements/dev.txt"),
+    "docs/hooks/chapter.md.j2",
+)
 """What each page depends on: settings, words that all explain, what renders."""
+Render = Callable[[MkDocsConfig, Files], None]
 INCLUDES = "--8<--"
 """A page that takes text from other files is not kept."""
 
@@ -64,17 +70,27 @@ class Renderings:
             self._shared.update(told.encode())
         folder.mkdir(parents=True, exist_ok=True)
 
-    def render(self, page: Page, config: MkDocsConfig, files: Files) -> None:
-        """Do what `Page.render` does, or what it did for the same Markdown."""
+    def render(
+        self, page: Page, make: Render, config: MkDocsConfig, files: Files
+    ) -> None:
+        """Do what `make` does for a page, or what it did for the same Markdown."""
         assert page.markdown is not None
         kept = self._path(page.file.src_uri, page.markdown)
         if kept.exists():
             self._take(page, kept)
             return
         with _Told() as told:
-            Page.render(page, config, files)
+            make(config, files)
         if not told.something and INCLUDES not in page.markdown:
             self._keep(page, kept)
+
+    def converted(self, page: Page, convert: Callable[[], Any]) -> Any:
+        """What a notebook became as Markdown, or became before."""
+        uri = f"{page.file.src_uri}.converted"
+        kept = self._path(uri, page.file.content_string)
+        if not kept.exists():
+            self._write(uri, kept, convert())
+        return pickle.loads(kept.read_bytes())
 
     def _path(self, uri: str, markdown: str) -> Path:
         digest = self._shared.copy()
@@ -82,10 +98,11 @@ class Renderings:
         return self._folder / f"{_stem(uri)}.{digest.hexdigest()[:24]}"
 
     def _take(self, page: Page, kept: Path) -> None:
-        page.content, page.toc, title, page.present_anchor_ids, links = pickle.loads(
-            kept.read_bytes()
-        )
+        made = pickle.loads(kept.read_bytes())
+        page.content, page.toc, title, given, page.present_anchor_ids, links = made
         page._title_from_render = title
+        if given is not None:
+            page.title = given
         page.links_to_anchors = {
             file: found
             for uri, found in links.items()
@@ -94,9 +111,13 @@ class Renderings:
 
     def _keep(self, page: Page, kept: Path) -> None:
         links = {f.src_uri: found for f, found in (page.links_to_anchors or {}).items()}
-        title = page._title_from_render
-        made = page.content, page.toc, title, page.present_anchor_ids, links
-        for old in self._folder.glob(f"{_stem(page.file.src_uri)}.{'[0-9a-f]' * 24}"):
+        # what renders notebooks gives the page its title by itself
+        titles = page._title_from_render, vars(page).get("title")
+        made = page.content, page.toc, *titles, page.present_anchor_ids, links
+        self._write(page.file.src_uri, kept, made)
+
+    def _write(self, uri: str, kept: Path, made: Any) -> None:
+        for old in self._folder.glob(f"{_stem(uri)}.{'[0-9a-f]' * 24}"):
             old.unlink(missing_ok=True)
         part = kept.with_suffix(f"{kept.suffix}.part")
         part.write_bytes(pickle.dumps(made))
