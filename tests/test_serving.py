@@ -181,7 +181,8 @@ def test_a_page_is_kept_until_what_it_depends_on_changes(tmp_path: Path) -> None
         files = Files(named)
         page = Page(None, named[0], config)
         page.markdown = markdown
-        Renderings(config, files, kept).render(page, config, files)
+        made = Renderings(config, files, kept)
+        made.render(page, page.render, config, files)
         return page
 
     first, again = (
@@ -199,6 +200,53 @@ def test_a_page_is_kept_until_what_it_depends_on_changes(tmp_path: Path) -> None
     assert {path.name for path in kept.iterdir()} != before
 
 
+def test_a_title_that_the_renderer_gives_is_kept(tmp_path: Path) -> None:
+    """What renders notebooks names the page itself."""
+    config = MkDocsConfig()
+    config.load_dict({"site_name": "s", "docs_dir": str(tmp_path), "plugins": []})
+    config.validate()
+    files = Files([File("a.md", None, "site", True)])
+    asked = []
+
+    def titled() -> str:
+        page = Page(None, next(iter(files)), config)
+        page.markdown = "text"
+
+        def make(config: MkDocsConfig, files: Files) -> None:
+            asked.append(page)
+            Page.render(page, config, files)
+            page.title = "A chapter"
+
+        made = Renderings(config, files, tmp_path / "kept")
+        made.render(page, make, config, files)
+        return str(page.title)
+
+    assert [titled(), titled()] == ["A chapter"] * 2
+    assert len(asked) == 1
+
+
+def test_a_notebook_is_converted_until_it_changes(tmp_path: Path) -> None:
+    config = MkDocsConfig()
+    config.load_dict({"site_name": "s", "docs_dir": str(tmp_path), "plugins": []})
+    config.validate()
+    asked = []
+
+    def converted(content: str) -> str:
+        (tmp_path / "a.md").write_text(content, encoding="utf-8")
+        file = File("a.md", str(tmp_path), "site", True)
+        page = Page(None, file, config)
+
+        def convert() -> str:
+            asked.append(content)
+            return content.upper()
+
+        made = Renderings(config, Files([file]), tmp_path / "kept")
+        return str(made.converted(page, convert))
+
+    assert [converted(text) for text in ("a", "a", "b")] == ["A", "A", "B"]
+    assert asked == ["a", "b"]
+
+
 def test_a_page_that_is_warned_of_is_not_kept(tmp_path: Path) -> None:
     config = MkDocsConfig()
     config.load_dict({"site_name": "s", "docs_dir": str(tmp_path), "plugins": []})
@@ -207,7 +255,8 @@ def test_a_page_that_is_warned_of_is_not_kept(tmp_path: Path) -> None:
     for markdown in ("[gone](gone.md)", '--8<-- "other"'):
         page = Page(None, next(iter(files)), config)
         page.markdown = markdown
-        Renderings(config, files, tmp_path / "kept").render(page, config, files)
+        made = Renderings(config, files, tmp_path / "kept")
+        made.render(page, page.render, config, files)
         assert list((tmp_path / "kept").iterdir()) == []
 
 
