@@ -456,7 +456,7 @@ MUTANTS = (
         "    if kpage.ksm:\n",
         "    if True:\n",
         MERGE,
-        "ksm_merge",
+        "try_to_merge_one_page",
         "while one is merged",
         slow=True,
     ),
