@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -72,9 +72,8 @@ def print_ablations(known: list[str], as_json: bool) -> None:
     """Remove rules up to the first broken guarantee; more is said as recorded."""
     wanted = known or [r.id for r in load().values() if checkable(r)]
     results = []
-    kept, rows = Store(), records.rows()
-    for id in wanted:
-        result = kept.ablated(id) or ablate(id, Ticker())
+    rows = records.rows()
+    for result in ablations(wanted):
         results.append(result)
         if not as_json:
             click.echo(ablation_line(result))
@@ -82,6 +81,13 @@ def print_ablations(known: list[str], as_json: bool) -> None:
         found = [ablation_dict(r) | guarantees_dict(rows.get(r.rule)) for r in results]
         click.echo(json.dumps(found, indent=2))
     sys.exit(0 if all(r.as_documented for r in results) else 1)
+
+
+def ablations(ids: Iterable[str]) -> Iterator[Ablation]:
+    """What each removal shows: kept from a build of the site, or found now."""
+    kept = Store()
+    for id in ids:
+        yield kept.ablated(id) or ablate(id, Ticker())
 
 
 def guarantees_dict(kept: records.Recorded[Row] | None) -> dict[str, Any]:

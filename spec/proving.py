@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from spec.ablating import ablation_dict, ablation_line
-from spec.ablation import Ablation, ablate
+from spec.ablating import ablation_dict, ablation_line, ablations
+from spec.ablation import Ablation
 from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.models import governs
-from spec.options import ModelName, Ticker, as_json, or_exit_2, removable
+from spec.options import ModelName, as_json, or_exit_2, removable
 from spec.prover.proving import (
     NORMATIVE,
     PROVED,
@@ -26,7 +26,6 @@ from spec.prover.proving import (
 )
 from spec.prover.removal import Removal, prove_without
 from spec.publish import records, refuted
-from spec.publish.verdicts import Store
 from spec.releases import find_model
 from spec.rules import Rule
 
@@ -51,15 +50,15 @@ def prove_command(model: str, without: tuple[str, ...], as_json: bool) -> None:
     exploration has to say what the rule is for.
     """
     result, removal = or_exit_2(lambda: asked_for(model, without))
-    explored = [explore_without(id) for id in without if result.proved]
+    explored = list(ablations(result.without)) if result.proved else []
     if as_json:
         click.echo(json.dumps(as_dict(result, explored), indent=2))
     elif removal is None:
         print_result(result)
     else:
         print_removal(removal, explored)
-    broken = any(each.violation and each.model == model for each in explored)
-    sys.exit(0 if result.proved and not broken else 1)
+    needed = any(each.violation and each.model == model for each in explored)
+    sys.exit(0 if result.proved and not needed else 1)
 
 
 def asked_for(name: str, without: tuple[str, ...]) -> tuple[Result, Removal | None]:
@@ -89,11 +88,6 @@ def within(rule: Rule, model: Model) -> Rule:
             f"it is one of {', '.join(rule.models)}"
         )
     return rule
-
-
-def explore_without(id: str) -> Ablation:
-    """What exploration finds without a rule: kept from a build of the site, or now."""
-    return Store().ablated(id) or ablate(id, Ticker())
 
 
 class Counter:
