@@ -117,7 +117,7 @@ def spun(language: str, bounds: str, folder: Path) -> Prepared:
         made = origin.explored()
         place = folder / origin.name
         place.mkdir()
-        for name, text in WRITERS[language](origin, made).items():
+        for name, text in WRITERS[language](origin, made, False).items():
             (place / name).write_text(text, encoding="utf-8")
         began = time.monotonic()
         spin.build(place / f"{origin.name}.pml", place, "-O2")

@@ -384,9 +384,9 @@ def export_command(
     0 if all conditions hold, 1 if one does not, 4 if it cannot be carried out.
 
     Promela and TLA+ get a file for each section of the bounds. The comment at its top
-    says what was counted here, and for Promela how to run Spin. Spin takes no model as
-    large as most of standard; spin-tables has the same in two files, with the commands
-    in tables in C.
+    says what was counted here, and for Promela how to run Spin. Within larger bounds
+    gcc takes long for what Spin makes of that; spin-tables has the same in two files,
+    with the commands in tables in C.
 
     Run litmus tests in tools/memory-model of a kernel tree:
     herd7 -conf linux-kernel.cfg FILE.

@@ -6,7 +6,7 @@ comment at the top of a file says of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from spec.bounds import find_bounds, program
@@ -89,31 +89,42 @@ def origins(bounds: str, model: str, without: Iterable[str] = ()) -> list[Origin
     ]
 
 
-def promela_files(
-    origin: Origin, made: GuardedProgram, rules: bool = False
-) -> dict[str, str]:
-    """The Promela model of a section, by file name.
+Writer = Callable[[Origin, GuardedProgram, bool], dict[str, str]]
+"""Makes the files of a section, by name: of what was explored, and of what that gave.
 
-    Args:
-        origin: what was explored.
-        made: what that gave.
-        rules: assert also of each step that its footprint is one that was met.
+If asked to, it asserts also of each step that its footprint is one that was met. It
+raises SpecificationError if the section is larger than the other checker takes.
+"""
 
-    Raises:
-        SpecificationError: the section is larger than Spin takes.
-    """
+
+def _promela(origin: Origin, made: GuardedProgram, rules: bool) -> dict[str, str]:
+    """For Spin."""
     file = f"{origin.name}.pml"
-    lines = [
-        *_for_spin(origin, made, file),
-        "",
-        "A state that breaks a property has one transition more.",
-    ]
-    return {file: promela(made, "\n".join(lines), rules)}
+    more = ["", "A state that breaks a property has one transition more."]
+    said = "\n".join([*_for_spin(origin, made, file), *more])
+    return {file: promela(made, said, rules)}
+
+
+def _tables(origin: Origin, made: GuardedProgram, rules: bool) -> dict[str, str]:
+    """For Spin, with the commands in tables."""
+    file, header = f"{origin.name}.pml", f"{origin.name}.h"
+    found = tabled(made, "\n".join(_for_spin(origin, made, file)), header, rules)
+    return {file: found.model, header: found.header}
+
+
+def _tla(origin: Origin, made: GuardedProgram, rules: bool) -> dict[str, str]:
+    """For TLC: the module, and what is to be checked."""
+    name = origin.name.replace("-", "_")
+    said = "\n".join(_plainly(origin, made))
+    return {
+        f"{name}.tla": tla(made, name, said, rules),
+        f"{name}.cfg": configuration(made),
+    }
 
 
 def _for_spin(origin: Origin, made: GuardedProgram, file: str) -> Iterator[str]:
     """What was explored, and how to let Spin do it."""
-    yield from (line.replace("`", "") for line in origin.said(made))
+    yield from _plainly(origin, made)
     yield from (
         "",
         f"    {' '.join(TRANSLATE)} {file}",
@@ -126,41 +137,17 @@ def _for_spin(origin: Origin, made: GuardedProgram, file: str) -> Iterator[str]:
     )
 
 
-def tla_files(
-    origin: Origin, made: GuardedProgram, rules: bool = False
-) -> dict[str, str]:
-    """The TLA+ module of a section and what TLC is to check, by file name.
-
-    Args:
-        origin: what was explored.
-        made: what that gave.
-        rules: assert also of each step that its footprint is one that was met.
-    """
-    name = origin.name.replace("-", "_")
-    said = "\n".join(line.replace("`", "") for line in origin.said(made))
-    return {
-        f"{name}.tla": tla(made, name, said, rules),
-        f"{name}.cfg": configuration(made),
-    }
+def _plainly(origin: Origin, made: GuardedProgram) -> Iterator[str]:
+    """What was explored, for a comment."""
+    return (line.replace("`", "") for line in origin.said(made))
 
 
-def table_files(
-    origin: Origin, made: GuardedProgram, rules: bool = False
-) -> dict[str, str]:
-    """The model of a section for Spin with its commands in tables, by file name.
-
-    Args:
-        origin: what was explored.
-        made: what that gave.
-        rules: assert also of each step that its footprint is one that was met.
-    """
-    header = f"{origin.name}.h"
-    lines = _for_spin(origin, made, f"{origin.name}.pml")
-    found = tabled(made, "\n".join(lines), header, rules)
-    return {f"{origin.name}.pml": found.model, header: found.header}
-
-
-WRITERS = {"promela": promela_files, "spin-tables": table_files, "tla": tla_files}
+WRITERS: Mapping[str, Writer] = {
+    "promela": _promela,
+    "spin-tables": _tables,
+    "tla": _tla,
+}
+"""By the name of the language."""
 
 
 def handed_over(

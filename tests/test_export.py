@@ -117,20 +117,35 @@ def by_checker(made: GuardedProgram) -> Counted:
     return Counted(made.states, made.transitions, frozenset(violated))
 
 
-def by_spin(made: GuardedProgram, folder: Path, rules: bool = False) -> Counted:
+def searched(model: str, folder: Path, *options: str) -> spin.SpinRun:
+    """What Spin finds, with nothing but the model and what it includes."""
+    file = folder / "model.pml"
+    file.write_text(model)
+    spin.build(file, folder, *options)
+    return spin.search(folder, DEPTH)
+
+
+def counted(made: GuardedProgram, run: spin.SpinRun, judging: int = 0) -> Counted:
+    """Spin's counts without what the export adds, and transitions that only judge."""
+    transitions = run.transitions - added_transitions(made) - judging
+    return Counted(run.states - ADDED_STATES, transitions, frozenset(run.failed))
+
+
+def by_statements(made: GuardedProgram, folder: Path, rules: bool = False) -> Counted:
     """Spin's counts; where a state breaks a property it takes one step more."""
-    model = folder / "model.pml"
-    model.write_text(promela(made, "", rules))
-    spin.build(model, folder, "-O0")
-    run = spin.search(folder, DEPTH)
-    judged = sum(
-        run.failed.get(name, 0) for name in identifiers(made.properties).values()
-    )
-    return Counted(
-        run.states - ADDED_STATES,
-        run.transitions - added_transitions(made) - judged,
-        frozenset(run.failed),
-    )
+    run = searched(promela(made, "", rules), folder, "-O0")
+    names = identifiers(made.properties).values()
+    return counted(made, run, sum(run.failed.get(name, 0) for name in names))
+
+
+def by_tables(made: GuardedProgram, folder: Path, rules: bool = False) -> Counted:
+    """Spin's counts where it looks commands up; states are judged without a step."""
+    found = tabled(made, "", "tables.h", rules)
+    (folder / "tables.h").write_text(found.header)
+    return counted(made, searched(found.model, folder, "-O2"))
+
+
+in_both_ways = pytest.mark.parametrize("by_spin", [by_statements, by_tables])
 
 
 def lacking(made: GuardedProgram, number: int) -> GuardedProgram:
@@ -144,77 +159,18 @@ def lacking(made: GuardedProgram, number: int) -> GuardedProgram:
 
 
 @needs_spin
+@in_both_ways
 @pytest.mark.parametrize("section", SECTIONS)
-def test_spin_counts_the_same(section, tmp_path):
+def test_spin_counts_the_same(section, by_spin, tmp_path):
     made = explored(section)
     assert not made.violations
     assert by_spin(made, tmp_path) == by_checker(made)
-
-
-@needs_spin
-@pytest.mark.parametrize(("section", "rule", "breaks"), ABLATIONS)
-def test_spin_gives_the_same_verdict_without_a_rule(section, rule, breaks, tmp_path):
-    made = explored(section, rule)
-    assert set(made.violations) == breaks
-    assert by_spin(made, tmp_path) == by_checker(made)
-
-
-@needs_spin
-def test_spin_judges_steps_as_well(tmp_path):
-    made = explored("small-2")
-    assert by_spin(made, tmp_path, rules=True) == by_checker(made)
-
-
-@needs_spin
-def test_spin_misses_a_command_that_is_dropped(tmp_path):
-    made = explored("small-2")
-    found = by_spin(lacking(made, 7), tmp_path)
-    assert found.transitions < made.transitions
-
-
-@needs_spin
-def test_spin_tells_a_state_of_which_nothing_is_known(tmp_path):
-    """A page with a count and no holder: where nobody has been, nothing holds."""
-    made = explored("small-2")
-    first, *others = made.initial
-    wrong = replace(made, initial=({**first, "p1.refcount": 1}, *others))
-    assert "AE_INV_3" in by_spin(wrong, tmp_path).violated
-
-
-@needs_spin
-@pytest.mark.parametrize("toy", TOYS)
-def test_spin_names_what_breaks(toy, tmp_path):
-    made = guarded(TOYS[toy])
-    found = by_spin(made, tmp_path)
-    assert found.violated == by_checker(made).violated != frozenset()
-    assert found.states == made.states
-
-
-def by_tables(made: GuardedProgram, folder: Path, rules: bool = False) -> Counted:
-    """Spin's counts where it looks commands up; states are judged without a step."""
-    found = tabled(made, "", "tables.h", rules)
-    (folder / "model.pml").write_text(found.model)
-    (folder / "tables.h").write_text(found.header)
-    spin.build(folder / "model.pml", folder, "-O2")
-    run = spin.search(folder, DEPTH)
-    return Counted(
-        run.states - ADDED_STATES,
-        run.transitions - added_transitions(made),
-        frozenset(run.failed),
-    )
 
 
 LARGER = [
     pytest.param(n, marks=[] if n in (1, 9, 13) else pytest.mark.slow)
     for n in range(1, len(BOUNDS["standard"].sections) + 1)
 ]
-
-
-@needs_spin
-@pytest.mark.parametrize("section", SECTIONS)
-def test_spin_counts_the_same_with_tables(section, tmp_path):
-    made = explored(section)
-    assert by_tables(made, tmp_path) == by_checker(made)
 
 
 @needs_spin
@@ -226,39 +182,49 @@ def test_spin_counts_the_same_in_standard(number, tmp_path):
 
 
 @needs_spin
+@in_both_ways
 @pytest.mark.parametrize(("section", "rule", "breaks"), ABLATIONS)
-def test_tables_give_the_same_verdict_without_a_rule(section, rule, breaks, tmp_path):
+def test_spin_gives_the_same_verdict_without_a_rule(
+    section, rule, breaks, by_spin, tmp_path
+):
     made = explored(section, rule)
     assert set(made.violations) == breaks
-    assert by_tables(made, tmp_path) == by_checker(made)
+    assert by_spin(made, tmp_path) == by_checker(made)
 
 
 @needs_spin
-def test_tables_judge_steps_as_well(tmp_path):
+@in_both_ways
+def test_spin_judges_steps_as_well(by_spin, tmp_path):
     made = explored("small-2")
-    assert by_tables(made, tmp_path, rules=True) == by_checker(made)
+    assert by_spin(made, tmp_path, rules=True) == by_checker(made)
 
 
 @needs_spin
-def test_tables_without_a_command_miss_steps(tmp_path):
+@in_both_ways
+def test_spin_misses_a_command_that_is_dropped(by_spin, tmp_path):
     made = explored("small-2")
-    found = by_tables(lacking(made, 7), tmp_path)
+    found = by_spin(lacking(made, 7), tmp_path)
     assert found.transitions < made.transitions
 
 
 @needs_spin
-def test_tables_tell_a_state_of_which_nothing_is_known(tmp_path):
+@in_both_ways
+def test_spin_tells_a_state_of_which_nothing_is_known(by_spin, tmp_path):
+    """A page with a count and no holder: where nobody has been, nothing holds."""
     made = explored("small-2")
     first, *others = made.initial
     wrong = replace(made, initial=({**first, "p1.refcount": 1}, *others))
-    assert "AE_INV_3" in by_tables(wrong, tmp_path).violated
+    assert "AE_INV_3" in by_spin(wrong, tmp_path).violated
 
 
 @needs_spin
+@in_both_ways
 @pytest.mark.parametrize("toy", TOYS)
-def test_tables_name_what_breaks(toy, tmp_path):
+def test_spin_names_what_breaks(toy, by_spin, tmp_path):
     made = guarded(TOYS[toy])
-    assert by_tables(made, tmp_path) == by_checker(made)
+    found = by_spin(made, tmp_path)
+    assert found == by_checker(made)
+    assert found.violated
 
 
 @pytest.mark.parametrize("sign", ["max search depth too small", "out of memory"])

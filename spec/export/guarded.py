@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from spec.cells import SpecificationError
@@ -84,9 +86,16 @@ class GuardedThread:
     places: tuple[Place, ...]
     commands: tuple[Command, ...]
 
+    @cached_property
+    def _by_place(self) -> Mapping[int, list[Command]]:
+        found: dict[int, list[Command]] = defaultdict(list)
+        for command in self.commands:
+            found[command.source].append(command)
+        return found
+
     def commands_from(self, place: int) -> list[Command]:
         """The commands that can be taken from one place."""
-        return [command for command in self.commands if command.source == place]
+        return self._by_place.get(place, [])
 
 
 START = 1

@@ -1,9 +1,10 @@
 """A guarded program for Spin with its commands in tables, where the model is large.
 
 `promela` writes each guarded command as a statement. For a section of the larger bounds
-that is a verifier of tens of megabytes, which takes gcc -O2 hours. Here Spin stores
-states and searches them as ever. Which steps there are, what they assign and what they
-break, functions in C look up in decision trees.
+that is a verifier of tens of megabytes, for which gcc -O2 takes long: more than seven
+minutes for section 5 of `large`. Here Spin stores states and searches them as ever.
+Which steps there are, what they assign and what they break, functions in C look up in
+decision trees.
 
 Of the same model Spin counts the same, and is quicker: it need not try all commands of
 a place one after the other.
@@ -84,6 +85,8 @@ class _Tables:
             for number, thread in enumerate(made.threads)
         ]
         self.properties = [self._tree(tree) for tree in made.properties.values()]
+        self.most = sum(max(map(self._most, starts)) for starts in self.starts)
+        """How many steps a state can have."""
 
     def _add(self, numbers: Iterable[int]) -> int:
         first = len(self.numbers)
@@ -133,6 +136,19 @@ class _Tables:
             *(branches.get(code, NOWHERE) for code in range(width)),
         ]
 
+    def _most(self, node: int) -> int:
+        """How many steps a node can have."""
+        if node == NOWHERE:
+            return 0
+        enabled = self.numbers[node]
+        at = node + 1 + enabled
+        looks, at = self.numbers[at], at + 1
+        for _ in range(looks):
+            width = self.numbers[at + 3]
+            enabled += max(map(self._most, self.numbers[at + 4 : at + 4 + width]))
+            at += 4 + width
+        return enabled
+
     # -- judgements -------------------------------------------------------------------
 
     def _tree(self, tree: Tree) -> int:
@@ -146,22 +162,6 @@ class _Tables:
 
     # -- texts ------------------------------------------------------------------------
 
-    def most(self) -> int:
-        """How many steps a state can have."""
-        return sum(max(map(self._most, starts)) for starts in self.starts)
-
-    def _most(self, node: int) -> int:
-        if node == NOWHERE:
-            return 0
-        enabled = self.numbers[node]
-        at = node + 1 + enabled
-        looks, at = self.numbers[at], at + 1
-        for _ in range(looks):
-            width = self.numbers[at + 3]
-            enabled += max(map(self._most, self.numbers[at + 4 : at + 4 + width]))
-            at += 4 + width
-        return enabled
-
     def model(self, said: str, header: str) -> str:
         """The Promela model: as many ways to go on as a state can have steps.
 
@@ -170,7 +170,7 @@ class _Tables:
         steps = "\n".join(
             f"\t:: d_step {{ c_expr {{ (steps(now.row) > {number}) }};\n"
             f"\t\tc_code {{ take(now.row, {number}); }} }}"
-            for number in range(self.most())
+            for number in range(self.most)
         )
         starts = "\n".join(
             f"\t:: c_code {{ start(now.row, {number}); }}"
@@ -212,7 +212,7 @@ end_searching:
         lines = [
             f"#define WORDS {self.layout.words}",
             f"#define THREADS {len(threads)}",
-            f"#define MOST {max(self.most(), 1)}",
+            f"#define MOST {max(self.most, 1)}",
             f"#define RULES {int(self.rules)}",
             _array("unsigned", "initial", self._initial(), "WORDS"),
             _array("int", "place", places, "3"),
