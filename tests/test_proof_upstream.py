@@ -20,9 +20,11 @@ from spec.prover.concrete import Explored
 from spec.prover.promises import Promises, promises_of
 from spec.prover.proving import Attempt, prove
 from spec.proving import broken
-from spec.publish import obligations
+from spec.publish import obligations, recorded
 from spec.publish.pages import Site
 from spec.publish.recorded import Recorded
+from spec.publish.unpromised import REACHED
+from spec.publish.verdicts import encode
 from spec.releases import find_model
 from spec.rules import find, load
 
@@ -191,10 +193,17 @@ def test_a_changed_operation_is_refuted(change):
 # -- it does not promise more ----------------------------------------------------------
 
 
+def recorded_as(name: str):
+    known = recorded.read(name)
+    assert known is not None
+    return known.result
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("more", unpromised.MORE, ids=lambda more: more.id)
 def test_a_promise_more_is_refuted_and_broken(more):
     found = unpromised.shown(more)
+    assert encode(found) == recorded_as(f"prove.{more.id}")
     assert found.refuted
     assert {"AE-INV-2", "AE-INV-7"} <= {way.property for way in found.reached}
     made = program(unpromised.WHERE, more.makes())
@@ -216,6 +225,11 @@ def test_a_promise_more_changes_no_decision(makes):
     ghosts = {"protects", "protects_across_fork"}
     for decision in set(DECISIONS) - ghosts:
         assert getattr(makes, decision) is getattr(Upstream, decision)
+
+
+@pytest.mark.slow
+def test_the_sketchs_rules_are_broken_as_recorded():
+    assert encode(list(unpromised.reached())) == recorded_as(REACHED)
 
 
 def test_the_sketchs_rules_are_broken_by_upstream():

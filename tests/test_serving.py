@@ -170,10 +170,15 @@ def test_the_page_names_all_that_a_browser_can_load() -> None:
 # -- renderings ------------------------------------------------------------------------
 
 
-def test_a_page_is_kept_until_what_it_depends_on_changes(tmp_path: Path) -> None:
+def site_in(folder: Path) -> MkDocsConfig:
     config = MkDocsConfig()
-    config.load_dict({"site_name": "s", "docs_dir": str(tmp_path), "plugins": []})
+    config.load_dict({"site_name": "s", "docs_dir": str(folder), "plugins": []})
     config.validate()
+    return config
+
+
+def test_a_page_is_kept_until_what_it_depends_on_changes(tmp_path: Path) -> None:
+    config = site_in(tmp_path)
     kept = tmp_path / "kept"
 
     def render(markdown: str, *others: str) -> Page:
@@ -202,9 +207,7 @@ def test_a_page_is_kept_until_what_it_depends_on_changes(tmp_path: Path) -> None
 
 def test_a_title_that_the_renderer_gives_is_kept(tmp_path: Path) -> None:
     """What renders notebooks names the page itself."""
-    config = MkDocsConfig()
-    config.load_dict({"site_name": "s", "docs_dir": str(tmp_path), "plugins": []})
-    config.validate()
+    config = site_in(tmp_path)
     files = Files([File("a.md", None, "site", True)])
     asked = []
 
@@ -226,9 +229,7 @@ def test_a_title_that_the_renderer_gives_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_notebook_is_converted_until_it_changes(tmp_path: Path) -> None:
-    config = MkDocsConfig()
-    config.load_dict({"site_name": "s", "docs_dir": str(tmp_path), "plugins": []})
-    config.validate()
+    config = site_in(tmp_path)
     asked = []
 
     def converted(content: str) -> str:
@@ -248,9 +249,7 @@ def test_a_notebook_is_converted_until_it_changes(tmp_path: Path) -> None:
 
 
 def test_a_page_that_is_warned_of_is_not_kept(tmp_path: Path) -> None:
-    config = MkDocsConfig()
-    config.load_dict({"site_name": "s", "docs_dir": str(tmp_path), "plugins": []})
-    config.validate()
+    config = site_in(tmp_path)
     files = Files([File("a.md", None, "site", True)])
     for markdown in ("[gone](gone.md)", '--8<-- "other"'):
         page = Page(None, next(iter(files)), config)

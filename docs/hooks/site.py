@@ -11,11 +11,11 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -157,33 +157,33 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.remove(file)
     page = manual.page()
     files.append(File.generated(config, "download/anon-exclusive.1", content=page))
-    for uri, markdown in _generated(pages.generated_pages).items():
+    with _ending_the_build():
+        generated = pages.generated_pages()
+        made = pages.generated_files()
+        others = _third_party()
+    for uri, markdown in generated.items():
         if files.get_file_from_path(uri):
             raise PluginError(f"{uri} is generated and also written by hand")
         files.append(File.generated(config, uri, content=markdown))
-    others = _third_party()
-    made = {**_generated(pages.generated_files), **notices.files(others)}
-    made[notices.PAGE] = notices.page(others)
-    for uri, content in made.items():
+    told = {**notices.files(others), notices.PAGE: notices.page(others)}
+    for uri, content in {**made, **told}.items():
         files.append(File.generated(config, uri, content=content))
     return files
 
 
-def _generated(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What is made; what is recorded may not fit the specification any more."""
+@contextmanager
+def _ending_the_build() -> Iterator[None]:
+    """Let what is wrong end the build with the sentence that says it."""
     try:
-        return make()
-    except SpecificationError as error:
-        raise PluginError(str(error)) from error
+        yield
+    except (fetch.FetchError, SpecificationError) as error:
+        raise PluginError(str(error)) from None
 
 
 def _third_party() -> "notices.Notices":
     """What the site ships that others wrote, once it is here."""
-    try:
-        _background.pop().result()
-        return browser.third_party()
-    except (fetch.FetchError, SpecificationError) as error:
-        raise PluginError(str(error)) from None
+    _background.pop().result()
+    return browser.third_party()
 
 
 def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
@@ -246,10 +246,8 @@ def on_page_markdown(
         if chapters.module_name(ROOT / uri) and not uri.startswith("spec/proof"):
             page.meta.setdefault("search", {"boost": 2})
     page.render = partial(renderings.render, page, page.render)
-    try:
+    with _ending_the_build():
         return pages.expand(markdown, uri)
-    except SpecificationError as error:
-        raise PluginError(str(error)) from error
 
 
 @event_priority(50)  # before mkdocs-jupyter
@@ -346,10 +344,8 @@ def on_post_build(config: MkDocsConfig) -> None:
     """Add what runs in the browser; no page may load anything from another host."""
     site = Path(config.site_dir)
     entries.keep()
-    try:
+    with _ending_the_build():
         browser.publish(site / "lite", chapters.sources(), config.site_url or "/")
-    except fetch.FetchError as error:
-        raise PluginError(str(error)) from None
     _close_script(site)
     _search_local_files(site)
     if bad := _loads_from_elsewhere(site, urlsplit(config.site_url or "").netloc):

@@ -11,18 +11,14 @@ from functools import cache
 from spec.litmus.exercise import ASKED_OF
 from spec.litmus.files import catalogue
 from spec.publish import recorded
+from spec.publish.selftest import failing, on_any
 
 
 @cache
 def _failing() -> dict[str, list[str]]:
     """The tests of the catalogue that fail without a rule, by rule."""
-    known = catalogue()
-    found: dict[str, set[str]] = {}
-    for model in ASKED_OF:
-        record = recorded.read(f"exercised.{model}")
-        for test, rules in record.result.items() if record else ():
-            for rule in rules if test in known else ():
-                found.setdefault(rule, set()).add(test)
+    records = [recorded.read(f"exercised.{model}") for model in ASKED_OF]
+    found = failing(on_any([record.result for record in records if record]))
     return {rule: sorted(tests, key=_short_first) for rule, tests in found.items()}
 
 

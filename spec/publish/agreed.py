@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from spec.prover.abstraction import Agreement, agreement
 from spec.prover.proving import NORMATIVE
 from spec.publish import records
+from spec.publish.recorded import today
 from spec.publish.refuted import code_now
 from spec.publish.verdicts import SOURCES
 from spec.releases import find_model
@@ -28,8 +28,7 @@ def read(path: Path = RECORD) -> list[dict[str, Any]]:
 
 def write(found: Agreement, path: Path = RECORD) -> None:
     """Record one agreement in place of that of the same bounds."""
-    made = datetime.now(UTC).date().isoformat()
-    entry = {**asdict(found), "made": made, "code": code_now()}
+    entry = {**asdict(found), "made": today(), "code": code_now()}
     kept = [each for each in read(path) if each["bounds"] != found.bounds]
     records.write_lines(path, [*kept, entry])
 

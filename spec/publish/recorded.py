@@ -39,6 +39,11 @@ class Recorded:
     result: Any
 
 
+def today() -> str:
+    """The day as records have it, in UTC."""
+    return datetime.now(UTC).date().isoformat()
+
+
 def names() -> list[str]:
     """What is recorded: results that a build would have to wait for."""
     from spec.litmus.exercise import ASKED_OF
@@ -65,8 +70,7 @@ def read(name: str, folder: Path = RESULTS) -> Recorded | None:
 
 def write(name: str, result: Any, code: str, folder: Path = RESULTS) -> None:
     """Record an encoded result, with the day and the code."""
-    made = datetime.now(UTC).date().isoformat()
-    entry = {"made": made, "cores": os.cpu_count(), "code": code, "result": result}
+    entry = {"made": today(), "cores": os.cpu_count(), "code": code, "result": result}
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(entry, indent=1)
     (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")

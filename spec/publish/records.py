@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from spec.checker.replay import Move
 from spec.codename import PROVES
+from spec.publish.recorded import today
 from spec.publish.verdicts import SOURCES, fingerprint
 from spec.removals import Pair, Place, Row, Run, Search
 
@@ -144,8 +144,7 @@ def pair_entry(pair: Pair, beyond: int) -> dict[str, Any]:
 
 
 def _head(beyond: int) -> dict[str, Any]:
-    made = datetime.now(UTC).date().isoformat()
-    return {"made": made, "code": code_now(), "beyond": beyond}
+    return {"made": today(), "code": code_now(), "beyond": beyond}
 
 
 def write(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 from spec.models import governs
 from spec.prover.proving import NORMATIVE, WRITTEN_FOR, Obligation, written
 from spec.publish import records
+from spec.publish.recorded import today
 from spec.publish.verdicts import SOURCES, decode, encode, fingerprint
 from spec.releases import find_model
 from spec.removals import Row, duties
@@ -140,7 +140,7 @@ def of_model(model: str, rule: str) -> Refutation:
     unknown = [each.name for each in made.result.failing if each.found == "unknown"]
     return Refutation(
         rule=rule,
-        made=datetime.now(UTC).date().isoformat(),
+        made=today(),
         code=code_now(),
         asking=made.asking,
         new=made.new,

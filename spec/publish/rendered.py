@@ -88,9 +88,11 @@ class Renderings:
         """What a notebook became as Markdown, or became before."""
         uri = f"{page.file.src_uri}.converted"
         kept = self._path(uri, page.file.content_string)
-        if not kept.exists():
-            self._write(uri, kept, convert())
-        return pickle.loads(kept.read_bytes())
+        if kept.exists():
+            return pickle.loads(kept.read_bytes())
+        made = convert()
+        self._write(uri, kept, made)
+        return made
 
     def _path(self, uri: str, markdown: str) -> Path:
         digest = self._shared.copy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from spec.litmus.exercise import ASKED_OF, duties
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from spec.publish.pages import Site
     from spec.publish.verdicts import Store
 
+Exercised = Mapping[str, Mapping[str, str]]
+"""The verdict without each rule that matters, by program and rule."""
 SELFTEST_PAGE = "reference/selftest.md"
 SHOWN = 3
 """How many litmus tests are named for a rule that no case exercises."""
@@ -42,10 +44,13 @@ SHOWN = 3
 
 def exercised(store: Store) -> dict[str, frozenset[str]]:
     """The rules without which each program fails, on any of the models asked."""
-    found = [store.exercised(model) for model in ASKED_OF]
-    return {
-        name: frozenset().union(*(each[name] for each in found)) for name in found[0]
-    }
+    return on_any([store.exercised(model) for model in ASKED_OF])
+
+
+def on_any(found: Sequence[Exercised]) -> dict[str, frozenset[str]]:
+    """The same, from what was found on each model; nothing, if nothing was."""
+    names = found[0] if found else ()
+    return {name: frozenset().union(*(each[name] for each in found)) for name in names}
 
 
 def tests_of(store: Store) -> dict[str, list[str]]:
@@ -55,12 +60,17 @@ def tests_of(store: Store) -> dict[str, list[str]]:
     """
     if None in [store.read(f"exercised.{model}") for model in ASKED_OF]:
         return {}
+    return failing(exercised(store))
+
+
+def failing(found: Mapping[str, frozenset[str]]) -> dict[str, list[str]]:
+    """For each rule, the tests of the catalogue among the programs that fail."""
     known = catalogue()
-    found: dict[str, list[str]] = {}
-    for test, ids in exercised(store).items():
+    tests: dict[str, list[str]] = {}
+    for test, ids in found.items():
         for id in ids if test in known else ():
-            found.setdefault(id, []).append(test)
-    return found
+            tests.setdefault(id, []).append(test)
+    return tests
 
 
 def selftest_page(site: Site) -> str:

@@ -41,7 +41,10 @@ def sections(site: Site, page: str) -> Iterator[str]:
         "checker reaches a state that breaks a guarantee.",
     )
     if made := recorded.day(site.store, *COMPUTED):
-        yield from ("", f"Recorded on {made}, of this code; tests do it again.")
+        yield from (
+            "",
+            f"Recorded on {made}, of this code; `make slow-tests` finds it again.",
+        )
     for more in MORE:
         name = f"prove.{more.id}"
         found: Shown = site.store.get(name, COMPUTED[name])
