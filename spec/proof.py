@@ -49,12 +49,12 @@ proof = Proof()
 # %% [markdown]
 # ## What is left out
 #
-# The proof leaves out contents ([AE-INV-8](guarantees.py#AE-INV-8)) and traps
-# ([AE-INV-11](guarantees.py#AE-INV-11)), protections and large folios. What the rules
-# of those say is covered by exploration only; the [table](../reference/proof.md) names
-# each such rule, and `prove --without RULE` says what exploration finds. KSM compares
-# contents; here they may be equal or not, whatever was written. Memory ordering and
-# stale TLB entries have their own chapters.
+# The proof leaves out contents ([AE-INV-8](guarantees.py#AE-INV-8)), NUMA hints,
+# protections and large folios. What the rules of those say is covered by exploration
+# only; the [table](../reference/proof.md) names each such rule, and
+# `prove --without RULE` says what exploration finds. KSM compares contents; here they
+# may be equal or not, whatever was written. Memory ordering and stale TLB entries have
+# their own chapters.
 #
 # The proof is of the sketch and of upstream, which promises less. What upstream does
 # not promise [can be reached](proof_places.py#what-upstream-does-not-promise).
@@ -365,6 +365,30 @@ def pending_references_have_a_walker(s: View, r: Any) -> Any:
     walks = either(*(s.get(f"at:{name}", c) for name in names))
     its = both(s.same(s.at_reference(c), r), s.same(s.at_process(c), s.taken_for(r)))
     return implies(s.pending(r), both(walks, its))
+
+
+# %% [markdown]
+# Whoever has to notice a write relies on a trap ([AE-INV-11](guarantees.py#AE-INV-11)).
+# What would lose it? A step that makes the PTE writable, or that replaces it and gives
+# the trap away. A migration entry keeps the trap, reclaim leaves such a PTE alone, and
+# where nothing is mapped nobody waits for a write.
+
+
+# %%
+@proof.clause
+def traps_forbid_writing(s: View, m: Any, v: Any) -> Any:
+    """A PTE or entry with a trap is not writable."""
+    present = either(s.mapped(m, v), s.moving(m, v))
+    return implies(both(present, s.trapped(m, v)), no(s.writable(m, v)))
+
+
+@proof.clause
+def tracked_addresses_have_a_trap(s: View, m: Any, v: Any) -> Any:
+    """Where a write has to be noticed, the PTE has a trap, or its entry keeps one, or
+    the CPU that has cleared it."""
+    c, present = s.ptl_by(m), either(s.mapped(m, v), s.moving(m, v))
+    kept = both(suspended(s, m, v, s.at_page(c)), s.at_trapped(c))
+    return implies(s.tracked(m, v), either(both(present, s.trapped(m, v)), kept))
 
 
 # %% [markdown]

@@ -115,6 +115,33 @@ def before_the_pte_is_protected(s: View, c: Any) -> Any:
     return both(locked_mapping(s, c), clear, s.odd(s.at_process(c)))
 
 
+def trap_is_known(s: View, c: Any) -> Any:
+    """If the PTE has a trap, the one that the CPU remembers has it, too."""
+    trapped = s.trapped(s.at_process(c), s.at_address(c))
+    return both(locked_mapping(s, c), implies(trapped, s.at_trapped(c)))
+
+
+@proof.at(
+    "trap copied",
+    ("copy_present_pte", "page.anon_exclusive"),
+    ("copy_present_pte", "mm.pte[va]"),
+)
+def before_the_trap_is_copied(s: View, c: Any) -> Any:
+    """The PTE that replaces the one of the parent will have the same trap."""
+    return trap_is_known(s, c)
+
+
+@proof.at(
+    "trap ends",
+    ("wp_can_reuse_anon_folio", "reuse ="),
+    ("wp_can_reuse_anon_folio", "page.anon_exclusive"),
+    at_trapped="orig_pte",
+)
+def before_the_trap_ends(s: View, c: Any) -> Any:
+    """The fault knows whether somebody has to be told of the write."""
+    return trap_is_known(s, c)
+
+
 @proof.at("give", ("copy_present_pte", "get_page"))
 def before_the_child_maps(s: View, c: Any) -> Any:
     """The bit is clear and the PTE read-only: nobody owns the page."""
@@ -215,6 +242,12 @@ def before_the_entry(s: View, c: Any, r: Any) -> Any:
     p = s.at_page(c)
     relies = both(s.exclusive(p), holds_on(s, r, p), will_stay(s, r), s.protected(r))
     return both(s.get("at:cleared", c), implies(relies, no(s.firm(r))))
+
+
+@proof.at("untracked", ("try_to_unmap_one", "set_swap_pte"))
+def before_the_swap_entry(s: View, c: Any) -> Any:
+    """Nobody waits for a write: the PTE had no trap."""
+    return both(s.get("at:cleared", c), no(s.tracked(s.at_process(c), s.at_address(c))))
 
 
 @proof.at("marked", ("try_to_migrate_one", "page.anon_exclusive = False"))
@@ -502,6 +535,13 @@ def protected_is_exclusive(s: View, r: Any) -> Any:
     """The page of a protected reference has the bit if the address maps a page."""
     mapped = s.mapped(s.taken_for(r), s.taken_at(r))
     return implies(both(promised(s, r), mapped), s.exclusive(s.of(r)))
+
+
+@proof.implies("AE-INV-11")
+def tracked_writes_are_noticed(s: View, m: Any, v: Any) -> Any:
+    """Where soft-dirty or userfaultfd has to notice the next write, no page is mapped
+    writable."""
+    return implies(s.tracked(m, v), no(both(s.mapped(m, v), s.writable(m, v))))
 
 
 # %% [markdown]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from spec.cells import SpecificationError
+from spec.prover.domains import NOTICING
 from spec.prover.footprints import Place
 from spec.prover.positions import next_statement
 from spec.prover.words import implies
@@ -119,8 +121,19 @@ class Proof:
         return premises
 
     def everything(self) -> list[Clause]:
-        """The invariant: the clauses, and the assertions as clauses."""
-        return [*self.clauses, *(a.clause() for a in self.assertions)]
+        """The invariant: the clauses, and the assertions as clauses.
+
+        Raises:
+            SpecificationError: two have one name, by which the solver knows them.
+        """
+        made = [*self.clauses, *(a.clause() for a in self.assertions)]
+        for name, times in Counter(each.name for each in made).items():
+            if times > 1:
+                raise SpecificationError(
+                    f"{times} clauses of the proof are called {name!r}; give each "
+                    "function a name of its own"
+                )
+        return made
 
 
 def _words(function: Formula) -> str:
@@ -134,6 +147,7 @@ ROLES = {
     "at_page": ("page",),
     "at_reference": ("ref",),
     "at_writable": ("pte", "entry"),
+    "at_trapped": ("pte", "entry"),
     "at_slot": ("entry",),
 }
 """How the local variables are called that are the process, the address and so on."""
@@ -173,11 +187,13 @@ def roles(assertion: Assertion, place: Place) -> dict[str, Any]:
 
 
 def _role(role: str, value: Any) -> Any:
-    """A local variable as a name, or whether a PTE or an entry is writable."""
+    """A local variable as a name, or whether a PTE or entry is writable or trapped."""
     kind, *parts = value if isinstance(value, tuple) else ("",)
     if role == "at_writable":
         writable = {"Pte": parts[1:2] == [True], "MigrationEntry": "writable" in parts}
         return writable.get(kind)
+    if role == "at_trapped":
+        return parts[2] in NOTICING if kind in ("Pte", "MigrationEntry") else None
     if isinstance(value, str):
         return value
     return parts[0] if kind in ("record", "SwapEntry") else None

@@ -21,6 +21,7 @@ from spec.clients import Section
 from spec.memory import ZERO_PAGE, Names, Pte
 from spec.migration_entry import MigrationEntry
 from spec.prover.assertions import Assertion, Clause, Proof, frames, roles, stands
+from spec.prover.domains import NOTICING
 from spec.prover.footprints import Operation, Place, owned
 from spec.prover.holders import HOLDERS, Kind
 from spec.prover.promises import Promises
@@ -212,6 +213,11 @@ def _writable(s: Concrete, m: str, v: str) -> bool:
     return isinstance(entry, Pte) and entry.writable
 
 
+def _trapped(s: Concrete, m: str, v: str) -> bool:
+    entry = s.entry(m, v)
+    return isinstance(entry, Pte | MigrationEntry) and entry.trap in NOTICING
+
+
 def _mmap_lock(s: Concrete, c: str, m: str) -> Any:
     return s.stand(c).place.own.get(f"{m}.mmap_lock")
 
@@ -251,6 +257,8 @@ TOLD_BY: dict[str, Callable[..., Any]] = {
     "swapped": _kind(SwapEntry),
     "writable": _writable,
     "marked": _marked,
+    "trapped": _trapped,
+    "tracked": lambda s, m, v: s.cell(m, f"tracked[{v}]") != "",
     "touched": _touched,
     "live": _is("state", "live"),
     "unborn": _is("state", "unborn"),
@@ -276,6 +284,7 @@ TOLD_BY: dict[str, Callable[..., Any]] = {
     "prepares": lambda s, c: s.cell(c, "target") is not None,
     "raced": _raced,
     "at_writable": _role("at_writable"),
+    "at_trapped": _role("at_trapped"),
 }
 """Fields that are true or false."""
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Facts = Mapping[tuple[str, tuple[str, ...]], Any]
 World = Mapping[str, tuple[str, ...]]
+SHOWN_TRAP = "uffd-wp"
 CPUS = {"c": "CPU 0", "d": "CPU 1", "f": "CPU 2"}
 
 
@@ -231,6 +232,7 @@ def _process(
     readers = sum(facts["read_locked", (cpu, name)] for cpu in cpus)
     return {
         **{f"{name}.pte[{va}]": entry for va, entry in entries.items()},
+        **{f"{name}.tracked[{va}]": _trap(facts, "tracked", name, va) for va in names.vas},
         f"{name}.state": "live" if facts["live", (name,)] else state,
         f"{name}.ptl": facts["ptl", (name,)],
         f"{name}.mmap_lock": -1 if facts["write_locked", (name,)] else readers,
@@ -242,14 +244,20 @@ def _process(
 def _entry(facts: Facts, process: str, address: str) -> Any:
     here = (process, address)
     page, writable = facts["page", here], facts["writable", here]
+    trap = _trap(facts, "trapped", *here)
     if facts["mapped", here]:
-        return Pte(page, writable)
+        return Pte(page, writable, trap)
     if facts["moving", here]:
         shared = "readable-exclusive" if facts["marked", here] else "readable"
-        return MigrationEntry(page, "writable" if writable else shared)
+        return MigrationEntry(page, "writable" if writable else shared, trap)
     if facts["swapped", here]:
         return SwapEntry(facts["slot", here], facts["marked", here])
     return None
+
+
+def _trap(facts: Facts, field: str, process: str, address: str) -> str:
+    """A trap, if a field says that there is one: one of those that it can be."""
+    return SHOWN_TRAP if facts[field, (process, address)] else ""
 
 
 def _reference(facts: Facts, name: str) -> dict[str, Any]:

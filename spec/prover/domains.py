@@ -16,13 +16,18 @@ LEFT_OUT: dict[str, tuple[Any, ...]] = {
     "value": (0, 1),
     "pmd": (None,),
     "asked_gup": (False,),
-    "tracked": ("",),
     "expected": (0,),
     "longterm": (False,),
 }
-"""What the proof leaves out: large folios, contents, traps, ghost cells.
+"""What the proof leaves out: large folios, contents, NUMA hints, ghost cells.
 
 Contents may be equal or not.
+"""
+
+NOTICING = ("soft-dirty", "uffd-wp")
+"""The traps of those who have to notice a write.
+
+A PTE or an entry that is writable has none: that is a clause of the invariant.
 """
 
 VALUES: dict[str, tuple[Any, ...]] = LEFT_OUT | {
@@ -44,6 +49,7 @@ VALUES: dict[str, tuple[Any, ...]] = LEFT_OUT | {
     "protected": FLAG,
     "parent": (None,),
     "count": (0, 1, 2),
+    "tracked": ("", *NOTICING),
 }
 """``write_protect_seq``: 0 is what was read first, even; 1 odd; 2 even and changed."""
 
@@ -57,19 +63,24 @@ def fresh(seen: Set[str], names: Names) -> tuple[str, ...]:
     return (*(page for page in names.pages if page in seen), *other[:1])
 
 
-def entry_values(seen: Set[str], names: Names, remembers: bool) -> list[Any]:
+def entry_values(
+    seen: Set[str], names: Names, remembers: bool, traps: tuple[str, ...] = NOTICING
+) -> list[Any]:
     """What a page table entry can be.
 
     Args:
         seen: the names that were mentioned.
         names: what exists.
         remembers: whether entries remember the bit.
+        traps: those that it can have.
     """
-    kinds = ["writable", "readable", *["readable-exclusive"] * remembers]
+    kinds = ["readable", *["readable-exclusive"] * remembers]
     entries: list[Any] = [None, Pte(ZERO_PAGE, False)]
     for page in fresh(seen, names):
-        entries += [Pte(page, False), Pte(page, True)]
-        entries += [MigrationEntry(page, kind) for kind in kinds]
+        entries += [Pte(page, True), MigrationEntry(page, "writable")]
+        for trap in ("", *traps):
+            entries.append(Pte(page, False, trap))
+            entries += [MigrationEntry(page, kind, trap) for kind in kinds]
     for slot in names.slots:
         entries += [SwapEntry(slot), *[SwapEntry(slot, True)] * remembers]
     return entries

@@ -19,7 +19,7 @@ from spec.checker.steps import DONE, History, Location, Outcome, Stepper
 from spec.decisions import Model
 from spec.memory import Machine, Names, Pte, Steps
 from spec.migration_entry import MigrationEntry
-from spec.prover.domains import entry_values, values
+from spec.prover.domains import NOTICING, entry_values, values
 from spec.swap import SwapEntry
 
 Known = Mapping[str, Any]
@@ -48,6 +48,7 @@ class Operation:
         names: what exists; further processes, pages and so on stand for all others.
         given: cells that are known when it begins.
         acting: the process that calls it, if one does.
+        traps: those that a PTE can have; one of several that are all the same to it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Operation:
     names: Names
     given: Known = field(default_factory=dict)
     acting: str = "A"
+    traps: tuple[str, ...] = NOTICING[:1]
 
     @property
     def all_names(self) -> frozenset[str]:
@@ -207,7 +209,8 @@ class Footprints:
         names = place.operation.names
         seen = {*place.operands, *names_in(known, place.operation.all_names)}
         if ".pte[" in key:
-            found = entry_values(seen, names, self.remembers)
+            traps = place.operation.traps
+            found = entry_values(seen, names, self.remembers, traps)
         else:
             found = values(key, known, seen, names)
         for value in found:

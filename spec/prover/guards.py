@@ -103,6 +103,9 @@ def folded(guard: Guard) -> frozenset[Fact]:
             facts[field, where] = value
     for where, found in kinds.items():
         facts["kind", where] = max(found) or EMPTY
+        if facts.get(("writable", where)):
+            # that it has no trap is a clause of the invariant, and a join less
+            facts.pop(("trapped", where), None)
     return frozenset(facts.items())
 
 

@@ -20,6 +20,7 @@ from spec import (
 )
 from spec.decisions import Foll, Model
 from spec.memory import Machine, Mm, Names, Page, Steps
+from spec.prover.domains import NOTICING
 from spec.prover.footprints import Known, Operation
 
 ONE = Names(
@@ -66,6 +67,18 @@ PICKED: dict[str, Callable[[Page], Steps]] = {
 }
 
 
+FAULTING: dict[str, Callable[[Mm, str], Steps]] = {
+    "write": fault.write,
+    "force-write": protect.write_force,
+    "unmerge": ksm.break_ksm,
+}
+TRAPPING: dict[str, Callable[[Mm, str], Steps]] = {
+    "clear_refs": protect.clear_refs,
+    "uffd writeprotect": protect.uffd_writeprotect,
+    "uffd unprotect": protect.uffd_unprotect,
+}
+
+
 def protecting(protection: str) -> Callable[[Machine], Steps]:
     """A change of protection."""
     return on_address(lambda mm, va: protect.mprotect(mm, va, protection))
@@ -81,9 +94,9 @@ def request(how: str, foll: Foll) -> Callable[[Machine], Steps]:
 def operations(model: Model) -> Iterator[Operation]:
     """All of them, for one model."""
     at = on_address
-    yield Operation("write", at(lambda mm, va: fault.write(mm, va)), ONE)
+    for name, access in FAULTING.items():
+        yield Operation(name, at(access), ONE, traps=NOTICING)
     yield Operation("read", at(fault.read), ONE)
-    yield Operation("force-write", at(lambda mm, va: protect.write_force(mm, va)), ONE)
     yield Operation("munmap", at(fault.munmap), TWO)
     yield Operation("madvise dontneed", at(fault.madvise_dontneed), TWO)
     yield Operation("exit", at(lambda mm, va: fault.exit(mm)), TWO)
@@ -96,7 +109,8 @@ def operations(model: Model) -> Iterator[Operation]:
     yield Operation("mremap", moving(move.mremap), MOVE)
     yield Operation("uffdio move", moving(move.uffdio_move), MOVE)
     yield Operation("madvise free", at(lazyfree.madvise_free), ONE)
-    yield Operation("unmerge", at(ksm.break_ksm), ONE)
+    for name, change in TRAPPING.items():
+        yield Operation(name, at(change), ONE, traps=NOTICING)
     for name, work in PICKED.items():
         yield Operation(name, on_page(work), TWO, acting="")
     for name, (names, given) in MERGED.items():
@@ -116,4 +130,5 @@ def requests(model: Model) -> Iterator[Operation]:
                     request(how, foll),
                     GUP,
                     given={"r1.state": "free"},
+                    traps=NOTICING if how == "slow" else NOTICING[:1],
                 )

@@ -56,6 +56,8 @@ writable mv bool the CPU may write, or may once a migration entry is a PTE again
 swapped mv bool the PTE is a swap entry
 slot mv e the slot of the swap entry
 marked mv bool the swap or migration entry remembers the bit
+trapped mv bool the PTE has a trap of soft-dirty or userfaultfd, or its entry keeps one
+tracked mv bool soft-dirty or userfaultfd has to notice the next write
 touched mv bool something was ever mapped there
 live m bool the process can run
 unborn m bool the process does not exist yet
@@ -99,6 +101,7 @@ at_new_address c v the address to which it moves what is there
 at_page c p the page
 at_reference c r the reference
 at_writable c bool whether the PTE that it remembers is writable
+at_trapped c bool whether the PTE that it remembers has a trap
 """.splitlines()
 )
 """The fields; those of an assertion are added by name, as ``at:name``."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from spec.memory import ZERO_PAGE, Pte
 from spec.migration_entry import MigrationEntry
-from spec.prover.domains import LEFT_OUT
+from spec.prover.domains import LEFT_OUT, NOTICING
 from spec.prover.footprints import Command, Place
 from spec.prover.guards import names_of, together
 from spec.swap import SwapEntry
@@ -81,10 +81,12 @@ def entry_atoms(m: str, v: str, entry: Any, remembers: bool) -> Iterator[Atom]:
         kinds["mapped"] = True
         yield ("is", "page", here, entry.pfn)
         yield ("is", "writable", here, entry.writable)
+        yield ("is", "trapped", here, entry.trap in NOTICING)
     elif isinstance(entry, MigrationEntry):
         kinds["moving"] = True
         yield ("is", "page", here, entry.pfn)
         yield ("is", "writable", here, entry.kind == "writable")
+        yield ("is", "trapped", here, entry.trap in NOTICING)
         marked = remembers and entry.kind != "readable"
         yield ("is", "marked", here, marked)
     elif isinstance(entry, SwapEntry):
@@ -102,6 +104,8 @@ def cell_atoms(key: str, value: Any, remembers: bool) -> Iterator[Atom]:
         yield from entry_atoms(record, va, value, remembers)
     elif name in ("ptl", "locked") or name == "ksm" or name == "writeback":
         yield ("is", name, (record,), bool(value))
+    elif name == "tracked":
+        yield ("is", "tracked", (record, va), value != "")
     elif name == "anon_exclusive":
         yield ("is", "exclusive", (record,), bool(value))
     elif name == "swap":
