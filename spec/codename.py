@@ -1,13 +1,24 @@
-"""Names for programs that change with the code they are made of."""
+"""Names for what is made by the code as it is: they change with it, not with its prose.
+
+Comments, docstrings and layout of Python code do not count. To see past them a file is
+parsed, which takes longer than a small check; so what each content comes to is kept.
+"""
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import json
+import os
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent
+KEPT = SOURCES.parent / "build" / "meanings.json"
+DECIDES = {".py", ".lark", ".litmus", ".json"}
+"""Endings of the files that can decide something."""
 ONLY_SHOWS = {
     *("publish", "kernel", "cli.py", "__main__.py"),
     *("claims.py", "closings.py", "consumers.py", "cost.py", "findings.py"),
@@ -16,26 +27,97 @@ ONLY_SHOWS = {
     "proving.py",
 }
 """Files and folders that decide nothing."""
+FURTHER_TESTS = ("promises.py", "selftest.py")
+"""What only makes further litmus tests."""
+RUNS_TESTS = ("litmus", *FURTHER_TESTS)
+"""What only litmus tests are made and run with."""
 PROVES = ("prover", "proof.py", "proof_places.py")
 """What only the proof is made with."""
 
 
+class Meanings:
+    """What Python code comes to without its prose, by its content.
+
+    Args:
+        file: where it is kept for the next process; one that can't be written is left.
+    """
+
+    def __init__(self, file: Path = KEPT) -> None:
+        self.file = file
+        self.known: dict[str, str] = {}
+        try:
+            self.known = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self.known = {}
+
+    def of(self, content: bytes) -> str:
+        """A hash of code without comments, layout and docstrings."""
+        key = hashlib.sha256(sys.version.encode() + content).hexdigest()
+        if key not in self.known:
+            self.known[key] = _parsed(content)
+        return self.known[key]
+
+    def keep(self) -> None:
+        """Write all to the file."""
+        part = self.file.with_suffix(f".{os.getpid()}.part")
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(self.known), encoding="utf-8")
+            part.replace(self.file)
+        except OSError:
+            part.unlink(missing_ok=True)
+
+
+def _parsed(content: bytes) -> str:
+    tree = ast.parse(content)
+    for node in ast.walk(tree):
+        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+_meanings: Meanings | None = None
+
+
+def fingerprint(
+    sources: Path = SOURCES,
+    besides: Iterable[str] = (),
+    also: Iterable[str] = (),
+    python: str = sys.version,
+) -> str:
+    """16 hex digits that change with the code below `sources`, not with its prose.
+
+    Args:
+        sources: the folder of the specification.
+        besides: files and folders right in it that decide nothing here.
+        also: files in it that decide although others beside them only show.
+        python: the version of Python, which by default counts.
+    """
+    global _meanings
+    _meanings = _meanings or Meanings()
+    digest, known = hashlib.sha256(python.encode()), len(_meanings.known)
+    aside = ONLY_SHOWS.union(besides)
+    files = [
+        path
+        for path in sorted(sources.rglob("*"))
+        if path.suffix in DECIDES and path.relative_to(sources).parts[0] not in aside
+    ]
+    for path in (*files, *(sources / name for name in also)):
+        content = path.read_bytes()
+        if path.suffix == ".py":
+            content = _meanings.of(content).encode()
+        name = path.relative_to(sources).as_posix()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    if len(_meanings.known) > known:
+        _meanings.keep()
+    return digest.hexdigest()[:16]
+
+
 @cache
 def code() -> str:
-    """12 hex digits that change with what operations and checker are, and with Python.
-
-    Unlike the fingerprints of verdicts they change with comments, too: these are read
-    at every start, and to parse all files would take longer than a small check.
-    """
-    aside = ONLY_SHOWS.union(PROVES)
-    digest = hashlib.sha256(sys.version.encode())
-    for path in sorted(SOURCES.rglob("*.py")):
-        name = path.relative_to(SOURCES)
-        if name.parts[0] not in aside:
-            content = path.read_bytes()
-            digest.update(f"{name}\0{len(content)}\0".encode())
-            digest.update(content)
-    return digest.hexdigest()[:12]
+    """12 hex digits that change with operations and checker, and with Python."""
+    return fingerprint(besides=[*RUNS_TESTS, *PROVES])[:12]
 
 
 def code_name(*parts: str) -> str:

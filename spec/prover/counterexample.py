@@ -227,12 +227,13 @@ def _process(
     facts: Facts, name: str, names: Names, cpus: tuple[str, ...]
 ) -> dict[str, Any]:
     entries = {va: _entry(facts, name, va) for va in names.vas}
+    tracked = {va: _trap(facts, "tracked", name, va) for va in names.vas}
     born = "forking" if any(entries.values()) else "dead"
     state = "unborn" if facts["unborn", (name,)] else born
     readers = sum(facts["read_locked", (cpu, name)] for cpu in cpus)
     return {
         **{f"{name}.pte[{va}]": entry for va, entry in entries.items()},
-        **{f"{name}.tracked[{va}]": _trap(facts, "tracked", name, va) for va in names.vas},
+        **{f"{name}.tracked[{va}]": trap for va, trap in tracked.items()},
         f"{name}.state": "live" if facts["live", (name,)] else state,
         f"{name}.ptl": facts["ptl", (name,)],
         f"{name}.mmap_lock": -1 if facts["write_locked", (name,)] else readers,

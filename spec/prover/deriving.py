@@ -6,15 +6,14 @@ of its own.
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from spec.decisions import Model
 from spec.memory import Machine, Steps
 from spec.prover.counting import contradictory, miscounted
 from spec.prover.footprints import OVER, Command, Footprints, Operation, Place
+from spec.prover.parallel import in_order
 from spec.prover.steps import SymbolicStep, symbolic
 
 
@@ -89,7 +88,7 @@ def derive_all(
         named = replace(operation, begin=_elsewhere)
         return _of(derive(model, without, operation), named)
 
-    parts = side_by_side(derived, len(operations), workers)
+    parts = in_order(derived, len(operations), workers)
     return _joined([_of(*pair) for pair in zip(parts, operations, strict=True)])
 
 
@@ -124,32 +123,3 @@ def _moved(step: SymbolicStep, by: int) -> SymbolicStep:
 
 def _on(target: int, by: int) -> int:
     return target if target == OVER else target + by
-
-
-# -- processes -------------------------------------------------------------------------
-
-_work: Callable[[int], Any]
-
-
-def side_by_side[T](work: Callable[[int], T], count: int, workers: int) -> list[T]:
-    """What `work` gives for 0, 1, and so on, in this order.
-
-    Args:
-        work: anything that can be called; it is not sent, processes are forked with it.
-        count: for how many numbers.
-        workers: how many processes to use.
-    """
-    if workers <= 1 or "fork" not in multiprocessing.get_all_start_methods():
-        return [work(number) for number in range(count)]
-    context = multiprocessing.get_context("fork")
-    with context.Pool(workers, _begin, (work,)) as pool:
-        return pool.map(_go_on, range(count), chunksize=1)
-
-
-def _begin(work: Callable[[int], Any]) -> None:
-    global _work
-    _work = work
-
-
-def _go_on(number: int) -> Any:
-    return _work(number)

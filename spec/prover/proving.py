@@ -7,13 +7,13 @@ the guarantees, and counts are exact.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from spec.prover.counting import overwritten
 from spec.prover.deriving import derive_all
 from spec.prover.footprints import OVER, Place
 from spec.prover.operations import operations
+from spec.prover.parallel import side_by_side
 from spec.prover.positions import code_of, next_statement, source_of
 from spec.prover.promises import promises_of
 from spec.prover.steps import SymbolicStep, split
@@ -259,24 +260,25 @@ def rules_of(place: Place) -> tuple[str, ...]:
 
 # -- asking the solver -----------------------------------------------------------------
 
-Answered = tuple[int, str, tuple[str, ...], float]
-"""The number of a step, what is found of it, the clauses, and the solver's seconds."""
-
-_attempt: Attempt | None = None
-_prover: Prover | None = None
+Answered = tuple[str, tuple[str, ...], float]
+"""What is found of a step, the clauses, and the solver's seconds."""
 
 
-def _begin(attempt: Attempt) -> None:
-    global _attempt, _prover
-    _attempt, _prover = attempt, attempt.prover()
+def answers(
+    attempt: Attempt, numbers: list[int], workers: int
+) -> Iterator[tuple[int, Answered]]:
+    """What the solver says of steps, by number, in any order."""
+
+    def begin() -> Callable[[int], Answered]:
+        return partial(_check, attempt, attempt.prover())
+
+    return side_by_side(begin, numbers, workers, at_once=8)
 
 
-def _check(number: int) -> Answered:
-    assert _attempt is not None, "each worker begins first"
-    assert _prover is not None, "each worker begins first"
+def _check(attempt: Attempt, prover: Prover, number: int) -> Answered:
     began = time.monotonic()
-    found, clauses = _answer(_attempt, _prover, _attempt.steps[number])
-    return number, found, clauses, time.monotonic() - began
+    found, clauses = _answer(attempt, prover, attempt.steps[number])
+    return found, clauses, time.monotonic() - began
 
 
 def _answer(
@@ -299,17 +301,6 @@ def _answer(
     if attempt.without:
         answer = prover.check(step, attempt.places)
     return answer.found, answer.clauses
-
-
-def answers(attempt: Attempt, numbers: list[int], workers: int) -> Iterator[Answered]:
-    """What the solver says of steps, by number, in any order."""
-    if workers <= 1 or "fork" not in multiprocessing.get_all_start_methods():
-        _begin(attempt)
-        yield from map(_check, numbers)
-        return
-    context = multiprocessing.get_context("fork")
-    with context.Pool(workers, _begin, (attempt,)) as pool:
-        yield from pool.imap_unordered(_check, numbers, chunksize=8)
 
 
 def prove(
@@ -348,15 +339,15 @@ def prove(
     for each in owners.values():
         found.setdefault(each.name, each)
     interrupted = False
-    answered: list[Answered] = []
+    answered: dict[int, Answered] = {}
     try:
-        for answer in answers(attempt, numbers, workers):
-            answered.append(answer)
+        for number, answer in answers(attempt, numbers, workers):
+            answered[number] = answer
             report(len(answered), len(numbers))
     except KeyboardInterrupt:
         interrupted = True
     # in the order of steps: which worker was quicker must not show
-    for number, verdict, clauses, seconds in sorted(answered):
+    for number, (verdict, clauses, seconds) in sorted(answered.items()):
         obligation = found[owners[number].name]
         obligation.note(verdict, clauses, seconds)
         if verdict != PROVED:

@@ -15,9 +15,9 @@ from typing import Any
 
 from spec.ablation import Asked
 from spec.decisions import Model
-from spec.prover.deriving import side_by_side
 from spec.prover.footprints import Footprints
 from spec.prover.operations import operations
+from spec.prover.parallel import in_order
 from spec.prover.proving import (
     Attempt,
     Obligation,
@@ -45,7 +45,7 @@ def asked_by(model: str) -> dict[str, frozenset[str]]:
         Footprints(answers, rules).add(every[number])
         return frozenset(rules.ids)
 
-    found = side_by_side(asked, len(every), os.cpu_count() or 1)
+    found = in_order(asked, len(every), os.cpu_count() or 1)
     return {each.name: ids for each, ids in zip(every, found, strict=True)}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -309,30 +310,18 @@ class Prover:
 
     def _unsatisfiable(self, solver: Any, facts: list[Any]) -> list[Any] | None:
         """The assumptions that exclude the facts; nothing if it is not shown."""
-        solver.push()
-        try:
-            solver.add(*facts)
-            if solver.check() == z3.unsat:
-                return list(solver.unsat_core())
-            return None
-        finally:
-            solver.pop()
+        with _given(solver, facts) as found:
+            return list(solver.unsat_core()) if found == z3.unsat else None
 
     def _completely(self, facts: list[Any], raised: tuple[str, ...]) -> Answer:
         """The answer where the invariant is assumed of everything."""
-        solver = self.full
-        solver.push()
-        try:
-            solver.add(*facts)
-            found = solver.check()
+        with _given(self.full, facts) as found:
             if found == z3.unsat:
                 return Answer("proved")
             if found == z3.sat:
-                model = solver.model()
+                model = self.full.model()
                 return Answer("refuted", raised or self._names(model), model)
-            return Answer("unknown", (str(solver.reason_unknown()),))
-        finally:
-            solver.pop()
+            return Answer("unknown", (str(self.full.reason_unknown()),))
 
     def _names(self, model: Any) -> tuple[str, ...]:
         return tuple(c.name for c, flag in self.violated if z3.is_true(model[flag]))
@@ -365,6 +354,17 @@ class Prover:
         solver.add(*nothing, z3.Not(self._some(clause)))
         kept = solver.check() == z3.unsat
         return Answer("proved") if kept else Answer("refuted", (clause.name,))
+
+
+@contextmanager
+def _given(solver: Any, facts: list[Any]) -> Iterator[Any]:
+    """What the solver says of facts; they are forgotten afterwards."""
+    solver.push()
+    try:
+        solver.add(*facts)
+        yield solver.check()
+    finally:
+        solver.pop()
 
 
 def _constants(clause: Clause, suffix: str) -> list[Any]:

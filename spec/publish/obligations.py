@@ -124,5 +124,4 @@ def outside(site: Site) -> Iterator[str]:
         if rule.topic in LEFT_OUT and not rule.withdrawn and rule.id not in told
     ]
     rows.append((site.link("AE-INV-8", PAGE), "contents are left out"))
-    rows.append((site.link("AE-INV-11", PAGE), "traps are left out"))
     yield table(("Rule", "Reason"), rows, "ae-wrap")

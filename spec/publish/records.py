@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from spec.checker.replay import Move
-from spec.codename import PROVES
+from spec.codename import PROVES, SOURCES, fingerprint
 from spec.publish.recorded import today
-from spec.publish.verdicts import SOURCES, fingerprint
 from spec.removals import Pair, Place, Row, Run, Search
 
 FOLDER = SOURCES / "records"

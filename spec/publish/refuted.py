@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from spec.codename import RUNS_TESTS, SOURCES, fingerprint
 from spec.models import governs
 from spec.prover.proving import NORMATIVE, WRITTEN_FOR, Obligation, written
 from spec.publish import records
 from spec.publish.recorded import today
-from spec.publish.verdicts import SOURCES, decode, encode, fingerprint
+from spec.publish.verdicts import decode, encode
 from spec.releases import find_model
 from spec.removals import Row, duties
 from spec.rules import Rule
@@ -28,7 +29,6 @@ MOST = 30_000
 LEFT_OUT = {
     "HUGE": "large folios are left out",
     "ORD": "memory is sequentially consistent; the chapter on ordering explores it",
-    "WP": "traps are left out",
 }
 """Topics of which the proof leaves something out, with what it is."""
 
@@ -96,8 +96,7 @@ class Refutation:
 @cache
 def code_now() -> str:
     """The fingerprint of operations, rules, bounds and of the proof."""
-    aside = ["litmus", "checker", "promises.py", "selftest.py"]
-    return fingerprint(besides=aside, python="")
+    return fingerprint(besides=["checker", *RUNS_TESTS], python="")
 
 
 def wanted() -> list[Rule]:

@@ -7,8 +7,6 @@ cards and the command line share the store.
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import importlib
 import json
 import multiprocessing
@@ -22,7 +20,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spec.codename import ONLY_SHOWS, PROVES, forget_others
+from spec.codename import (
+    DECIDES,
+    FURTHER_TESTS,
+    PROVES,
+    RUNS_TESTS,
+    fingerprint,
+    forget_others,
+)
 from spec.publish import recorded
 
 if TYPE_CHECKING:
@@ -40,9 +45,8 @@ TOO_LARGE = "large"
 NORMATIVE = "sketch"
 """The model that the command line checks where nothing else is said."""
 
-_DECIDES = {".py", ".lark", ".litmus", ".json"}
-_RUN_TESTS = ("promises.py", "selftest.py")
-"""What only makes further litmus tests."""
+_ASKS = "publish/verdicts.py"
+"""This module: what is kept is what it asks for."""
 _DRAWN_WITH = ("publish/drawings.py", "publish/litmus.py", "publish/traces.py")
 """What is kept of litmus tests has their traces, as text and as pictures."""
 _EXPLORED_WITH = (
@@ -55,55 +59,13 @@ _EXPLORED_WITH = (
 _CLASS = "class"
 
 
-@cache
-def _meaning(code: str) -> str:
-    """A hash of Python code without comments, layout and docstrings."""
-    tree = ast.parse(code)
-    for node in ast.walk(tree):
-        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
-def fingerprint(
-    sources: Path = SOURCES,
-    besides: Iterable[str] = (),
-    also: Iterable[str] = (),
-    python: str = sys.version,
-) -> str:
-    """16 hex digits that change with the code below `sources`, not with its prose.
-
-    This module counts as well.
-
-    Args:
-        sources: the folder of the specification.
-        besides: files and folders right in it that decide nothing here.
-        also: files in it that decide although others beside them only show.
-        python: the version of Python, which by default counts.
-    """
-    digest = hashlib.sha256(python.encode())
-    aside = ONLY_SHOWS.union(besides)
-    files = [
-        path
-        for path in sorted(sources.rglob("*"))
-        if path.suffix in _DECIDES and path.relative_to(sources).parts[0] not in aside
-    ]
-    for path in (*files, *(sources / name for name in also), Path(__file__)):
-        content = path.read_text(encoding="utf-8")
-        if path.suffix == ".py":
-            content = _meaning(content)
-        digest.update(f"{path.name}\0{len(content)}\0{content}".encode())
-    return digest.hexdigest()[:16]
-
-
 def _stated(sources: Path) -> tuple[tuple[str, int, int], ...]:
     """All files below, each with the time of its last change and its size."""
     files = [
         os.path.join(folder, name)
         for folder, _, names in os.walk(sources)
         for name in names
-        if os.path.splitext(name)[1] in _DECIDES
+        if os.path.splitext(name)[1] in DECIDES
     ]
     return tuple((f, (s := os.stat(f)).st_mtime_ns, s.st_size) for f in sorted(files))
 
@@ -113,18 +75,17 @@ def _keys(
     sources: Path, stated: tuple[tuple[str, int, int], ...], python: str = sys.version
 ) -> dict[str, str]:
     """The fingerprint for each kind of result, while the files are as stated."""
-    besides = [*_RUN_TESTS, *PROVES]
 
     def code(besides: Iterable[str], also: Iterable[str] = ()) -> str:
-        return fingerprint(sources, besides, also, python)
+        return fingerprint(sources, besides, [_ASKS, *also], python)
 
-    exploring, running = code(["litmus", *besides]), code(PROVES)
+    further = [*FURTHER_TESTS, *PROVES]
     return {
-        **dict.fromkeys(["check", "ablate"], exploring),
-        "prove": code(["litmus", *_RUN_TESTS]),
-        "litmus": code(besides, also=_DRAWN_WITH),
-        "graphs": code(besides, also=_EXPLORED_WITH),
-        **dict.fromkeys(["exercised", "selftest", "promises"], running),
+        **dict.fromkeys(["check", "ablate"], code([*RUNS_TESTS, *PROVES])),
+        "prove": code(RUNS_TESTS),
+        "litmus": code(further, also=_DRAWN_WITH),
+        "graphs": code(further, also=_EXPLORED_WITH),
+        **dict.fromkeys(["exercised", "selftest", "promises"], code(PROVES)),
     }
 
 
@@ -194,6 +155,14 @@ class Store:
             elif (found := self.as_recorded(name)) is not None:
                 self._read[name] = decode(found.result)
         return self._read.get(name)
+
+    def has(self, name: str) -> bool:
+        """Whether something is kept or recorded under `name`."""
+        return (
+            name in self._read
+            or self._path(name).exists()
+            or self.as_recorded(name) is not None
+        )
 
     def code(self, name: str) -> str:
         """The fingerprint of what decides a result, whatever the version of Python."""
@@ -363,7 +332,7 @@ def jobs() -> list[Job]:
 
 def missing(store: Store, wanted: Iterable[Job]) -> list[Job]:
     """The jobs whose results are not kept yet."""
-    return [job for job in wanted if store.read(".".join(job)) is None]
+    return [job for job in wanted if not store.has(".".join(job))]
 
 
 def _do(folder: Path, sources: Path, keys: dict[str, str], job: Job) -> str:
