@@ -148,6 +148,23 @@ RESTORE = """\
     set_pte_at(mm, va, page, read_only)
 """
 
+TRAPPED = """\
+    if pte.trap and obey(mm, "AE-WP-2"):
+        return False
+"""
+NOTE = "            note_write(mm, va, orig_pte)\n"
+TRAP = """\
+        mm.pte[va] = Pte(page.name, False, trap)
+        if trap != "numa":
+            mm.tracked[va] = trap
+"""
+LATE_TRAP = """\
+        if trap != "numa":
+            mm.tracked[va] = trap
+        yield
+        mm.pte[va] = Pte(page.name, False, trap)
+"""
+
 MUTANTS = (
     Mutant(
         "the fault does not compare the PTE under the lock",
@@ -468,5 +485,62 @@ MUTANTS = (
         "put",
         "",
         "AE-INV-3",
+    ),
+    Mutant(
+        "mprotect does not look for a trap",
+        "protect.can_change_pte_writable",
+        TRAPPED,
+        "",
+        "mprotect rw",
+        "ptl_lock",
+        "tracked addresses have a trap",
+    ),
+    Mutant(
+        "soft-dirty waits for a write before the PTE has its trap",
+        "protect.set_trap",
+        TRAP,
+        LATE_TRAP,
+        "clear_refs",
+        "ptl_lock",
+        "tracked addresses have a trap",
+    ),
+    Mutant(
+        "fork forgets the trap of the parent's PTE",
+        "fork.copy_present_pte",
+        "Pte(page.name, False, pte.trap)",
+        "Pte(page.name, False)",
+        "fork",
+        "copy_present_pte",
+        "tracked addresses have a trap",
+    ),
+    Mutant(
+        "reclaim unmaps a PTE with a trap",
+        "reclaim.try_to_unmap_one",
+        "if not pte.trap and may_unmap_now",
+        "if not pte.trap[:0] and may_unmap_now",
+        "reclaim",
+        "try_to_unmap_one",
+        "before the swap entry",
+        slow=True,
+    ),
+    Mutant(
+        "migration forgets the trap",
+        "migration_entry.make_migration_entry",
+        '"" if pte.trap == "numa" else pte.trap',
+        '""',
+        "migrate",
+        "try_to_migrate_one",
+        "tracked addresses have a trap",
+        slow=True,
+    ),
+    Mutant(
+        "a write that is copied is not noticed",
+        "cow.wp_page_copy",
+        NOTE,
+        "            pass\n",
+        "write",
+        "wp_page_copy",
+        "tracked addresses have a trap",
+        slow=True,
     ),
 )
