@@ -1,9 +1,9 @@
 """The compiled engine: the same levels, state by state, in machine code (numba).
 
 It walks the same trees as the NumPy engine and finds the same states. What it does
-besides is to leave work out: a judgement that reads nothing but what a command found
-and assigned is the same for every step of that command, so it is made once (`Settled`);
-where a step leads is not looked up if it is known from other steps (`Sleep`).
+besides is to leave work out: what was found out of a state is remembered for others
+that agree with it where it matters (`Memo`); where a step leads is not looked up if it
+is known from other steps (`Sleep`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from spec.checker.bulk import Found, Numbers
 from spec.checker.columns import Column, Lists
 from spec.checker.hash_table import EMPTY, fill
 from spec.checker.machine_code import BATCH, MOST, check, expand
+from spec.checker.memo import Memo, MemoOfLists
 from spec.checker.packing import Layout, States, Words
 from spec.checker.renaming import numbers, places
 from spec.checker.symmetry import Naming
@@ -31,41 +32,6 @@ GROWTH, FULL = 1.4, 0.875
 Bits = npt.NDArray[np.uint64]
 MOST_THREADS = 8
 """So many threads have a bit each in what is kept of a state's sleep."""
-
-
-class Settled:
-    """For each command, which cells it settles, and which judgements are made.
-
-    Attributes:
-        first: for each command, where its judgements begin.
-        known: for each command, the cells that it found or assigned.
-    """
-
-    def __init__(self, tables: Tables) -> None:
-        self.tables = tables
-        self.first = np.zeros(0, np.int64)
-        self.known = np.zeros((0, 2 * len(tables.keys)), np.bool_)
-        self.made = np.zeros(1024, np.bool_)
-        self.size = 0
-
-    def refresh(self) -> None:
-        """Make room for the commands that were learned since."""
-        table, now = self.tables, len(self.first)
-        if now == table.form.size:
-            return
-        commands = np.arange(now, table.form.size)
-        known = np.zeros((len(commands), 2 * len(table.keys)), np.bool_)
-        for lists, primed in ((table.found, 0), (table.written, len(table.keys))):
-            items, which = lists.ranges(commands)
-            known[which, lists.items.used[items] + primed] = True
-        self.known = np.concatenate([self.known, known])
-        form, first = table.form.used[now:], table.judge_trees.first.used
-        ends = self.size + np.cumsum(first[form + 1] - first[form])
-        self.first = np.concatenate([self.first, [self.size], ends[:-1]])
-        self.size = int(ends[-1])
-        if self.size > len(self.made):
-            more = np.zeros(max(self.size, len(self.made)), np.bool_)
-            self.made = np.concatenate([self.made, more])
 
 
 class Sleep:
@@ -155,16 +121,15 @@ class CompiledEngine:
     """
 
     name = "numba"
+    _made: tuple[Any, tuple[Any, ...]] | None
 
     def __init__(self, tables: Tables, states: States, order: bool = False) -> None:
         self.tables = tables
         self.states = states
         self.order = order
         self.unfollowed = 0
-        self.settled = Settled(tables)
         self.sleep = Sleep(tables, states.size)
         self.misses = np.zeros((1 << 14, 3), np.int64)
-        self._made: tuple[Any, tuple[Any, ...]] | None = None
         self.rebuild()
 
     @property
@@ -175,6 +140,10 @@ class CompiledEngine:
     def rebuild(self) -> None:
         """Start over from the stored states, after their layout changed."""
         self.assignments = Assignments(self.tables, self.states.layout)
+        words = self.states.layout.words
+        self.checked, self.judged = Memo(words), Memo(words)
+        self.enabled = MemoOfLists(words)
+        self._made = None
         self.sleep.wake(self.states.size)
         self._enter_all()
 
@@ -206,7 +175,7 @@ class CompiledEngine:
                 table.state_tree.used,
                 table.tree_slot.used,
                 table.forest.code,
-                len(table.keys),
+                self.checked.arrays(table.state_tree.size),
                 found.bad,
                 redo,
                 self.misses,
@@ -273,9 +242,17 @@ class CompiledEngine:
             columns += [naming.start, naming.code]
         now = self.states.layout, *(column.size for column in columns)
         if self._made is None or self._made[0] != now:
-            self._made = now, (self._steps(), self._judges(), self._renaming())
-        steps, judges, renaming = self._made[1]
-        return steps, (*judges, noted), renaming
+            self._made = (
+                now,
+                (
+                    self._steps(),
+                    self.enabled.with_lists(table.tree_slot.size),
+                    self._judges(),
+                    self._renaming(),
+                ),
+            )
+        steps, enabled, judges, renaming = self._made[1]
+        return steps, enabled, (*judges, noted), renaming
 
     def _steps(self) -> tuple[Any, ...]:
         table, fields = self.tables, self.states.layout.fields
@@ -303,16 +280,13 @@ class CompiledEngine:
 
     def _judges(self) -> tuple[Any, ...]:
         table = self.tables
-        self.settled.refresh()
         return (
             table.form.used,
             table.judge_trees.first.used,
             table.judge_trees.items.used,
             table.judge_predicate.used,
             table.raises.used,
-            self.settled.known,
-            self.settled.made,
-            self.settled.first,
+            self.judged.arrays(table.form.size),
         )
 
 
