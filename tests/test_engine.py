@@ -348,13 +348,13 @@ def test_random_programs_are_explored_alike(threads, limit):
 def test_states_whose_tags_are_equal_are_told_apart(position):
     """Of 32 bits `position` say where a row is; few others are left to differ in."""
     pytest.importorskip("numba")
-    from spec.checker.hash_table import EMPTY, enter, fill
+    from spec.checker.hash_table import BLOCK, EMPTY, enter, fill
 
     count = 500
     rows = np.zeros((2 * count, 2), np.uint32)
     rows[:count] = np.arange(2 * count, dtype=np.uint32).reshape(-1, 2)
     table = np.full(1100, EMPTY, np.uint32)
-    fill(rows[:count], table, position)
+    fill(rows[:count], table, position, np.zeros(BLOCK + 1, np.uint64))
     offered = np.concatenate([rows[:count] + np.uint32(1), rows[::-1][count:]])
     ends = (
         np.concatenate([offered, offered]),

@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from spec.checker.bulk import Found, Numbers
 from spec.checker.columns import Column, Lists
-from spec.checker.hash_table import EMPTY, fill
+from spec.checker.hash_table import BLOCK, EMPTY, fill
 from spec.checker.machine_code import BATCH, MOST, check, expand
 from spec.checker.memo import Memo, MemoOfLists
-from spec.checker.packing import Layout, States, Words
-from spec.checker.renaming import numbers, places
+from spec.checker.packing import Layout, States, Word, Words
+from spec.checker.renaming import numbers, places, scratch_for
 from spec.checker.symmetry import Naming
 from spec.checker.tables import Assignments, Tables
 
@@ -117,6 +117,9 @@ class CompiledEngine:
         order: whether threads sleep.
 
     Attributes:
+        checked, enabled, judged: which states are known to have each property; which
+            commands threads have, by the tree of their steps; for each command, of
+            which states it was said what is to be said.
         unfollowed: how many steps of sleeping threads there were.
     """
 
@@ -143,6 +146,7 @@ class CompiledEngine:
         words = self.states.layout.words
         self.checked, self.judged = Memo(words), Memo(words)
         self.enabled = MemoOfLists(words)
+        self.work = workspace(words, len(self.tables.threads))
         self._made = None
         self.sleep.wake(self.states.size)
         self._enter_all()
@@ -153,7 +157,7 @@ class CompiledEngine:
         # the old one goes first
         self.table = np.empty(0, np.uint32)
         self.table = np.full(slots, EMPTY, np.uint32)
-        fill(self.states.rows, *self._entered())
+        fill(self.states.rows, *self._entered(), np.empty(BLOCK + 1, np.uint64))
 
     def _entered(self) -> tuple[npt.NDArray[np.uint32], int]:
         """The table, and how many bits of its entries say where a row is."""
@@ -204,6 +208,7 @@ class CompiledEngine:
                 self.tables.forest.code,
                 *self._arrays(noted),
                 self.sleep.arrays(len(rows), self.order),
+                self.work,
                 said,
                 redo,
                 self.misses,
@@ -270,13 +275,11 @@ class CompiledEngine:
     def _renaming(self) -> tuple[Any, ...]:
         """Whether to rename states, and how."""
         naming, layout = self.tables.naming, self.states.layout
+        symmetry = naming is not None
         if naming is None:
-            return (
-                False,
-                places(layout),
-                numbers(Naming(("",), ()), Layout(("",), (1,), 0)),
-            )
-        return True, places(layout), numbers(naming, layout)
+            naming, layout = Naming(("",), ()), Layout(("",), (1,), 0)
+        given = places(layout), numbers(naming, layout)
+        return symmetry, *given, scratch_for(*given)
 
     def _judges(self) -> tuple[Any, ...]:
         table = self.tables
@@ -288,6 +291,37 @@ class CompiledEngine:
             table.raises.used,
             self.judged.arrays(table.form.size),
         )
+
+
+def workspace(words: int, threads: int) -> tuple[Any, ...]:
+    """Room for what machine code has at hand.
+
+    Args:
+        words: of each row.
+        threads: how many there are.
+
+    Returns:
+        of one state the commands, the thread of each, and the only command of each
+        thread; of the steps of a batch the rows before and after them, the commands,
+        and which state each is of; whether their threads sleep, and which sleep after
+        them; of their ends the rows, hashes and sleeping threads; of each state whether
+        not all is known; trees that are still to be walked; bits that were looked at.
+    """
+    room = BATCH + MOST
+    return (
+        (*np.empty((2, MOST), np.uint32), np.empty(threads, np.int32)),
+        (np.empty((room, 2 * words), Word), *np.empty((2, room), np.uint32)),
+        np.empty(room, np.bool_),
+        np.empty(room, np.int32),
+        (
+            np.empty((room, words), Word),
+            np.empty(room + 1, np.uint64),
+            np.empty(room, np.int32),
+        ),
+        np.empty(BATCH, np.bool_),
+        np.empty(MOST, np.int32),
+        np.empty(2 * words, Word),
+    )
 
 
 def side_by_side(columns: list[Column]) -> npt.NDArray[Any]:

@@ -61,9 +61,8 @@ def _same(one, other):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def fill(rows, table, position):  # type: ignore[no-untyped-def]
+def fill(rows, table, position, hashes):  # type: ignore[no-untyped-def]
     """Enter all rows, which are different, into an empty table."""
-    hashes = np.empty(BLOCK + 1, np.uint64)
     for begin in range(0, len(rows), BLOCK):
         count = min(BLOCK, len(rows) - begin)
         _fetch_slots(rows[begin:], count, hashes, table)
@@ -114,7 +113,8 @@ def enter(ends, count, rows, size, entered, asleep):  # type: ignore[no-untyped-
                 break
             at = _next(at, table)
         if table[at] == EMPTY:
-            rows[size] = batch[i]
+            for word in range(rows.shape[1]):
+                rows[size, word] = batch[i, word]
             table[at] = tag | np.uint32(size)
             threads[size - since] = sleeping[i]
             size += 1

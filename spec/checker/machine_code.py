@@ -1,7 +1,7 @@
 """What the compiled engine does in machine code: walk trees, take steps, judge.
 
-All functions work on arrays that `CompiledEngine` hands them. Memory is what they wait
-for, so whatever can be is done for several states or steps side by side.
+All functions work on arrays that `CompiledEngine` hands them, and make none: see
+`compiling`. What a walk through trees gave is kept in a memo, and asked there first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from spec.checker.forest import CHILDREN, LEAF, MASK, PENDING, PLACE, WIDTH
 from spec.checker.hash_table import enter
 from spec.checker.memo import recall, remember
 from spec.checker.packing import LOG_WORD, WORD, Word
-from spec.checker.renaming import rename, scratch_for
+from spec.checker.renaming import rename
 
 MOST = 4096
 """The most steps that one state may have, and the most questions."""
@@ -80,7 +80,7 @@ def check(todo, rows, trees, tree_slot, code, memo, bad, redo, misses):  # type:
 
 
 @compiled
-def _commands(row, position, code, steps, memo, found, misses, missed):  # type: ignore[no-untyped-def]
+def _commands(row, position, code, steps, memo, found, asked, misses, missed):  # type: ignore[no-untyped-def]
     """Find the commands that a state enables, thread by thread.
 
     Returns how many there are, whether some thread may not stay where it is, whether
@@ -99,7 +99,7 @@ def _commands(row, position, code, steps, memo, found, misses, missed):  # type:
         first = answers[slot]
         if not known:
             first, known, missed = _list_commands(
-                row, position, tree, code, steps, memo, misses, missed
+                row, position, tree, code, steps, memo, asked, misses, missed
             )
             unknown |= not known
         single[t] = lists[first + 1]
@@ -112,7 +112,7 @@ def _commands(row, position, code, steps, memo, found, misses, missed):  # type:
 
 
 @compiled
-def _list_commands(row, position, root, code, steps, memo, misses, missed):  # type: ignore[no-untyped-def]
+def _list_commands(row, position, root, code, steps, memo, asked, misses, missed):  # type: ignore[no-untyped-def]
     """List the commands of one thread, and keep the list if all of it is known.
 
     A list is its length, the command of a thread that is asked no question, or -1, and
@@ -128,7 +128,6 @@ def _list_commands(row, position, root, code, steps, memo, misses, missed):  # t
     first = lists[0]
     end = first + 2
     lists[first + 1] = -1
-    asked = np.empty(MOST, np.int32)
     asked[0], asks = root, 1
     known = True
     while asks > 0:
@@ -185,15 +184,16 @@ def _sleeping(command, thread, single, asleep, footprints):  # type: ignore[no-u
 
 
 @inlined
-def _take(pair, command, kept, bits):  # type: ignore[no-untyped-def]
-    """Write the state after a command behind the one before it."""
-    words = len(pair) // 2
+def _take(before, command, kept, bits, pair):  # type: ignore[no-untyped-def]
+    """Write a state, and behind it the one after a command."""
+    words = len(before)
     for i in range(words):
-        pair[words + i] = (pair[i] & kept[command, i]) | bits[command, i]
+        pair[i] = before[i]
+        pair[words + i] = (before[i] & kept[command, i]) | bits[command, i]
 
 
 @compiled
-def _judge(batch, count, states, code, steps, judges, said, misses, missed):  # type: ignore[no-untyped-def]
+def _judge(batch, count, states, code, steps, judges, looked, said, misses, missed):  # type: ignore[no-untyped-def]
     """Judge the steps of a batch; returns the number of misses.
 
     Steps of which not all is known have their state marked as unknown.
@@ -212,6 +212,7 @@ def _judge(batch, count, states, code, steps, judges, said, misses, missed):  # 
                 code,
                 steps,
                 judges,
+                looked,
                 said,
                 misses,
                 missed,
@@ -221,7 +222,7 @@ def _judge(batch, count, states, code, steps, judges, said, misses, missed):  # 
 
 
 @compiled
-def _say(pair, position, command, code, steps, judges, said, misses, missed):  # type: ignore[no-untyped-def]
+def _say(pair, position, command, code, steps, judges, looked, said, misses, missed):  # type: ignore[no-untyped-def]
     """Say what is to be said of a step, and remember that it was.
 
     Returns whether all is known, and the number of misses.
@@ -229,7 +230,7 @@ def _say(pair, position, command, code, steps, judges, said, misses, missed):  #
     form, first_judge, judge_tree, judge_predicate, raised, memo, noted = judges
     tree_slot, kept = steps[0], steps[6]
     said[raised[command]] = True
-    looked = np.zeros(len(pair), Word)
+    looked[:] = 0
     known = True
     for j in range(first_judge[form[command]], first_judge[form[command] + 1]):
         predicate = judge_predicate[j]
@@ -263,38 +264,24 @@ def expand(  # type: ignore[no-untyped-def]
     judges,
     renaming,
     asleep,
+    work,
     said,
     redo,
     misses,
 ):
     """Take all steps from states; new states are entered behind the others.
 
-    Returns how many states were looked at, the number of rows, of transitions, of
-    those not followed, of states to be redone, of misses, and whether a deadlock was
-    met.
+    Room to work in is `work`, see `workspace`. Returns how many states were looked at,
+    the number of rows, of transitions, of those not followed, of states to be redone,
+    of misses, and whether a deadlock was met.
     """
-    words = rows.shape[1]
     kept, bits = steps[6:8]
     footprints = steps[8:10]
     in_order, since, threads = asleep[:3]
     transitions = unfollowed = redone = missed = done = 0
     deadlock = False
-    found = (
-        np.empty(MOST, np.int32),
-        np.empty(MOST, np.int32),
-        np.empty(len(steps[1]), np.int32),
-    )
-    pairs = np.empty((BATCH + MOST, 2 * words), Word)
-    commands, owner, sleeping = np.empty((3, BATCH + MOST), np.int32)
-    slept = np.empty(BATCH + MOST, np.bool_)
-    batch = pairs, commands, owner
-    ends = (
-        np.empty((BATCH + MOST, words), Word),
-        np.empty(BATCH + MOST + 1, np.uint64),
-        np.empty(BATCH + MOST, np.int32),
-    )
-    unknown = np.empty(BATCH, np.bool_)
-    scratch = scratch_for(*renaming[1:])
+    found, batch, slept, sleeping, ends, unknown, asked, looked = work
+    pairs, commands, owner = batch
     while done < len(todo):
         if missed + MOST > len(misses) or size + BATCH + MOST > len(rows):
             break
@@ -305,14 +292,13 @@ def expand(  # type: ignore[no-untyped-def]
             position = states[0][state]
             before = rows[position]
             moves, active, unknown[state], missed = _commands(
-                before, position, code, steps, enabled, found, misses, missed
+                before, position, code, steps, enabled, found, asked, misses, missed
             )
             deadlock |= active and moves == 0 and not unknown[state]
             here = threads[position - since] if in_order and position >= since else 0
             for move in range(moves):
                 command, thread = found[0][move], found[1][move]
-                pairs[count, :words] = before
-                _take(pairs[count], command, kept, bits)
+                _take(before, command, kept, bits, pairs[count])
                 commands[count], owner[count] = command, state
                 slept[count] = (here >> thread) & 1
                 sleeping[count] = 0
@@ -322,7 +308,9 @@ def expand(  # type: ignore[no-untyped-def]
                     )
                 count += 1
             state += 1
-        missed = _judge(batch, count, states, code, steps, judges, said, misses, missed)
+        missed = _judge(
+            batch, count, states, code, steps, judges, looked, said, misses, missed
+        )
         new, missed = _ends(
             batch,
             count,
@@ -330,7 +318,6 @@ def expand(  # type: ignore[no-untyped-def]
             slept,
             sleeping,
             renaming,
-            scratch,
             ends,
             misses,
             missed,
@@ -349,7 +336,7 @@ def expand(  # type: ignore[no-untyped-def]
 
 @compiled
 def _ends(  # type: ignore[no-untyped-def]
-    batch, count, unknown, slept, sleeping, renaming, scratch, ends, misses, missed
+    batch, count, unknown, slept, sleeping, renaming, ends, misses, missed
 ):
     """The states to which the steps of a batch lead, renamed if that is wanted.
 
@@ -358,7 +345,7 @@ def _ends(  # type: ignore[no-untyped-def]
     """
     pairs, _, owner = batch
     after, _, sleeping_after = ends
-    symmetry, fields, naming = renaming
+    symmetry, fields, naming, scratch = renaming
     words = after.shape[1]
     new = 0
     for step in range(count):
@@ -372,6 +359,7 @@ def _ends(  # type: ignore[no-untyped-def]
             unknown[owner[step]] |= not named
             new += named
         else:
-            after[new] = pairs[step, words:]
+            for i in range(words):
+                after[new, i] = pairs[step, words + i]
             new += 1
     return new, missed

@@ -61,8 +61,7 @@ def _number(value, naming, rank):  # type: ignore[no-untyped-def]
     return slot, code[slot] >= 0
 
 
-@compiled
-def scratch_for(fields, naming):  # type: ignore[no-untyped-def]
+def scratch_for(fields: Any, naming: tuple[Any, ...]) -> tuple[Any, ...]:
     """Value and code of each key; rank, next rank, contents; the names in order."""
     names = len(naming[6])
     return (
@@ -104,7 +103,8 @@ def rename(row, out, fields, naming, scratch, misses, missed):  # type: ignore[n
         codes[key] = number & fields[key, 2]
         values[key] = numbered[kind[key], codes[key]]
     rank[:] = -1
-    following[:] = group_first[:-1]
+    for g in range(len(following)):
+        following[g] = group_first[g]
     for key in free:
         _name(values[key], naming, rank, following)
     for g in range(len(group_first) - 1):
@@ -144,10 +144,9 @@ def rename(row, out, fields, naming, scratch, misses, missed):  # type: ignore[n
 
 
 @compiled
-def rename_all(rows, out, known, fields, naming, misses):  # type: ignore[no-untyped-def]
+def rename_all(rows, out, known, fields, naming, scratch, misses):  # type: ignore[no-untyped-def]
     """The same for several states; returns the number of misses."""
     missed = 0
-    scratch = scratch_for(fields, naming)
     for i in range(len(rows)):
         missed, known[i] = rename(
             rows[i], out[i], fields, naming, scratch, misses, missed
@@ -210,8 +209,7 @@ def renamed_rows(
     out = np.zeros_like(rows)
     known = np.zeros(len(rows), np.bool_)
     misses = np.zeros((1 << 12, 3), np.int64)
-    missed = rename_all(
-        rows, out, known, places(layout), numbers(naming, layout), misses
-    )
+    given = places(layout), numbers(naming, layout)
+    missed = rename_all(rows, out, known, *given, scratch_for(*given), misses)
     wanted = misses[:missed].tolist()
     return out, known, [(kind, [number, names]) for kind, number, names in wanted]
