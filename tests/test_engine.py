@@ -348,13 +348,13 @@ def test_random_programs_are_explored_alike(threads, limit):
 def test_states_whose_tags_are_equal_are_told_apart(position):
     """Of 32 bits `position` say where a row is; few others are left to differ in."""
     pytest.importorskip("numba")
-    from spec.checker.hash_table import EMPTY, enter, fill
+    from spec.checker.hash_table import BLOCK, EMPTY, enter, fill
 
     count = 500
     rows = np.zeros((2 * count, 2), np.uint32)
     rows[:count] = np.arange(2 * count, dtype=np.uint32).reshape(-1, 2)
     table = np.full(1100, EMPTY, np.uint32)
-    fill(rows[:count], table, position)
+    fill(rows[:count], table, position, np.zeros(BLOCK + 1, np.uint64))
     offered = np.concatenate([rows[:count] + np.uint32(1), rows[::-1][count:]])
     ends = (
         np.concatenate([offered, offered]),
@@ -365,6 +365,81 @@ def test_states_whose_tags_are_equal_are_told_apart(position):
     size = enter(ends, 4 * count, rows, count, (table, position), asleep)
     assert size == 2 * count
     assert len(np.unique(rows[:size], axis=0)) == 2 * count
+
+
+def test_an_answer_is_kept_for_rows_that_agree_where_it_was_looked():
+    pytest.importorskip("numba")
+    from spec.checker.memo import Memo, recall, remember
+
+    memo = Memo(2)
+    looked, _ = arrays = memo.arrays(3)
+
+    def held(*row, question=1):
+        return recall(np.array(row, np.uint32), question, arrays)[1]
+
+    looked[1, 0] = 0xF
+    assert not held(0, 0)
+    remember(np.array([0x25, 7], np.uint32), 1, arrays)
+    assert held(0x15, 8)
+    assert not held(0x26, 7)
+    assert not held(0x25, 7, question=2)
+    # now that more decides, what was kept holds for rows that have none of it
+    looked[1, 1] = 1
+    assert held(0x15, 8)
+    assert not held(0x15, 9)
+
+
+@pytest.mark.parametrize(("slots", "lists"), [(1, 1 << 22), (1 << 18, 1 << 13)])
+def test_what_is_forgotten_is_found_out_again(slots, lists, monkeypatch):
+    from spec.checker import memo
+
+    monkeypatch.setattr(memo, "SLOTS", slots)
+    monkeypatch.setattr(memo, "LISTS", lists)
+    for model, without in (("sketch", ()), ("mapcount", ()), ("sketch", ("AE-CLR-3",))):
+        made = program(SMALL, find_model(model), frozenset(without))
+        assert found(by("numba", made)) == found(by("numpy", made))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_few_states_show_is_not_taken_as_known_from_others(engine):
+    """What breaks is met after a thousand states that agree with it on all but a bit.
+
+    Each of the three looks at a cell only where another one allows it: what decides is
+    not known from the first walks.
+    """
+
+    def count(cells):
+        for _ in range(1000):
+            yield
+            cells.write("p.n", cells.read("p.n") + 1)
+        yield
+        cells.write("p.late", 1)
+        yield
+        cells.write("p.end", 1 if cells.read("p.n") == 1000 else 0)
+        yield
+
+    def wait(cells):
+        yield
+        if cells.read("p.late") and cells.read("p.end"):
+            cells.write("p.seen", 1)
+        yield
+
+    def made(states=(), steps=()):
+        start = {"p.n": 0, "p.late": 0, "p.end": 0, "p.seen": 0}
+        return Program([start], {"count": count, "wait": wait}, states, steps)
+
+    state = StateProperty("s", lambda c: not (c.read("p.late") and c.read("p.end")))
+    step = StepProperty(
+        "t",
+        lambda before, after, written: (
+            "p.end" not in written or not (before.read("p.late") and after.read("p.n"))
+        ),
+    )
+    taken = StateProperty("w", lambda c: not c.read("p.seen"))
+    for made_of in ({"states": [state]}, {"steps": [step]}, {"states": [taken]}):
+        verdict = by(engine, made(**made_of))
+        [violation] = verdict.violations
+        assert violation.depth >= 1002
 
 
 def test_small_bounds_do_not_wait_for_numba():

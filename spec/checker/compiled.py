@@ -1,9 +1,9 @@
 """The compiled engine: the same levels, state by state, in machine code (numba).
 
 It walks the same trees as the NumPy engine and finds the same states. What it does
-besides is to leave work out: a judgement that reads nothing but what a command found
-and assigned is the same for every step of that command, so it is made once (`Settled`);
-where a step leads is not looked up if it is known from other steps (`Sleep`).
+besides is to leave work out: what was found out of a state is remembered for others
+that agree with it where it matters (`Memo`); where a step leads is not looked up if it
+is known from other steps (`Sleep`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from spec.checker.bulk import Found, Numbers
 from spec.checker.columns import Column, Lists
-from spec.checker.hash_table import EMPTY, fill
+from spec.checker.hash_table import BLOCK, EMPTY, fill
 from spec.checker.machine_code import BATCH, MOST, check, expand
-from spec.checker.packing import Layout, States, Words
-from spec.checker.renaming import numbers, places
+from spec.checker.memo import Memo, MemoOfLists
+from spec.checker.packing import Layout, States, Word, Words
+from spec.checker.renaming import numbers, places, scratch_for
 from spec.checker.symmetry import Naming
 from spec.checker.tables import Assignments, Tables
 
@@ -31,41 +32,6 @@ GROWTH, FULL = 1.4, 0.875
 Bits = npt.NDArray[np.uint64]
 MOST_THREADS = 8
 """So many threads have a bit each in what is kept of a state's sleep."""
-
-
-class Settled:
-    """For each command, which cells it settles, and which judgements are made.
-
-    Attributes:
-        first: for each command, where its judgements begin.
-        known: for each command, the cells that it found or assigned.
-    """
-
-    def __init__(self, tables: Tables) -> None:
-        self.tables = tables
-        self.first = np.zeros(0, np.int64)
-        self.known = np.zeros((0, 2 * len(tables.keys)), np.bool_)
-        self.made = np.zeros(1024, np.bool_)
-        self.size = 0
-
-    def refresh(self) -> None:
-        """Make room for the commands that were learned since."""
-        table, now = self.tables, len(self.first)
-        if now == table.form.size:
-            return
-        commands = np.arange(now, table.form.size)
-        known = np.zeros((len(commands), 2 * len(table.keys)), np.bool_)
-        for lists, primed in ((table.found, 0), (table.written, len(table.keys))):
-            items, which = lists.ranges(commands)
-            known[which, lists.items.used[items] + primed] = True
-        self.known = np.concatenate([self.known, known])
-        form, first = table.form.used[now:], table.judge_trees.first.used
-        ends = self.size + np.cumsum(first[form + 1] - first[form])
-        self.first = np.concatenate([self.first, [self.size], ends[:-1]])
-        self.size = int(ends[-1])
-        if self.size > len(self.made):
-            more = np.zeros(max(self.size, len(self.made)), np.bool_)
-            self.made = np.concatenate([self.made, more])
 
 
 class Sleep:
@@ -151,20 +117,22 @@ class CompiledEngine:
         order: whether threads sleep.
 
     Attributes:
+        checked, enabled, judged: which states are known to have each property; which
+            commands threads have, by the tree of their steps; for each command, of
+            which states it was said what is to be said.
         unfollowed: how many steps of sleeping threads there were.
     """
 
     name = "numba"
+    _made: tuple[Any, tuple[Any, ...]] | None
 
     def __init__(self, tables: Tables, states: States, order: bool = False) -> None:
         self.tables = tables
         self.states = states
         self.order = order
         self.unfollowed = 0
-        self.settled = Settled(tables)
         self.sleep = Sleep(tables, states.size)
         self.misses = np.zeros((1 << 14, 3), np.int64)
-        self._made: tuple[Any, tuple[Any, ...]] | None = None
         self.rebuild()
 
     @property
@@ -175,6 +143,11 @@ class CompiledEngine:
     def rebuild(self) -> None:
         """Start over from the stored states, after their layout changed."""
         self.assignments = Assignments(self.tables, self.states.layout)
+        words = self.states.layout.words
+        self.checked, self.judged = Memo(words), Memo(words)
+        self.enabled = MemoOfLists(words)
+        self.work = workspace(words, len(self.tables.threads))
+        self._made = None
         self.sleep.wake(self.states.size)
         self._enter_all()
 
@@ -184,7 +157,7 @@ class CompiledEngine:
         # the old one goes first
         self.table = np.empty(0, np.uint32)
         self.table = np.full(slots, EMPTY, np.uint32)
-        fill(self.states.rows, *self._entered())
+        fill(self.states.rows, *self._entered(), np.empty(BLOCK + 1, np.uint64))
 
     def _entered(self) -> tuple[npt.NDArray[np.uint32], int]:
         """The table, and how many bits of its entries say where a row is."""
@@ -206,7 +179,7 @@ class CompiledEngine:
                 table.state_tree.used,
                 table.tree_slot.used,
                 table.forest.code,
-                len(table.keys),
+                self.checked.arrays(table.state_tree.size),
                 found.bad,
                 redo,
                 self.misses,
@@ -235,6 +208,7 @@ class CompiledEngine:
                 self.tables.forest.code,
                 *self._arrays(noted),
                 self.sleep.arrays(len(rows), self.order),
+                self.work,
                 said,
                 redo,
                 self.misses,
@@ -273,9 +247,17 @@ class CompiledEngine:
             columns += [naming.start, naming.code]
         now = self.states.layout, *(column.size for column in columns)
         if self._made is None or self._made[0] != now:
-            self._made = now, (self._steps(), self._judges(), self._renaming())
-        steps, judges, renaming = self._made[1]
-        return steps, (*judges, noted), renaming
+            self._made = (
+                now,
+                (
+                    self._steps(),
+                    self.enabled.with_lists(table.tree_slot.size),
+                    self._judges(),
+                    self._renaming(),
+                ),
+            )
+        steps, enabled, judges, renaming = self._made[1]
+        return steps, enabled, (*judges, noted), renaming
 
     def _steps(self) -> tuple[Any, ...]:
         table, fields = self.tables, self.states.layout.fields
@@ -293,27 +275,53 @@ class CompiledEngine:
     def _renaming(self) -> tuple[Any, ...]:
         """Whether to rename states, and how."""
         naming, layout = self.tables.naming, self.states.layout
+        symmetry = naming is not None
         if naming is None:
-            return (
-                False,
-                places(layout),
-                numbers(Naming(("",), ()), Layout(("",), (1,), 0)),
-            )
-        return True, places(layout), numbers(naming, layout)
+            naming, layout = Naming(("",), ()), Layout(("",), (1,), 0)
+        given = places(layout), numbers(naming, layout)
+        return symmetry, *given, scratch_for(*given)
 
     def _judges(self) -> tuple[Any, ...]:
         table = self.tables
-        self.settled.refresh()
         return (
             table.form.used,
             table.judge_trees.first.used,
             table.judge_trees.items.used,
             table.judge_predicate.used,
             table.raises.used,
-            self.settled.known,
-            self.settled.made,
-            self.settled.first,
+            self.judged.arrays(table.form.size),
         )
+
+
+def workspace(words: int, threads: int) -> tuple[Any, ...]:
+    """Room for what machine code has at hand.
+
+    Args:
+        words: of each row.
+        threads: how many there are.
+
+    Returns:
+        of one state the commands, the thread of each, and the only command of each
+        thread; of the steps of a batch the rows before and after them, the commands,
+        and which state each is of; whether their threads sleep, and which sleep after
+        them; of their ends the rows, hashes and sleeping threads; of each state whether
+        not all is known; trees that are still to be walked; bits that were looked at.
+    """
+    room = BATCH + MOST
+    return (
+        (*np.empty((2, MOST), np.uint32), np.empty(threads, np.int32)),
+        (np.empty((room, 2 * words), Word), *np.empty((2, room), np.uint32)),
+        np.empty(room, np.bool_),
+        np.empty(room, np.int32),
+        (
+            np.empty((room, words), Word),
+            np.empty(room + 1, np.uint64),
+            np.empty(room, np.int32),
+        ),
+        np.empty(BATCH, np.bool_),
+        np.empty(MOST, np.int32),
+        np.empty(2 * words, Word),
+    )
 
 
 def side_by_side(columns: list[Column]) -> npt.NDArray[Any]:

@@ -15,6 +15,8 @@ EMPTY = np.uint32(0xFFFFFFFF)
 FIRST_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 SECOND_MULTIPLIER = np.uint64(0xC2B2AE3D27D4EB4F)
 SHIFT = np.uint64(32)
+BLOCK = 512
+"""So many rows are entered together when a table is filled."""
 
 
 @inlined
@@ -59,14 +61,28 @@ def _same(one, other):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def fill(rows, table, position):  # type: ignore[no-untyped-def]
+def fill(rows, table, position, hashes):  # type: ignore[no-untyped-def]
     """Enter all rows, which are different, into an empty table."""
-    for i in range(rows.shape[0]):
-        mixed = _hash(rows[i], rows.shape[1])
-        at = _slot(mixed, len(table))
-        while table[at] != EMPTY:
-            at = _next(at, table)
-        table[at] = _tag(mixed, position) | np.uint32(i)
+    for begin in range(0, len(rows), BLOCK):
+        count = min(BLOCK, len(rows) - begin)
+        _fetch_slots(rows[begin:], count, hashes, table)
+        for i in range(count):
+            at = _slot(hashes[i], len(table))
+            while table[at] != EMPTY:
+                at = _next(at, table)
+            table[at] = _tag(hashes[i], position) | np.uint32(begin + i)
+
+
+@inlined
+def _fetch_slots(rows, count, hashes, table):  # type: ignore[no-untyped-def]
+    """Hash rows, and look where they will be looked for, all at once."""
+    for i in range(count):
+        hashes[i] = _hash(rows[i], rows.shape[1])
+    fetched = np.uint64(0)
+    for i in range(count):
+        fetched ^= np.uint64(table[_slot(hashes[i], len(table))])
+    # what is kept was not fetched in vain, says the compiler
+    hashes[count] = fetched
 
 
 @compiled
@@ -80,17 +96,13 @@ def enter(ends, count, rows, size, entered, asleep):  # type: ignore[no-untyped-
     table, position = entered
     since, threads = asleep[3:]
     below = np.uint32((np.uint64(1) << np.uint64(position)) - np.uint64(1))
-    for i in range(count):
-        hashes[i] = _hash(batch[i], rows.shape[1])
+    _fetch_slots(batch, count, hashes, table)
     fetched = np.uint64(0)
-    for i in range(count):
-        fetched ^= np.uint64(table[_slot(hashes[i], len(table))])
     for i in range(count):
         entry = table[_slot(hashes[i], len(table))]
         # no branch, which the processor would have to guess
         wanted = np.int64(entry & ~below == _tag(hashes[i], position))
         fetched ^= np.uint64(rows[min(wanted * np.int64(entry & below), size - 1), 0])
-    # what is kept was not fetched in vain, says the compiler
     hashes[count] = fetched
     for i in range(count):
         tag = _tag(hashes[i], position)
@@ -101,7 +113,8 @@ def enter(ends, count, rows, size, entered, asleep):  # type: ignore[no-untyped-
                 break
             at = _next(at, table)
         if table[at] == EMPTY:
-            rows[size] = batch[i]
+            for word in range(rows.shape[1]):
+                rows[size, word] = batch[i, word]
             table[at] = tag | np.uint32(size)
             threads[size - since] = sleeping[i]
             size += 1

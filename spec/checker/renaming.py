@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from spec.checker.compiling import compiled
+from spec.checker.compiling import compiled, inlined
 from spec.checker.forest import PENDING
 from spec.checker.packing import Layout, Word, Words
 from spec.checker.symmetry import BITS, Naming
@@ -15,7 +15,20 @@ WEIGHT = np.uint64(0x9E3779B97F4A7C15)
 SHIFT = np.uint64(24)
 
 
-@compiled
+@inlined
+def _code(row, key, fields):  # type: ignore[no-untyped-def]
+    """The code number of a cell."""
+    number = np.int64(row[fields[key, 0]] >> Word(fields[key, 1]))
+    return number & fields[key, 2]
+
+
+@inlined
+def _set(row, key, number, fields):  # type: ignore[no-untyped-def]
+    """Write a code number to a cell, the bits of which are zero."""
+    row[fields[key, 0]] |= Word(number) << Word(fields[key, 1])
+
+
+@inlined
 def _name(value, naming, rank, following):  # type: ignore[no-untyped-def]
     """Give the next free names to the records that a value mentions."""
     group, first, mentions = naming[6], naming[9], naming[10]
@@ -27,10 +40,11 @@ def _name(value, naming, rank, following):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _name_the_rest(g, naming, rank, following, codes, held):  # type: ignore[no-untyped-def]
+def _name_the_rest(g, row, fields, naming, rank, following, held):  # type: ignore[no-untyped-def]
     """Give names to the records of a group that nothing mentions, by what they hold."""
-    kind, group_first, numbered, shape = naming[0], naming[7], naming[8], naming[11]
-    every_first, every = naming[14], naming[15]
+    kind, own_first, own = naming[0], naming[4], naming[5]
+    group_first, weight = naming[7], naming[11]
+    rest_first, rest = naming[14], naming[15]
     begin, end = group_first[g], group_first[g + 1]
     if following[g] == end:
         return
@@ -38,9 +52,10 @@ def _name_the_rest(g, naming, rank, following, codes, held):  # type: ignore[no-
         if rank[name] < 0:
             # a sum: keys that are left out add the same to all, which changes no order
             held[name] = 0
-            for i in range(every_first[name], every_first[name + 1]):
-                value = numbered[kind[every[i]], codes[every[i]]]
-                held[name] += np.int64(np.uint64(shape[value] + 1) * WEIGHT >> SHIFT)
+            for i in range(own_first[name], own_first[name + 1]):
+                held[name] += weight[kind[own[i]], _code(row, own[i], fields)]
+            for i in range(rest_first[name], rest_first[name + 1]):
+                held[name] += weight[kind[rest[i]], _code(row, rest[i], fields)]
     for wanted in range(following[g], end):
         best = -1
         for name in range(begin, end):
@@ -49,7 +64,7 @@ def _name_the_rest(g, naming, rank, following, codes, held):  # type: ignore[no-
         rank[best] = wanted
 
 
-@compiled
+@inlined
 def _number(value, naming, rank):  # type: ignore[no-untyped-def]
     """Where the code number of the renamed value stands, and whether it is known."""
     first, mentions, start, code = naming[9], naming[10], naming[12], naming[13]
@@ -61,18 +76,42 @@ def _number(value, naming, rank):  # type: ignore[no-untyped-def]
     return slot, code[slot] >= 0
 
 
-@compiled
-def scratch_for(fields, naming):  # type: ignore[no-untyped-def]
-    """Value and code of each key; rank, next rank, contents; the names in order."""
-    names = len(naming[6])
-    return (
-        np.empty(len(fields), np.int64),
-        np.empty(len(fields), np.int64),
-        np.empty(names, np.int64),
-        np.empty(len(naming[7]) - 1, np.int64),
-        np.empty(names, np.int64),
-        np.empty(names, np.int64),
+def scratch_for(fields: Any, naming: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Value of each key; rank, next rank, contents; the names in order."""
+    names, groups = len(naming[6]), len(naming[7]) - 1
+    return tuple(
+        np.empty(n, np.int64) for n in (len(fields), names, groups, names, names)
     )
+
+
+@compiled
+def _rank(row, fields, naming, scratch):  # type: ignore[no-untyped-def]
+    """Find the names that the records of a state do best with.
+
+    Returns whether they have other ones.
+    """
+    kind, free, own_first, own = naming[0], naming[3], naming[4], naming[5]
+    group_first, numbered, named = naming[7], naming[8], naming[16]
+    values, rank, following, held, order = scratch
+    for key in named:
+        values[key] = numbered[kind[key], _code(row, key, fields)]
+    rank[:] = -1
+    for g in range(len(following)):
+        following[g] = group_first[g]
+    for key in free:
+        _name(values[key], naming, rank, following)
+    for g in range(len(following)):
+        _name_the_rest(g, row, fields, naming, rank, following, held)
+        for name in range(group_first[g], group_first[g + 1]):
+            order[rank[name]] = name
+        for place in range(group_first[g], group_first[g + 1]):
+            name = order[place]
+            for i in range(own_first[name], own_first[name + 1]):
+                _name(values[own[i]], naming, rank, following)
+    others = False
+    for name in range(len(rank)):
+        others |= rank[name] != name
+    return others
 
 
 @compiled
@@ -92,62 +131,49 @@ def rename(row, out, fields, naming, scratch, misses, missed):  # type: ignore[n
     Returns:
         how many there are now, and whether the state could be renamed.
     """
-    kind, owner, cell, free, own_first, own = naming[:6]
-    group_first, numbered, first, mentions = naming[7:11]
-    code, named, plain = naming[13], naming[16], naming[17]
-    values, codes, rank, following, held, order = scratch
-    for key in plain:
-        number = np.int64(row[fields[key, 0]] >> Word(fields[key, 1]))
-        codes[key] = number & fields[key, 2]
-    for key in named:
-        number = np.int64(row[fields[key, 0]] >> Word(fields[key, 1]))
-        codes[key] = number & fields[key, 2]
-        values[key] = numbered[kind[key], codes[key]]
-    rank[:] = -1
-    following[:] = group_first[:-1]
-    for key in free:
-        _name(values[key], naming, rank, following)
-    for g in range(len(group_first) - 1):
-        _name_the_rest(g, naming, rank, following, codes, held)
-        for name in range(group_first[g], group_first[g + 1]):
-            order[rank[name]] = name
-        for place in range(group_first[g], group_first[g + 1]):
-            name = order[place]
-            for i in range(own_first[name], own_first[name + 1]):
-                _name(values[own[i]], naming, rank, following)
-    known = True
+    kind, owner, cell = naming[:3]
+    first, mentions, code = naming[9], naming[10], naming[13]
+    rest_first, rest, named, bits = naming[14:18]
+    values, rank = scratch[:2]
+    if not _rank(row, fields, naming, scratch):
+        for i in range(len(out)):
+            out[i] = row[i]
+        return missed, True
     for i in range(len(out)):
-        out[i] = Word(0)
-    for key in plain:
-        target = key if owner[key] < 0 else cell[kind[key], rank[owner[key]]]
-        bits = Word(codes[key]) << Word(fields[target, 1])
-        out[fields[target, 0]] |= bits
+        out[i] = row[i] & ~bits[len(rank), i]
+        for name in range(len(rank)):
+            if rank[name] != name:
+                out[i] &= ~bits[name, i]
+    for name in range(len(rank)):
+        if rank[name] != name:
+            for i in range(rest_first[name], rest_first[name + 1]):
+                target = cell[kind[rest[i]], rank[name]]
+                _set(out, target, _code(row, rest[i], fields), fields)
+    known = True
     for key in named:
         value = values[key]
         slot, here = _number(value, naming, rank)
-        if not here:
-            known = False
-            if code[slot] != PENDING and missed < len(misses):
-                code[slot] = PENDING
-                names = np.int64(0)
-                for i in range(first[value + 1] - 1, first[value] - 1, -1):
-                    names = (names << BITS) | rank[mentions[i]]
-                misses[missed, 0] = -1 - kind[key]
-                misses[missed, 1] = codes[key]
-                misses[missed, 2] = names
-                missed += 1
+        if here:
+            target = key if owner[key] < 0 else cell[kind[key], rank[owner[key]]]
+            _set(out, target, code[slot], fields)
             continue
-        target = key if owner[key] < 0 else cell[kind[key], rank[owner[key]]]
-        bits = Word(code[slot]) << Word(fields[target, 1])
-        out[fields[target, 0]] |= bits
+        known = False
+        if code[slot] != PENDING and missed < len(misses):
+            code[slot] = PENDING
+            names = np.int64(0)
+            for i in range(first[value + 1] - 1, first[value] - 1, -1):
+                names = (names << BITS) | rank[mentions[i]]
+            misses[missed, 0] = -1 - kind[key]
+            misses[missed, 1] = _code(row, key, fields)
+            misses[missed, 2] = names
+            missed += 1
     return missed, known
 
 
 @compiled
-def rename_all(rows, out, known, fields, naming, misses):  # type: ignore[no-untyped-def]
+def rename_all(rows, out, known, fields, naming, scratch, misses):  # type: ignore[no-untyped-def]
     """The same for several states; returns the number of misses."""
     missed = 0
-    scratch = scratch_for(fields, naming)
     for i in range(len(rows)):
         missed, known[i] = rename(
             rows[i], out[i], fields, naming, scratch, misses, missed
@@ -171,36 +197,52 @@ def numbers(naming: Naming, layout: Layout) -> tuple[Any, ...]:
     varies = [key for key, bits in enumerate(layout.bits) if bits]
     plain = [key for key in varies if naming.kind[key] not in mentioning]
     own = [[key for key in keys if key in {*named}] for keys in naming.own]
-    every = [[key for key in keys if key in {*named, *plain}] for keys in naming.own]
+    rest = [[key for key in keys if key in {*plain}] for keys in naming.own]
     return (
-        np.array(naming.kind, np.int64),
+        np.array(naming.kind, np.uint32),
         np.array(naming.owner, np.int64),
         naming.cell,
-        np.array([key for key in naming.free if key in {*named}], np.int64),
+        np.array([key for key in naming.free if key in {*named}], np.uint32),
         *_one_behind_the_other(own),
-        np.array(naming.group, np.int64),
+        np.array(naming.group, np.uint32),
         np.array(naming.group_first, np.int64),
         naming.value,
-        mentions,
-        naming.mentions.items.used,
-        naming.shape.used,
+        mentions.astype(np.uint32),
+        naming.mentions.items.used.astype(np.uint32),
+        _weights(naming),
         naming.start.used,
         naming.code.used,
-        *_one_behind_the_other(every),
-        np.array(named, np.int64),
-        np.array(plain, np.int64),
+        *_one_behind_the_other(rest),
+        np.array(named, np.uint32),
+        np.array([_bits(keys, layout) for keys in (*rest, named)], Word),
     )
+
+
+def _weights(naming: Naming) -> Any:
+    """For each kind and code number, a number that does not change with the names."""
+    found = np.zeros(naming.value.shape, np.int64)
+    known = naming.value >= 0
+    shapes = naming.shape.used[naming.value[known]].astype(np.uint64)
+    found[known] = (shapes + np.uint64(1)) * WEIGHT >> SHIFT
+    return found
+
+
+def _bits(keys: list[int], layout: Layout) -> Any:
+    """The bits of a row in which some cells are."""
+    found = np.zeros(layout.words, Word)
+    np.bitwise_or.at(found, layout.word[keys], (layout.mask << layout.shift)[keys])
+    return found
 
 
 def _one_behind_the_other(lists: list[list[int]]) -> tuple[Any, Any]:
     """Where each list begins, and the items of all."""
-    first = np.cumsum([0, *(len(items) for items in lists)])
-    return first, np.array([item for items in lists for item in items], np.int64)
+    first = np.cumsum([0, *(len(items) for items in lists)]).astype(np.uint32)
+    return first, np.array([item for items in lists for item in items], np.uint32)
 
 
 def places(layout: Layout) -> Any:
     """Word, shift and mask of each key, as an array."""
-    return np.array(layout.fields[: len(layout.bits)], np.int64)
+    return np.array(layout.fields[: len(layout.bits)], np.uint32)
 
 
 def renamed_rows(
@@ -210,8 +252,7 @@ def renamed_rows(
     out = np.zeros_like(rows)
     known = np.zeros(len(rows), np.bool_)
     misses = np.zeros((1 << 12, 3), np.int64)
-    missed = rename_all(
-        rows, out, known, places(layout), numbers(naming, layout), misses
-    )
+    given = places(layout), numbers(naming, layout)
+    missed = rename_all(rows, out, known, *given, scratch_for(*given), misses)
     wanted = misses[:missed].tolist()
     return out, known, [(kind, [number, names]) for kind, number, names in wanted]
