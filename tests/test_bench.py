@@ -64,6 +64,14 @@ def test_an_engine_that_is_not_installed_says_so():
     assert engine.missing() == ["none_such"]
 
 
+def test_what_takes_long_is_run_less_often(monkeypatch):
+    taken = iter([40.0, 30.0, 20.0])
+    usage = lambda job: bench.Usage(next(taken), 0, "")  # noqa: E731
+    monkeypatch.setattr(bench, "measure", usage)
+    rounds = list(bench._rounds([bench.Job([], None, None)], runs=3))
+    assert [each.seconds for (each,) in rounds] == [40.0, 30.0]
+
+
 def test_the_page_shows_what_is_kept():
     results = load_results()
     page = performance.performance_page()
@@ -72,7 +80,8 @@ def test_the_page_shows_what_is_kept():
     assert results.date in page
     for each in results.measured:
         assert f"## Within {each.bounds}\n" in page
-        assert f"| {each.engine} | {each.median:.2f} s | {each.states:,} |" in page
+        shown = f"{each.engine} | {each.median:.2f} s | {len(each.seconds)} |"
+        assert f"| {shown} {each.states:,} |" in page
     for what, points in results.growth.items():
         assert f"## Growth with {what}\n" in page
         measured = GROWTH[what][points[-1].size]

@@ -233,6 +233,17 @@ def test_a_search_that_is_not_exhaustive_is_no_result(sign):
         spin.read(f"error: {sign}", 0.0)
 
 
+@needs_spin
+def test_a_verifier_prints_all_digits_of_its_counts(tmp_path):
+    """Of a hundred million transitions Spin would print the first eight digits."""
+    (tmp_path / "one.pml").write_text("init { skip }\n")
+    spin.build(tmp_path / "one.pml", tmp_path)
+    text = (tmp_path / "pan.c").read_text(encoding="latin-1")
+    for what in ("states, stored", "transitions (= stored+matched)"):
+        assert f'"{spin.ALL_DIGITS} {what}' in text
+    assert spin.search(tmp_path, 100).states > 0
+
+
 def test_a_model_that_spin_does_not_take_is_a_sentence():
     made = explored("small-2")
     thread, *others = made.threads

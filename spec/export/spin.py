@@ -15,6 +15,8 @@ TRANSLATE = ("spin", "-o2", "-a")
 COMPILE = ("gcc", "-w", "-DSAFETY", "-DNOREDUCE")
 RUN = ("./pan", "-c0", "-n")
 """All errors, not only the first; places that were not reached are not listed."""
+EIGHT_DIGITS, ALL_DIGITS = "%9.8g", "%9.0f"
+"""How a verifier prints counts, and how it has to: they are compared."""
 DEADLOCK = "deadlock"
 
 
@@ -59,8 +61,11 @@ def build(model: Path, folder: Path, *options: str) -> None:
         SpinError: the translation or the compilation failed.
     """
     _call([*TRANSLATE, str(model.resolve())], folder)
-    if not (folder / "pan.c").exists():
+    verifier = folder / "pan.c"
+    if not verifier.exists():
         raise SpinError(f"spin made no verifier of {model.name}")
+    text = verifier.read_text(encoding="latin-1")
+    verifier.write_text(text.replace(EIGHT_DIGITS, ALL_DIGITS), encoding="latin-1")
     _call([*COMPILE, *options, "-o", "pan", "pan.c"], folder)
 
 
