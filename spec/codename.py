@@ -2,6 +2,7 @@
 
 Comments, docstrings and layout of Python code do not count. To see past them a file is
 parsed, which takes longer than a small check; so what each content comes to is kept.
+Where the package is installed nobody edits it, and its files count as they are.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 SOURCES = Path(__file__).resolve().parent
+EDITED = (SOURCES.parent / "pyproject.toml").exists()
+"""Whether this is a checkout of the project."""
 KEPT = SOURCES.parent / "build" / "meanings.json"
 DECIDES = {".py", ".lark", ".litmus", ".json"}
 """Endings of the files that can decide something."""
@@ -44,15 +48,17 @@ class Meanings:
 
     def __init__(self, file: Path = KEPT) -> None:
         self.file = file
-        self.known: dict[str, str] = {}
+        self.how = sys.version.encode() + Path(__file__).read_bytes()
         try:
-            self.known = json.loads(file.read_text(encoding="utf-8"))
+            self.known: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             self.known = {}
 
     def of(self, content: bytes) -> str:
         """A hash of code without comments, layout and docstrings."""
-        key = hashlib.sha256(sys.version.encode() + content).hexdigest()
+        if not EDITED:
+            return hashlib.sha256(content).hexdigest()
+        key = hashlib.sha256(self.how + content).hexdigest()
         if key not in self.known:
             self.known[key] = _parsed(content)
         return self.known[key]
@@ -71,10 +77,19 @@ class Meanings:
 def _parsed(content: bytes) -> str:
     tree = ast.parse(content)
     for node in ast.walk(tree):
-        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
+        for _, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                value[:] = [each for each in value if not _is_prose(each)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _is_prose(node: Any) -> bool:
+    """Whether a statement is nothing but a text: a docstring, or one of a constant."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 _meanings: Meanings | None = None
@@ -88,6 +103,8 @@ def fingerprint(
 ) -> str:
     """16 hex digits that change with the code below `sources`, not with its prose.
 
+    This module does not count: it says which files do.
+
     Args:
         sources: the folder of the specification.
         besides: files and folders right in it that decide nothing here.
@@ -97,7 +114,7 @@ def fingerprint(
     global _meanings
     _meanings = _meanings or Meanings()
     digest, known = hashlib.sha256(python.encode()), len(_meanings.known)
-    aside = ONLY_SHOWS.union(besides)
+    aside = ONLY_SHOWS.union(besides, [Path(__file__).name])
     files = [
         path
         for path in sorted(sources.rglob("*"))

@@ -67,6 +67,7 @@ PICKED: dict[str, Callable[[Page], Steps]] = {
 }
 
 
+# a fault tells traps apart, and so does whoever sets or ends one: these get all of them
 FAULTING: dict[str, Callable[[Mm, str], Steps]] = {
     "write": fault.write,
     "force-write": protect.write_force,
