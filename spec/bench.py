@@ -28,6 +28,7 @@ import click
 from spec.bounds import BOUNDS, find_bounds, program
 from spec.cells import SpecificationError
 from spec.checker.explore import explore
+from spec.checker.program import Options
 from spec.clients import Section, section
 from spec.export import spin
 from spec.export.promela import ADDED_STATES, added_transitions
@@ -37,6 +38,8 @@ from spec.releases import find_model
 RESULTS = Path(__file__).resolve().parents[1] / "bench" / "results.json"
 MODEL = "sketch"
 DEEPEST = 1_000_000
+LEARNED = RESULTS.parents[1] / "build" / "learned"
+"""Where `anon-exclusive check` keeps what it has learned."""
 ENOUGH = 60.0
 """Seconds; once an engine was measured for so long, it is not run again."""
 
@@ -268,10 +271,9 @@ def benchmark(engine: Engine, bounds: str, largest: int, runs: int) -> Measured:
 
 
 def largest_section(bounds: str) -> int:
-    """States of the largest section of a bound."""
-    model = find_model(MODEL)
-    sections = find_bounds(bounds).sections
-    return max(explore(program(part, model)).states for part in sections)
+    """States of the largest section of a bound; what is learned of all is kept."""
+    made = [program(part, find_model(MODEL)) for part in find_bounds(bounds).sections]
+    return max(explore(p, options=Options(learned=LEARNED)).states for p in made)
 
 
 # -- growth ----------------------------------------------------------------------------
