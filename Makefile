@@ -109,7 +109,7 @@ qemu:  ## install Debian's QEMU for x86, to boot other kernels
 kernels: $(READY)  ## fetch Debian's kernels, run all tests on each, compare with the models
 	$(BIN)/anon-exclusive kernel witness --afresh --programs 300
 
-bench: $(READY)  ## measure all engines (BENCH="--bounds small --runs 5"); takes hours
+bench: $(READY)  ## measure all engines (BENCH="--bounds small --runs 5"); takes an hour
 	$(BIN)/python -m spec.bench $(BENCH)
 
 man: $(READY)  ## write the man page into build/anon-exclusive.1

@@ -30,6 +30,7 @@ from spec.cells import SpecificationError
 from spec.checker.explore import explore
 from spec.checker.program import Options
 from spec.clients import Section, section
+from spec.codename import LEARNED
 from spec.export import spin
 from spec.export.promela import ADDED_STATES, added_transitions
 from spec.handover import WRITERS, origins
@@ -38,8 +39,6 @@ from spec.releases import find_model
 RESULTS = Path(__file__).resolve().parents[1] / "bench" / "results.json"
 MODEL = "sketch"
 DEEPEST = 1_000_000
-LEARNED = RESULTS.parents[1] / "build" / "learned"
-"""Where `anon-exclusive check` keeps what it has learned."""
 ENOUGH = 60.0
 """Seconds; once an engine was measured for so long, it is not run again."""
 
@@ -149,7 +148,7 @@ ENGINES = (
     Engine(
         "NumPy",
         partial(checked, ("--engine", "numpy", "--afresh")),
-        within=("small", "standard", "huge", "ordering"),
+        within=tuple(name for name in BOUNDS if name != "large"),
         beyond="it takes long",
     ),
     Engine("Numba", partial(checked, ("--engine", "numba", "--afresh")), ("numba",)),

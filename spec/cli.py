@@ -18,20 +18,18 @@ import click
 from spec.bounds import BOUNDS, check, find_bounds
 from spec.cells import SpecificationError
 from spec.checker.program import Options, Verdict, Violation
-from spec.codename import forget_others
+from spec.codename import LEARNED, forget_others
 from spec.desk.exits import with_exits
 from spec.guarantees import OBSERVABLE
 from spec.models import MODELS, governs
 from spec.options import ModelName, Release, Ticker, as_json, or_exit_2, removable
 from spec.publish.traces import as_dict, violation_text
-from spec.publish.verdicts import FOLDER
 from spec.releases import find_model
 from spec.rules import Rule, load
 
 if TYPE_CHECKING:
     from spec.checker.connection import Cluster
 
-LEARNED = FOLDER.with_name("learned")
 ELSEWHERE = {
     "ablate": ("spec.ablating", "ablate_command"),
     "run": ("spec.litmus.commands", "run"),

@@ -20,7 +20,9 @@ from typing import Any
 SOURCES = Path(__file__).resolve().parent
 EDITED = (SOURCES.parent / "pyproject.toml").exists()
 """Whether this is a checkout of the project."""
-KEPT = SOURCES.parent / "build" / "meanings.json"
+BUILD = SOURCES.parent / "build"
+LEARNED = BUILD / "learned"
+"""Where `check` keeps what it has learned, under names that change with the code."""
 DECIDES = {".py", ".lark", ".litmus", ".json"}
 """Endings of the files that can decide something."""
 ONLY_SHOWS = {
@@ -46,13 +48,14 @@ class Meanings:
         file: where it is kept for the next process; one that can't be written is left.
     """
 
-    def __init__(self, file: Path = KEPT) -> None:
+    def __init__(self, file: Path) -> None:
         self.file = file
         self.how = sys.version.encode() + Path(__file__).read_bytes()
         try:
             self.known: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             self.known = {}
+        self._kept = len(self.known)
 
     def of(self, content: bytes) -> str:
         """A hash of code without comments, layout and docstrings."""
@@ -64,7 +67,10 @@ class Meanings:
         return self.known[key]
 
     def keep(self) -> None:
-        """Write all to the file."""
+        """Write all to the file, unless it has all."""
+        if len(self.known) == self._kept:
+            return
+        self._kept = len(self.known)
         part = self.file.with_suffix(f".{os.getpid()}.part")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +98,9 @@ def _is_prose(node: Any) -> bool:
     )
 
 
-_meanings: Meanings | None = None
+@cache
+def _meanings() -> Meanings:
+    return Meanings(BUILD / "meanings.json")
 
 
 def fingerprint(
@@ -111,9 +119,7 @@ def fingerprint(
         also: files in it that decide although others beside them only show.
         python: the version of Python, which by default counts.
     """
-    global _meanings
-    _meanings = _meanings or Meanings()
-    digest, known = hashlib.sha256(python.encode()), len(_meanings.known)
+    digest, meanings = hashlib.sha256(python.encode()), _meanings()
     aside = ONLY_SHOWS.union(besides, [Path(__file__).name])
     files = [
         path
@@ -123,11 +129,10 @@ def fingerprint(
     for path in (*files, *(sources / name for name in also)):
         content = path.read_bytes()
         if path.suffix == ".py":
-            content = _meanings.of(content).encode()
+            content = meanings.of(content).encode()
         name = path.relative_to(sources).as_posix()
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    if len(_meanings.known) > known:
-        _meanings.keep()
+    meanings.keep()
     return digest.hexdigest()[:16]
 
 

@@ -66,8 +66,7 @@ def test_an_engine_that_is_not_installed_says_so():
 
 def test_what_takes_long_is_run_less_often(monkeypatch):
     taken = iter([40.0, 30.0, 20.0])
-    usage = lambda job: bench.Usage(next(taken), 0, "")  # noqa: E731
-    monkeypatch.setattr(bench, "measure", usage)
+    monkeypatch.setattr(bench, "measure", lambda job: bench.Usage(next(taken), 0, ""))
     rounds = list(bench._rounds([bench.Job([], None, None)], runs=3))
     assert [each.seconds for (each,) in rounds] == [40.0, 30.0]
 

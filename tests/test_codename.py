@@ -23,7 +23,8 @@ OTHER = (
 @pytest.fixture
 def sources(tmp_path, monkeypatch):
     """A folder of sources, and meanings that are kept beside it."""
-    monkeypatch.setattr(codename, "_meanings", Meanings(tmp_path / "meanings.json"))
+    meanings = Meanings(tmp_path / "meanings.json")
+    monkeypatch.setattr(codename, "_meanings", lambda: meanings)
     folder = tmp_path / "spec"
     folder.mkdir()
     (folder / "one.py").write_text(PLAIN, encoding="utf-8")

@@ -13,7 +13,7 @@ from spec.prover import domains
 from spec.prover.assertions import Proof, frames
 from spec.prover.deriving import derive
 from spec.prover.domains import NOTICING
-from spec.prover.guards import together
+from spec.prover.guards import KINDS, together
 from spec.prover.operations import operations
 from spec.prover.positions import next_statement
 from spec.prover.proving import written
@@ -80,7 +80,7 @@ def test_a_guard_forgets_the_trap_only_of_what_is_writable():
     here = ("A", "x")
 
     def guard(writable, trapped):
-        mapped = [("is", kind, here, kind == "mapped") for kind in kinds_of_entries()]
+        mapped = [("is", kind, here, kind == "mapped") for kind in KINDS]
         facts = [("is", "writable", here, writable), ("is", "trapped", here, trapped)]
         return frozenset([*mapped, *facts])
 
@@ -88,10 +88,6 @@ def test_a_guard_forgets_the_trap_only_of_what_is_writable():
     assert not any(atom[1] == "trapped" for atom in writable)
     ((read_only, _),) = together({guard(False, True): 0}, set())
     assert ("is", "trapped", here, True) in read_only
-
-
-def kinds_of_entries():
-    return ("mapped", "moving", "swapped")
 
 
 def test_two_clauses_of_one_name_are_refused():

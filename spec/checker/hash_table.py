@@ -24,14 +24,20 @@ def _hash(row, words):  # type: ignore[no-untyped-def]
     """A number for a row."""
     mixed = np.uint64(1)
     for i in range(words):
-        mixed = (mixed ^ row[i]) * FIRST_MULTIPLIER
-        mixed ^= mixed >> SHIFT
+        mixed = mix(mixed, row[i])
     mixed *= SECOND_MULTIPLIER
     return mixed ^ (mixed >> SHIFT)
 
 
 @inlined
-def _slot(mixed, slots):  # type: ignore[no-untyped-def]
+def mix(mixed, word):  # type: ignore[no-untyped-def]
+    """A number for some words and one more, from the number for those."""
+    mixed = (mixed ^ np.uint64(word)) * FIRST_MULTIPLIER
+    return mixed ^ (mixed >> SHIFT)
+
+
+@inlined
+def slot_for(mixed, slots):  # type: ignore[no-untyped-def]
     """Where to look first for what has this hash: its upper half, scaled down."""
     return np.int64(((mixed >> SHIFT) * np.uint64(slots)) >> SHIFT)
 
@@ -67,7 +73,7 @@ def fill(rows, table, position, hashes):  # type: ignore[no-untyped-def]
         count = min(BLOCK, len(rows) - begin)
         _fetch_slots(rows[begin:], count, hashes, table)
         for i in range(count):
-            at = _slot(hashes[i], len(table))
+            at = slot_for(hashes[i], len(table))
             while table[at] != EMPTY:
                 at = _next(at, table)
             table[at] = _tag(hashes[i], position) | np.uint32(begin + i)
@@ -80,7 +86,7 @@ def _fetch_slots(rows, count, hashes, table):  # type: ignore[no-untyped-def]
         hashes[i] = _hash(rows[i], rows.shape[1])
     fetched = np.uint64(0)
     for i in range(count):
-        fetched ^= np.uint64(table[_slot(hashes[i], len(table))])
+        fetched ^= np.uint64(table[slot_for(hashes[i], len(table))])
     # what is kept was not fetched in vain, says the compiler
     hashes[count] = fetched
 
@@ -99,14 +105,14 @@ def enter(ends, count, rows, size, entered, asleep):  # type: ignore[no-untyped-
     _fetch_slots(batch, count, hashes, table)
     fetched = np.uint64(0)
     for i in range(count):
-        entry = table[_slot(hashes[i], len(table))]
+        entry = table[slot_for(hashes[i], len(table))]
         # no branch, which the processor would have to guess
         wanted = np.int64(entry & ~below == _tag(hashes[i], position))
         fetched ^= np.uint64(rows[min(wanted * np.int64(entry & below), size - 1), 0])
     hashes[count] = fetched
     for i in range(count):
         tag = _tag(hashes[i], position)
-        at = _slot(hashes[i], len(table))
+        at = slot_for(hashes[i], len(table))
         while table[at] != EMPTY:
             row = np.int64(table[at] & below)
             if table[at] & ~below == tag and _same(rows[row], batch[i]):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from spec.checker.compiling import inlined
-from spec.checker.hash_table import FIRST_MULTIPLIER, SECOND_MULTIPLIER, SHIFT
+from spec.checker.hash_table import SECOND_MULTIPLIER, mix, slot_for
 from spec.checker.packing import Word, Words
 
 SLOTS = 1 << 18
@@ -81,10 +81,8 @@ def recall(row, question, memo):  # type: ignore[no-untyped-def]
     asked = np.uint32(question)
     mixed = np.uint64(question + 1)
     for i in range(words):
-        mixed = (mixed ^ np.uint64(row[i] & looked[asked, i])) * FIRST_MULTIPLIER
-        mixed ^= mixed >> SHIFT
-    mixed = (mixed * SECOND_MULTIPLIER) >> SHIFT
-    slot = (mixed * np.uint64(len(keys))) >> SHIFT
+        mixed = mix(mixed, row[i] & looked[asked, i])
+    slot = slot_for(mixed * SECOND_MULTIPLIER, len(keys))
     same = keys[slot, words] == Word(question + 1)
     for i in range(words):
         same &= keys[slot, i] == row[i] & looked[asked, i]
