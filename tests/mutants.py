@@ -505,12 +505,12 @@ MUTANTS = (
         "tracked addresses have a trap",
     ),
     Mutant(
-        "fork forgets the trap of the parent's PTE",
-        "fork.copy_present_pte",
+        "mprotect forgets the trap of what it write-protects",
+        "protect.change_pte_range",
         "Pte(page.name, False, pte.trap)",
         "Pte(page.name, False)",
-        "fork",
-        "copy_present_pte",
+        "mprotect r",
+        "ptl_lock",
         "tracked addresses have a trap",
     ),
     Mutant(

@@ -367,10 +367,14 @@ def test_states_whose_tags_are_equal_are_told_apart(position):
     assert len(np.unique(rows[:size], axis=0)) == 2 * count
 
 
-def test_an_answer_is_kept_for_rows_that_agree_where_it_was_looked():
+@pytest.mark.parametrize("slots", [1, 1 << 18])
+def test_an_answer_is_kept_for_rows_that_agree_where_it_was_looked(slots, monkeypatch):
+    """With a single slot only the key tells what is in it."""
     pytest.importorskip("numba")
+    from spec.checker import memo as module
     from spec.checker.memo import Memo, recall, remember
 
+    monkeypatch.setattr(module, "SLOTS", slots)
     memo = Memo(2)
     looked, _ = arrays = memo.arrays(3)
 
