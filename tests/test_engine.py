@@ -348,7 +348,10 @@ def test_random_programs_are_explored_alike(threads, limit):
 def test_states_whose_tags_are_equal_are_told_apart(position):
     """Of 32 bits `position` say where a row is; few others are left to differ in."""
     pytest.importorskip("numba")
-    from spec.checker.hash_table import BLOCK, EMPTY, enter, fill
+    from spec.checker.archive import Archive
+    from spec.checker.entering import enter
+    from spec.checker.hash_table import BLOCK, EMPTY, fill
+    from spec.checker.packing import Layout
 
     count = 500
     rows = np.zeros((2 * count, 2), np.uint32)
@@ -360,9 +363,12 @@ def test_states_whose_tags_are_equal_are_told_apart(position):
         np.concatenate([offered, offered]),
         np.zeros(4 * count + 1, np.uint64),
         np.zeros(4 * count, np.int32),
+        np.zeros(4 * count, np.int32),
+        np.zeros((2, 4 * count + 1), np.uint64),
     )
     asleep = (False, 0, np.zeros(1, np.uint8), 0, np.zeros(2 * count, np.uint8))
-    size = enter(ends, 4 * count, rows, count, (table, position), asleep)
+    archive = Archive(Layout(["a", "b"], [1 << 32, 1 << 32], 0), 1).arrays()
+    size = enter(ends, 4 * count, rows, count, (table, position), archive, asleep)
     assert size == 2 * count
     assert len(np.unique(rows[:size], axis=0)) == 2 * count
 

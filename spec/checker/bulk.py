@@ -208,6 +208,13 @@ class Engine(Protocol):
     def rebuild(self) -> None:
         """Start over from the stored states, after their layout changed."""
 
+    def archive(self, count: int) -> bool:
+        """Keep of the first states in the store only which they are, if that pays.
+
+        Returns:
+            whether they have left the store.
+        """
+
     def check(self, todo: Numbers, found: Found) -> None:
         """Evaluate the properties of the states at these positions."""
 
@@ -240,6 +247,10 @@ class BulkEngine:
         """Start over from the stored states, after their layout changed."""
         self.walker = Walker(self.tables, self.states.layout)
         self.visited = Visited(self.states)
+
+    def archive(self, count: int) -> bool:
+        """This engine looks rows up: it needs them all."""
+        return False
 
     def check(self, todo: Numbers, found: Found) -> None:
         """Evaluate the properties of the states at these positions."""

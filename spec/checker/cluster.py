@@ -7,6 +7,7 @@ visited states, and expand them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,7 +39,8 @@ class ClusterExploration(Exploration):
         report: Callable[[Progress], None],
         options: Options,
     ) -> None:
-        super().__init__(program, report, 0, options)
+        # workers are given the states that were met before there were enough for them
+        super().__init__(program, report, 0, replace(options, levels=True))
         self.cluster = cluster
 
     def run(self) -> Verdict:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spec.checker.archive import Archive, best_cut
 from spec.checker.bulk import Found, Numbers
 from spec.checker.columns import Column, Lists
 from spec.checker.hash_table import BLOCK, EMPTY, fill
@@ -69,6 +70,13 @@ class Sleep:
         """Let no thread sleep in any of the states, of which there are so many."""
         self.level = self.following = size, np.zeros(0, np.uint8)
 
+    def leave(self, count: int) -> None:
+        """The first states, so many, have left the store."""
+        self.last -= count
+        self.level, self.following = (
+            (since - count, threads) for since, threads in (self.level, self.following)
+        )
+
     def begin(self, todo: Numbers, size: int) -> None:
         """Begin to expand states; they are a new level, or some of the last once more.
 
@@ -120,6 +128,8 @@ class CompiledEngine:
         checked, enabled, judged: which states are known to have each property; which
             commands threads have, by the tree of their steps; for each command, of
             which states it was said what is to be said.
+        archived: states that are known and have left the store.
+        archiving: whether others may follow them.
         unfollowed: how many steps of sleeping threads there were.
     """
 
@@ -131,14 +141,16 @@ class CompiledEngine:
         self.states = states
         self.order = order
         self.unfollowed = 0
+        self.archived = Archive(states.layout, 1)
+        self.archiving = True
         self.sleep = Sleep(tables, states.size)
         self.misses = np.zeros((1 << 14, 3), np.int64)
         self.rebuild()
 
     @property
     def memory(self) -> int:
-        """Bytes that the table of states takes."""
-        return self.table.nbytes
+        """Bytes that the table of states and the archive take."""
+        return self.table.nbytes + self.archived.memory
 
     def rebuild(self) -> None:
         """Start over from the stored states, after their layout changed."""
@@ -149,11 +161,34 @@ class CompiledEngine:
         self.work = workspace(words, len(self.tables.threads))
         self._made = None
         self.sleep.wake(self.states.size)
+        self.archived = self.archived.repacked(self.states.layout)
         self._enter_all()
 
-    def _enter_all(self) -> None:
+    def archive(self, count: int) -> bool:
+        """Keep of the first states, so many, only which they are.
+
+        Returns:
+            whether that was done; not if their rows have few parts in common.
+        """
+        rows, layout = self.states.rows, self.states.layout
+        if not self.archiving or layout.words < 2:
+            return False
+        first = not self.archived.size
+        if first:
+            self.archived = Archive(layout, best_cut(rows[:count]), count)
+        self.archived.add(rows[:count])
+        if first and not self.archived.pays:
+            self.archiving, self.archived = False, Archive(layout, 1)
+            return False
+        self.states.replace(rows[count:].copy())
+        self.sleep.leave(count)
+        # most often the next level is about as large as this one
+        self._enter_all(self.states.size)
+        return True
+
+    def _enter_all(self, more: int = 0) -> None:
         """A new table, with room for more states than there are."""
-        slots = int(GROWTH * (self.states.size + AHEAD))
+        slots = int(GROWTH * (self.states.size + more + AHEAD))
         # the old one goes first
         self.table = np.empty(0, np.uint32)
         self.table = np.full(slots, EMPTY, np.uint32)
@@ -205,6 +240,7 @@ class CompiledEngine:
                 rows,
                 self.states.size,
                 self._entered(),
+                self.archived.arrays(),
                 self.tables.forest.code,
                 *self._arrays(noted),
                 self.sleep.arrays(len(rows), self.order),
@@ -304,8 +340,9 @@ def workspace(words: int, threads: int) -> tuple[Any, ...]:
         of one state the commands, the thread of each, and the only command of each
         thread; of the steps of a batch the rows before and after them, the commands,
         and which state each is of; whether their threads sleep, and which sleep after
-        them; of their ends the rows, hashes and sleeping threads; of each state whether
-        not all is known; trees that are still to be walked; bits that were looked at.
+        them; of their ends the rows, hashes and sleeping threads, which of them are
+        looked for in the archive, and numbers for that; of each state whether not all
+        is known; trees that are still to be walked; bits that were looked at.
     """
     room = BATCH + MOST
     return (
@@ -317,6 +354,8 @@ def workspace(words: int, threads: int) -> tuple[Any, ...]:
             np.empty((room, words), Word),
             np.empty(room + 1, np.uint64),
             np.empty(room, np.int32),
+            np.empty(room, np.int32),
+            np.empty((2, room + 1), np.uint64),
         ),
         np.empty(BATCH, np.bool_),
         np.empty(MOST, np.int32),

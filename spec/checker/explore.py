@@ -46,10 +46,16 @@ SPARE = 1
 DEADLOCK = "deadlock"
 COMPILED_FROM = 30_000
 """States from which on the compiled engine is worth the time to load it."""
+ARCHIVE_FROM = 1 << 23
+"""States from which on those that were expanded are archived."""
 
 
 class _FoundUpToNames(Exception):
     """Something is violated in a state that stands for several."""
+
+
+class _LevelsAreGone(Exception):
+    """Something is violated, and there are no levels to find a trace from."""
 
 
 class Exploration:
@@ -110,9 +116,10 @@ class Exploration:
         if self.folder is not None and (self.folder / VERDICT).exists():
             finished: Verdict = pickle.loads((self.folder / VERDICT).read_bytes())
             return finished
+        self.began = time.monotonic()
         try:
             with no_search_for_cycles():
-                verdict = self._run()
+                verdict = self._run_with_levels()
         except _FoundUpToNames:
             options = replace(self.options, symmetry=False)
             return self._again(options).run()
@@ -123,6 +130,14 @@ class Exploration:
     def _again(self, options: Options) -> Exploration:
         """The exploration of the same program with other options."""
         return Exploration(self.program, self.report, 0, options)
+
+    def _run_with_levels(self) -> Verdict:
+        """Explore; if a trace is wanted after levels have gone, once more with all."""
+        try:
+            return self._run()
+        except _LevelsAreGone:
+            self.options = replace(self.options, levels=True)
+            return self._run()
 
     def _run(self) -> Verdict:
         self._begin()
@@ -158,7 +173,6 @@ class Exploration:
         )
 
     def _begin(self) -> None:
-        self.began = time.monotonic()
         layout = self._layout()
         self.tables.forest.lay_out(layout)
         self.states = States(layout)
@@ -227,6 +241,16 @@ class Exploration:
         spilled = self.levels.spill(self._memory())
         if self._outgrown(spilled):
             self.engine = self._new_engine()
+        self._archive()
+
+    def _archive(self) -> None:
+        """Keep of states that were expanded only which they are, if there are many."""
+        options = self.options
+        if options.levels or options.memory or options.folder is not None:
+            return
+        expanded = int(self.levels.frontier()[0])
+        if self.base[-1] >= ARCHIVE_FROM and self.engine.archive(expanded):
+            self.levels.leave_to_archive()
 
     def _outgrown(self, spilled: bool) -> bool:
         """Whether the engine knows states that are gone, or another is faster."""
@@ -310,6 +334,8 @@ class Exploration:
     def _retracer(self) -> Retracer:
         if self.tables.naming is not None:
             raise _FoundUpToNames
+        if self.levels.archived:
+            raise _LevelsAreGone
         return Retracer(self.knowledge.tabulation, self.levels)
 
     def _until_all_is_known(

@@ -10,6 +10,7 @@ be empty at first.
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,6 @@ import numpy.typing as npt
 
 from spec.checker.packing import WORD, Layout
 
-# numba keeps these numbers in what it has compiled: whoever changes one has to touch
-# machine_code.py as well.
 Ints = npt.NDArray[np.int32]
 UNKNOWN = -1
 """In a slot: nothing was learned for this value yet."""
@@ -38,12 +37,13 @@ class Forest:
     Attributes:
         code: the array.
         size: how much of it is used.
+        nodes: where in it each inner node begins.
     """
 
     def __init__(self) -> None:
         self._keep(np.full(1024, UNKNOWN, np.int32))
         self.size = 0
-        self.nodes: list[int] = []
+        self.nodes = array("i")
 
     def _keep(self, code: Ints) -> None:
         self.code = code
@@ -56,19 +56,19 @@ class Forest:
         return {
             "code": np.where(code == PENDING, UNKNOWN, code),
             "size": self.size,
-            "nodes": np.array(self.nodes, np.int32),
+            "nodes": self.nodes,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._keep(state["code"])
         self.size = state["size"]
-        self.nodes = state["nodes"].tolist()
+        self.nodes = state["nodes"]
 
     def lay_out(self, layout: Layout) -> None:
         """Let all nodes look at rows of this layout."""
         self.places = (WORD * layout.word + layout.shift.astype(np.int64)).tolist()
         self.masks = layout.mask.astype(np.int64).tolist()
-        at = np.array(self.nodes, np.int64)
+        at = np.array(self.nodes, np.int32)
         cell = self.code[at + CELL]
         self.code[at + PLACE] = np.array(self.places, np.int32)[cell]
         self.code[at + MASK] = np.array(self.masks, np.int32)[cell]

@@ -75,6 +75,7 @@ class Levels:
         base: how many states there are before each level, and in all levels.
         layouts: how often the layout has changed.
         first: the first level that is in memory.
+        archived: whether earlier ones are nowhere: their states are known, no more.
     """
 
     def __init__(self, states: States, memory: int, folder: Path | None) -> None:
@@ -84,6 +85,7 @@ class Levels:
         self.runs: list[Run] = []
         self.base = [0, states.size]
         self.first = 0
+        self.archived = False
         self.layouts = 0
         self._own: tempfile.TemporaryDirectory[str] | None = None
 
@@ -111,6 +113,8 @@ class Levels:
 
     def forget_known(self) -> bool:
         """Remove new states that are on disk; returns whether there were any."""
+        if self.archived:
+            return False
         begin = self.base[-1] - self.offset
         new = self.states.rows[begin:]
         hashes = hash_rows(new, SEED)
@@ -143,6 +147,11 @@ class Levels:
         self.first = self.last
         self.states.replace(frontier)
         return True
+
+    def leave_to_archive(self) -> None:
+        """All but the last level are gone."""
+        self.first = self.last
+        self.archived = True
 
     def repack(self, layout: Layout) -> None:
         """Change to another layout."""

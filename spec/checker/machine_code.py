@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from spec.checker.compiling import compiled, inlined
+from spec.checker.entering import enter
 from spec.checker.forest import CHILDREN, LEAF, MASK, PENDING, PLACE, WIDTH
-from spec.checker.hash_table import enter
 from spec.checker.memo import recall, remember
 from spec.checker.packing import LOG_WORD, WORD, Word
 from spec.checker.renaming import rename
@@ -258,6 +258,7 @@ def expand(  # type: ignore[no-untyped-def]
     rows,
     size,
     entered,
+    archive,
     code,
     steps,
     enabled,
@@ -322,7 +323,7 @@ def expand(  # type: ignore[no-untyped-def]
             misses,
             missed,
         )
-        size = enter(ends, new, rows, size, entered, asleep)
+        size = enter(ends, new, rows, size, entered, archive, asleep)
         for step in range(count):
             transitions += not unknown[owner[step]]
             unfollowed += slept[step]
@@ -344,7 +345,7 @@ def _ends(  # type: ignore[no-untyped-def]
     and the number of misses.
     """
     pairs, _, owner = batch
-    after, _, sleeping_after = ends
+    after, _, sleeping_after = ends[:3]
     symmetry, fields, naming, scratch = renaming
     words = after.shape[1]
     new = 0

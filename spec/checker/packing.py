@@ -37,7 +37,8 @@ class Layout:
     Args:
         keys: names of cells, thread locations among them.
         counts: how many code numbers each has.
-        spare: further bits for cells with many values, not all of which are known.
+        spare: further bits for cells with many values, not all of which are known; only
+            where this takes no further word.
 
     Attributes:
         words: of each row.
@@ -50,17 +51,11 @@ class Layout:
     def __init__(self, keys: Sequence[str], counts: Sequence[int], spare: int) -> None:
         self.keys = {key: i for i, key in enumerate(keys)}
         widths = [(count - 1).bit_length() for count in counts]
-        self.bits = [bits + (spare if bits > 4 else 0) for bits in widths]
-        places = [(0, 0)] * len(keys)
-        used: list[int] = []
-        for cell in sorted(range(len(keys)), key=lambda cell: -self.bits[cell]):
-            bits = self.bits[cell]
-            word = next((w for w, n in enumerate(used) if n + bits <= WORD), len(used))
-            if word == len(used):
-                used.append(0)
-            places[cell] = word, used[word]
-            used[word] += bits
-        self.words = max(len(used), 1)
+        roomy = [bits + (spare if bits > 4 else 0) for bits in widths]
+        # a whole word more, in all states, is too much for a few spare bits
+        self.bits = min(roomy, widths, key=lambda bits: _placed(bits)[1])
+        places, words = _placed(self.bits)
+        self.words = max(words, 1)
         self.fields = [
             (word + primed, shift if bits else 0, (1 << bits) - 1)
             for primed in (0, self.words)
@@ -99,6 +94,21 @@ class Layout:
                 column = old.column(rows, cell).astype(Word)
                 packed[:, self.word[cell]] |= column << self.shift[cell]
         return packed
+
+
+def _placed(bits: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
+    """Word and shift for cells of so many bits, and how many words there are."""
+    places = [(0, 0)] * len(bits)
+    used: list[int] = []
+    for cell in sorted(range(len(bits)), key=lambda cell: -bits[cell]):
+        word = next(
+            (w for w, n in enumerate(used) if n + bits[cell] <= WORD), len(used)
+        )
+        if word == len(used):
+            used.append(0)
+        places[cell] = word, used[word]
+        used[word] += bits[cell]
+    return places, len(used)
 
 
 class States:

@@ -130,6 +130,9 @@ class Options:
         symmetry: store one state for all that differ by the names of interchangeable
             records only. Counts are smaller then, and so may be the depths at which
             a witness or a watched step is met first; verdicts are the same.
+        levels: keep all levels in memory, from which traces are found. By default the
+            compiled engine archives states that were expanded, once there are many; a
+            violation that is found after that is explored once more with all levels.
         order: do not look up where a step leads that commutes with one taken before it
             (the compiled engine only). All counts stay the same.
     """
@@ -142,6 +145,7 @@ class Options:
     explore: Callable[..., Verdict] | None = None
     symmetry: bool = False
     order: bool = False
+    levels: bool = False
 
 
 DEFAULT = Options()

@@ -1,0 +1,313 @@
+"""The exact set of all states that were expanded, in a few bytes for each.
+
+A row is cut in two *parts*. Many rows have one part in common, so each part is stored
+once and has a number. The two numbers say which row it is; they are kept as one, in a
+set of numbers (`buckets`).
+
+The archive tells whether a state is known. It does not tell on which level it was met:
+for traces, levels are needed, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spec.checker.buckets import (
+    BUCKET,
+    SEGMENTS,
+    Entries,
+    buckets_for,
+    first_bucket,
+    holds,
+    insert,
+    members,
+    scramble,
+    widen,
+)
+from spec.checker.compiling import compiled, inlined
+from spec.checker.hash_table import (
+    BLOCK,
+    EMPTY,
+    fetch_slots,
+    fill,
+    find,
+    hash_row,
+    slot_for,
+    tag_for,
+)
+from spec.checker.packing import Layout, Word, Words
+from spec.checker.visited import hash_rows
+
+AT_ONCE = 1 << 16
+"""Rows that are archived before more room is made."""
+FULL, GROWTH = 0.9, 1.35
+"""How much of the set's table may be used, and what it grows by."""
+MOST_BITS = 48
+"""Numbers of parts are given no more spare bits than to have so many together."""
+PARTS_FULL, PARTS_GROWTH = 0.75, 2
+"""The same of the table of parts, which is small."""
+SAMPLE = 1 << 20
+"""So many rows tell where to cut; few rows have hardly a part in common."""
+UNKNOWN = np.uint64(0xFFFFFFFFFFFFFFFF)
+"""Instead of a number: there is none."""
+
+
+class Parts:
+    """Numbers for parts of rows, given out in order of appearance.
+
+    Args:
+        words: of each part.
+    """
+
+    def __init__(self, words: int) -> None:
+        self.size = 0
+        self._rows = np.zeros((1, words), Word)
+        self._table = np.full(1, EMPTY, np.uint32)
+
+    @property
+    def rows(self) -> Words:
+        """All parts."""
+        return self._rows[: self.size]
+
+    @property
+    def memory(self) -> int:
+        """Bytes that they and the table of them take."""
+        return self._rows.nbytes + self._table.nbytes
+
+    def arrays(self) -> tuple[Words, Entries, int]:
+        """The parts, their table, and how many bits of its entries say where one is."""
+        return self._rows, self._table, len(self._table).bit_length()
+
+    def make_room(self) -> None:
+        """For `AT_ONCE` more parts."""
+        wanted = self.size + AT_ONCE
+        if wanted > len(self._rows):
+            grown = max(wanted, self.size + self.size // 8)
+            self._rows.resize((grown, self._rows.shape[1]), refcheck=False)
+        if wanted > PARTS_FULL * len(self._table):
+            self._table = np.full(PARTS_GROWTH * wanted, EMPTY, np.uint32)
+            fill(self.rows, *self.arrays()[1:], np.empty(BLOCK + 1, np.uint64))
+
+
+class Archive:
+    """A set of states that grows.
+
+    Args:
+        layout: of their rows.
+        cut: how many words the first part has.
+        expected: so many states will be added at least.
+
+    Attributes:
+        size: how many states there are.
+    """
+
+    def __init__(self, layout: Layout, cut: int, expected: int = 0) -> None:
+        self.layout = layout
+        self.expected = expected
+        self.size = 0
+        self.parts = Parts(cut), Parts(layout.words - cut)
+        self._room = np.empty(BLOCK + 1, np.uint64)
+        self._clear(1, (16, 16))
+
+    def _clear(self, buckets: int, widths: tuple[int, int]) -> None:
+        """An empty table; numbers of parts have so many bits."""
+        self.buckets, self.widths = buckets, widths
+        self._table = np.full((SEGMENTS * buckets, BUCKET), EMPTY, np.uint32)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that all of it takes."""
+        return self._table.nbytes + sum(part.memory for part in self.parts)
+
+    @property
+    def pays(self) -> bool:
+        """Whether there are fewer parts than states."""
+        return sum(part.size for part in self.parts) <= self.size
+
+    def add(self, rows: Words) -> None:
+        """Add states, none of which is here."""
+        for at in range(0, len(rows), AT_ONCE):
+            self._add(rows[at : at + AT_ONCE])
+
+    def _add(self, rows: Words) -> None:
+        numbers = np.empty((2, len(rows)), np.uint64)
+        begin = 0
+        for part, found in zip(self.parts, numbers, strict=True):
+            part.make_room()
+            arrays = part.arrays()
+            part.size = _number(rows, begin, arrays, part.size, found, self._room)
+            begin += part.rows.shape[1]
+        if any(n.size >> w for n, w in zip(self.parts, self.widths, strict=True)):
+            self._wider()
+        self._insert(numbers[0] << np.uint64(self.widths[1]) | numbers[1])
+
+    def _wider(self) -> None:
+        """Give the numbers of parts the bits that they need, and those that are free.
+
+        Bits are free as long as an entry of the table has room for them.
+        """
+        pairs, count = self._pairs(), self.size
+        first, second = (part.size.bit_length() for part in self.parts)
+        fewest = buckets_for(max(count, self.expected), FULL, first + second)
+        while first + second < MOST_BITS and fewest == buckets_for(
+            max(count, self.expected), FULL, first + second + 2
+        ):
+            first, second = first + 1, second + 1
+        self._clear(fewest, (first, second))
+        self.size = 0
+        for numbers in pairs:
+            self._insert(numbers[0] << np.uint64(second) | numbers[1])
+
+    def _insert(self, numbers: npt.NDArray[np.uint64]) -> None:
+        while len(numbers):
+            wanted = buckets_for(self.size + len(numbers), FULL, sum(self.widths))
+            if wanted > self.buckets:
+                self._grow(max(wanted, int(GROWTH * self.buckets)))
+            table = self._table, self.buckets
+            done = insert(numbers, sum(self.widths), *table, self._room)
+            self.size += done
+            numbers = numbers[done:]
+            if len(numbers):
+                self._grow(int(GROWTH * self.buckets))
+
+    def _grow(self, buckets: int) -> None:
+        old, self.buckets = self.buckets, buckets
+        self._table.resize((SEGMENTS * buckets, BUCKET), refcheck=False)
+        room = np.empty(old * BUCKET, np.uint64)
+        if not widen(self._table, old, buckets, room):
+            raise MemoryError("a wider table of states has no room for one of them")
+
+    def _pairs(self) -> Iterator[npt.NDArray[np.uint64]]:
+        """The numbers of both parts of all states now here, segment by segment."""
+        table, widths = (self._table, self.buckets), self.widths
+        second = np.uint64(widths[1])
+
+        def segments() -> Iterator[npt.NDArray[np.uint64]]:
+            room = np.empty(len(table[0]) // SEGMENTS * BUCKET, np.uint64)
+            for segment in range(SEGMENTS):
+                count = members(segment, sum(widths), *table, room)
+                first = room[:count] >> second
+                yield np.stack([first, room[:count] ^ (first << second)])
+
+        return segments()
+
+    def rows(self) -> Iterator[Words]:
+        """All states, in no order, some at a time."""
+        for pairs in self._pairs():
+            halves = zip(self.parts, pairs.astype(np.int64), strict=True)
+            yield np.hstack([part.rows[numbers] for part, numbers in halves])
+
+    def repacked(self, layout: Layout) -> Archive:
+        """The same states in another layout."""
+        cut = min(self.parts[0].rows.shape[1], layout.words - 1)
+        other = Archive(layout, cut, self.size)
+        for rows in self.rows():
+            other.add(layout.repack(rows, self.layout))
+        return other
+
+    def arrays(self) -> tuple[Any, ...]:
+        """What machine code is given; see `leave_out`."""
+        first, second = (part.arrays() for part in self.parts)
+        return self.size, first, second, self.widths, self._table, self.buckets
+
+
+def best_cut(rows: Words) -> int:
+    """Where to cut rows so that they have few different parts.
+
+    The larger of two numbers grows faster, so it counts.
+    """
+    some = rows[-SAMPLE:]
+    return min(
+        range(1, some.shape[1]),
+        key=lambda cut: max(_different(some[:, :cut]), _different(some[:, cut:])),
+    )
+
+
+def _different(rows: Words) -> int:
+    """How many different ones there are, but for a few with the same hash."""
+    return len(np.unique(hash_rows(rows, 1)))
+
+
+@compiled
+def _number(rows, begin, parts, size, numbers, hashes):  # type: ignore[no-untyped-def]
+    """Look up the numbers of a part of rows; new parts are entered.
+
+    Returns how many parts there are now.
+    """
+    known, table, position = parts
+    below = np.uint32((np.uint64(1) << np.uint64(position)) - np.uint64(1))
+    words = known.shape[1]
+    for done in range(0, len(rows), BLOCK):
+        count = min(BLOCK, len(rows) - done)
+        batch = rows[done : done + count, begin : begin + words]
+        fetch_slots(batch, count, hashes, table)
+        for i in range(count):
+            at = find(batch[i], hashes[i], known, table, position)
+            if table[at] == EMPTY:
+                for word in range(words):
+                    known[size, word] = batch[i, word]
+                table[at] = tag_for(hashes[i], position) | np.uint32(size)
+                size += 1
+            numbers[done + i] = table[at] & below
+    return size
+
+
+@compiled
+def leave_out(batch, chosen, count, archive, numbers):  # type: ignore[no-untyped-def]
+    """Choose fewer rows: those that are not in an archive.
+
+    What will be looked at is fetched for all of them first, as it is in no cache.
+
+    Args:
+        batch: rows.
+        chosen: positions of `count` of them; on return, first those that are kept.
+        archive: see `Archive.arrays`.
+        numbers: room to work in.
+
+    Returns:
+        how many are kept.
+    """
+    size, first, second, widths, table, buckets = archive
+    if size == 0:
+        return count
+    cut = first[0].shape[1]
+    _look_up(batch[:, :cut], chosen, count, first, numbers[0])
+    _look_up(batch[:, cut:], chosen, count, second, numbers[1])
+    bits = widths[0] + widths[1]
+    fetched = np.uint32(0)
+    for i in range(count):
+        if numbers[0, i] != UNKNOWN and numbers[1, i] != UNKNOWN:
+            number = numbers[0, i] << np.uint64(widths[1]) | numbers[1, i]
+            numbers[0, i] = scramble(number, bits)
+            begin, bucket, _ = first_bucket(numbers[0, i], buckets)
+            fetched ^= table[begin + bucket, 0]
+        else:
+            numbers[0, i] = UNKNOWN
+    numbers[0, count] = fetched
+    kept = 0
+    for i in range(count):
+        if numbers[0, i] == UNKNOWN or not holds(numbers[0, i], table, buckets):
+            chosen[kept] = chosen[i]
+            kept += 1
+    return kept
+
+
+@inlined
+def _look_up(batch, chosen, count, parts, numbers):  # type: ignore[no-untyped-def]
+    """The number of a part of each chosen row; `UNKNOWN` if it has none."""
+    known, table, position = parts
+    below = np.uint32((np.uint64(1) << np.uint64(position)) - np.uint64(1))
+    words = known.shape[1]
+    fetched = np.uint32(0)
+    for i in range(count):
+        numbers[i] = hash_row(batch[chosen[i]], words)
+        fetched ^= table[slot_for(numbers[i], len(table))]
+    numbers[count] = fetched
+    for i in range(count):
+        at = find(batch[chosen[i]], numbers[i], known, table, position)
+        entry = table[at]
+        numbers[i] = UNKNOWN if entry == EMPTY else np.uint64(entry & below)
