@@ -8,6 +8,7 @@ from itertools import groupby
 from xml.etree import ElementTree as ET
 
 from spec.bench import GROWTH, RESULTS, SPIN, Measured, Point, Results, load_results
+from spec.checker.explore import ARCHIVE_FROM
 from spec.publish.drawings import WIDTH, Drawing
 from spec.publish.tables import number, table
 
@@ -42,6 +43,13 @@ def _how(results: Results) -> Iterator[str]:
         "Memory per state is the greatest resident memory of a process divided by the "
         "states of the largest section; within small bounds it is mostly that of the "
         "program itself."
+    )
+    yield ""
+    yield (
+        f"From {number(ARCHIVE_FROM)} states on, of states that were expanded only which "
+        "they are is kept: rows are cut in two, the parts are numbered, and both numbers "
+        "together take 32 bits of a table. On which level a state was met is forgotten; "
+        "a violation that is found after that is explored once more with all levels."
     )
     if results.load > BUSY:
         yield ""
