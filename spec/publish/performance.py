@@ -46,10 +46,11 @@ def _how(results: Results) -> Iterator[str]:
     )
     yield ""
     yield (
-        f"From {number(ARCHIVE_FROM)} states on, of states that were expanded only which "
-        "they are is kept: rows are cut in two, the parts are numbered, and both numbers "
-        "together take 32 bits of a table. On which level a state was met is forgotten; "
-        "a violation that is found after that is explored once more with all levels."
+        f"From {number(ARCHIVE_FROM)} states on, of states that were expanded only "
+        "which they are is kept: rows are cut in two, the parts are numbered, and both "
+        "numbers together take 32 bits of a table. On which level a state was met is "
+        "forgotten; a violation that is found after that is explored once more with "
+        "all levels."
     )
     if results.load > BUSY:
         yield ""
