@@ -76,9 +76,14 @@ class Assertion:
 
 
 class Proof:
-    """A proof as chapters write it down."""
+    """A proof as chapters write it down.
 
-    def __init__(self) -> None:
+    Args:
+        given: a proof that comes first; what it shows is assumed before each step.
+    """
+
+    def __init__(self, given: Proof | None = None) -> None:
+        self.given = given
         self.clauses: list[Clause] = []
         self.assertions: list[Assertion] = []
         self.consequences: list[Clause] = []
@@ -120,13 +125,27 @@ class Proof:
         self.lemmas.append(Clause(_words(premises), premises))
         return premises
 
+    @property
+    def parts(self) -> list[Proof]:
+        """The proofs that come first, in order, and this one."""
+        return [*(self.given.parts if self.given else []), self]
+
+    @property
+    def every_assertion(self) -> list[Assertion]:
+        """The assertions, after those of the proof that comes first."""
+        return [each for part in self.parts for each in part.assertions]
+
     def everything(self) -> list[Clause]:
-        """The invariant: the clauses, and the assertions as clauses.
+        """What is to be shown: the clauses, and the assertions as clauses."""
+        return [*self.clauses, *(a.clause() for a in self.assertions)]
+
+    def assumed(self) -> list[Clause]:
+        """The invariant: with what the proof that comes first shows.
 
         Raises:
             SpecificationError: two have one name, by which the solver knows them.
         """
-        made = [*self.clauses, *(a.clause() for a in self.assertions)]
+        made = [each for part in self.parts for each in part.everything()]
         for name, times in Counter(each.name for each in made).items():
             if times > 1:
                 raise SpecificationError(
@@ -149,6 +168,7 @@ ROLES = {
     "at_writable": ("pte", "entry"),
     "at_trapped": ("pte", "entry"),
     "at_slot": ("entry",),
+    "at_contents": ("contents",),
 }
 """How the local variables are called that are the process, the address and so on."""
 
@@ -187,13 +207,18 @@ def roles(assertion: Assertion, place: Place) -> dict[str, Any]:
 
 
 def _role(role: str, value: Any) -> Any:
-    """A local variable as a name, or whether a PTE or entry is writable or trapped."""
+    """A local variable as a name, or whether a PTE or entry is writable or trapped.
+
+    Contents are numbers.
+    """
     kind, *parts = value if isinstance(value, tuple) else ("",)
     if role == "at_writable":
         writable = {"Pte": parts[1:2] == [True], "MigrationEntry": "writable" in parts}
         return writable.get(kind)
     if role == "at_trapped":
         return parts[2] in NOTICING if kind in ("Pte", "MigrationEntry") else None
+    if role == "at_contents":
+        return None if value is None else f"d{value}"
     if isinstance(value, str):
         return value
     return parts[0] if kind in ("record", "SwapEntry") else None

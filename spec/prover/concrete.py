@@ -26,6 +26,7 @@ from spec.prover.footprints import Operation, Place, owned
 from spec.prover.holders import HOLDERS, Kind
 from spec.prover.promises import Promises
 from spec.prover.state import View
+from spec.prover.steps import contents_name
 from spec.swap import SwapEntry
 
 
@@ -182,9 +183,28 @@ class Concrete(View):
         }
         return names[letter]
 
+    @property
+    def zeroes(self) -> str:
+        """The contents of a new page."""
+        return contents_name(0)
+
     def one_holder(self, p: Any) -> Any:
         """Any two holders of the page are one."""
         return count(self, HOLDERS, p) <= 1
+
+
+def _contents(field: str) -> Callable[[Concrete, str], str]:
+    return lambda s, record: contents_name(s.cell(record, field))
+
+
+def _expected(s: Concrete, m: str, v: str) -> str | None:
+    value = s.cell(m, f"expected[{v}]")
+    return None if value is None else contents_name(value)
+
+
+def _written_by(s: Concrete, p: str) -> str | None:
+    # which device wrote last is not told: any that could have is as good
+    return next((r for r in s.names.refs if s.lets_write(r, p)), None)
 
 
 def _touched(s: Concrete, m: str, v: str) -> bool:
@@ -260,6 +280,9 @@ TOLD_BY: dict[str, Callable[..., Any]] = {
     "trapped": _trapped,
     "tracked": lambda s, m, v: s.cell(m, f"tracked[{v}]") != "",
     "touched": _touched,
+    "undefined": lambda s, m, v: s.cell(m, f"expected[{v}]") is None,
+    "dirty": _cell("dirty"),
+    "swapbacked": _cell("swapbacked"),
     "live": _is("state", "live"),
     "unborn": _is("state", "unborn"),
     "ptl": _cell("ptl"),
@@ -294,6 +317,10 @@ READ_FROM: dict[str, Callable[..., Any]] = {
     "ptl_by": lambda s, m: s.owner(f"{m}.ptl"),
     "write_locked_by": _writer,
     "locked_by": lambda s, p: s.owner(f"{p}.locked"),
+    "value": _contents("value"),
+    "stored": _contents("value"),
+    "expected": _expected,
+    "written_by": _written_by,
     "cached_in": _cell("swap"),
     "folio": _cell("folio"),
     "by": _grabber,
@@ -306,7 +333,7 @@ READ_FROM: dict[str, Callable[..., Any]] = {
         role: _role(role)
         for role in (
             *("at_process", "at_child", "at_slot", "at_address"),
-            *("at_new_address", "at_page", "at_reference"),
+            *("at_new_address", "at_page", "at_reference", "at_contents"),
         )
     },
 }
@@ -326,7 +353,7 @@ class Explored:
     def __init__(
         self, section: Section, program: Program, proof: Proof, like: View
     ) -> None:
-        self.standings = Standings(program, section.names, proof.assertions)
+        self.standings = Standings(program, section.names, proof.every_assertion)
         self.promises = like.promises
         self.program = replace(program, states=[], steps=[], witnesses={}, name="")
 

@@ -53,7 +53,11 @@ def derive(model: Model, without: frozenset[str], operation: Operation) -> Deriv
     wrong = sum(
         now is not command for now, command in zip(judged, possible, strict=True)
     )
-    steps = symbolic(judged, made.places, made.remembers)
+    steps = [
+        step
+        for contents in (False, True)
+        for step in symbolic(judged, made.places, made.remembers, contents=contents)
+    ]
     return Derived(made.places, steps, len(judged), wrong)
 
 

@@ -13,16 +13,17 @@ FLAG = (False, True)
 LEFT_OUT: dict[str, tuple[Any, ...]] = {
     "head": (None,),
     "entire_mapcount": (0,),
-    "value": (0, 1),
     "pmd": (None,),
     "asked_gup": (False,),
-    "expected": (0,),
     "longterm": (False,),
 }
-"""What the proof leaves out: large folios, contents, NUMA hints, ghost cells.
+"""What the proof leaves out: large folios, NUMA hints, ghost cells."""
 
-Contents may be equal or not.
+CONTENTS = ("value", "expected")
+"""Cells that hold contents: 0 is what a new page has, others are numbered as they come.
 """
+WRITTEN = 1
+"""The contents that a CPU or a device writes; they may be equal to any others."""
 
 NOTICING = ("soft-dirty", "uffd-wp")
 """The traps of those who have to notice a write.
@@ -64,13 +65,18 @@ def fresh(seen: Set[str], names: Names) -> tuple[str, ...]:
 
 
 def entry_values(
-    seen: Set[str], names: Names, remembers: bool, traps: tuple[str, ...] = NOTICING
+    seen: Set[str],
+    names: Names,
+    slots: tuple[str, ...],
+    remembers: bool,
+    traps: tuple[str, ...] = NOTICING,
 ) -> list[Any]:
     """What a page table entry can be.
 
     Args:
         seen: the names that were mentioned.
         names: what exists.
+        slots: those that it can name.
         remembers: whether entries remember the bit.
         traps: those that it can have.
     """
@@ -81,7 +87,7 @@ def entry_values(
         for trap in ("", *traps):
             entries.append(Pte(page, False, trap))
             entries += [MigrationEntry(page, kind, trap) for kind in kinds]
-    for slot in names.slots:
+    for slot in slots:
         entries += [SwapEntry(slot), *[SwapEntry(slot, True)] * remembers]
     return entries
 
@@ -105,6 +111,27 @@ def values(
         return [None, *fresh(seen, names)]
     sets = {"swap": (None, *names.slots), "mm": names.mms, "va": names.vas}
     return list(sets[name] if name in sets else VALUES[name])
+
+
+def contents(
+    record: str, name: str, known: Mapping[str, Any], remembered: Set[int]
+) -> list[int | None]:
+    """What a cell with contents can hold: others than any that are known.
+
+    They may be equal nevertheless; that they are is tried where pages are compared.
+
+    Args:
+        record, name: of the cell.
+        known: cells that were read.
+        remembered: contents that the operation knows where it stands.
+    """
+    pages = {k: v for k, v in known.items() if k.endswith(".value")}
+    told = {v for k, v in known.items() if ".expected[" in k and v is not None}
+    new = max([WRITTEN, *remembered, *told, *pages.values()]) + 1
+    if name == "expected":
+        return [None, new]
+    equal = {v for k, v in pages.items() if k.startswith("p") and record[0] == "p"}
+    return [*sorted(equal), new]
 
 
 def mappings(page: str, known: Mapping[str, Any]) -> int:

@@ -30,6 +30,7 @@ WORLDS = (
         "r": ("r1", "r2"),
         "c": ("c", "d"),
         "e": ("s1",),
+        "d": ("d0", "d1", "d2", "d3", "d4"),
     },
     {
         "m": ("A", "B", "C"),
@@ -38,6 +39,7 @@ WORLDS = (
         "r": ("r1", "r2", "r3"),
         "c": ("c", "d", "f"),
         "e": ("s1", "s2"),
+        "d": ("d0", "d1", "d2", "d3", "d4"),
     },
 )
 """What exists: tried in this order, until a counterexample fits."""
@@ -108,7 +110,7 @@ class Small:
                     yield self._one_of(letter, function(*chosen))
 
     def _invariant(self) -> Iterator[Any]:
-        for clause in self.prover.clauses:
+        for clause in self.prover.proof.assumed():
             for chosen in self._each(clause):
                 found = clause.holds(self.before, *chosen)
                 if not isinstance(found, bool):
@@ -171,7 +173,8 @@ class Small:
 
     def clause(self) -> Clause | None:
         """The most telling clause that the step can break; it is broken from now on."""
-        found = [(c, self.broken(c)) for c in telling(self.prover.proof)]
+        kept = telling(self.prover.proof)
+        found = [(c, self.broken(c)) for c in kept if c.name in self.breaks]
         changed = [(clause, broken) for clause, broken in found if broken is not None]
         if self.solver.check(z3.Or(*(broken for _, broken in changed))) != z3.sat:
             return None
@@ -253,11 +256,14 @@ class Small:
 def telling(proof: Proof) -> list[Clause]:
     """The clauses of an invariant, those first of which a reader learns most.
 
-    The first three are the argument. What a CPU knows where it stands comes next; then
+    The first three of each part are its argument. What a CPU knows where it stands comes next; then
     what the words rely on.
     """
-    argument, rest = proof.clauses[:ARGUMENT], proof.clauses[ARGUMENT:]
-    return [*argument, *(each.clause() for each in proof.assertions), *rest]
+    found: list[Clause] = []
+    for part in proof.parts:
+        argument, rest = part.clauses[:ARGUMENT], part.clauses[ARGUMENT:]
+        found += [*argument, *(each.clause() for each in part.assertions), *rest]
+    return found
 
 
 def quantified(formula: Any) -> list[Any]:

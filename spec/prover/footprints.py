@@ -19,12 +19,16 @@ from spec.checker.steps import DONE, History, Location, Outcome, Stepper
 from spec.decisions import Model
 from spec.memory import Machine, Names, Pte, Steps
 from spec.migration_entry import MigrationEntry
-from spec.prover.domains import NOTICING, entry_values, values
+from spec.prover.domains import CONTENTS, NOTICING, contents, entry_values, values
 from spec.swap import SwapEntry
 
 Known = Mapping[str, Any]
 OVER = -1
 """The place at which no operation runs."""
+ANY_REFERENCE, ANY_PROCESS, ANY_SLOT = "rx", "mx", "sx"
+"""Names that stand for every other reference, for the process of every other address,
+and for the slot that the entry there names."""
+ANY = (ANY_REFERENCE, ANY_PROCESS, ANY_SLOT)
 CANNOT_HAPPEN = "cannot happen"
 """What a step breaks that the operation has no answer for."""
 KINDS = ("mms", "vas", "pages", "refs", "slots")
@@ -86,6 +90,13 @@ class Place:
     location: Location
     history: History
     operation: Operation
+
+    @property
+    def remembered(self) -> frozenset[int]:
+        """The contents that the operation has copied."""
+        parts: Any = self.location
+        copied = (dict(variables).get("contents") for *_, variables in parts[1:])
+        return frozenset(value for value in copied if value is not None)
 
 
 @dataclass(frozen=True)
@@ -207,10 +218,15 @@ class Footprints:
     ) -> Iterator[dict[str, Any]]:
         """What may be known once a cell has been read."""
         names = place.operation.names
-        seen = {*place.operands, *names_in(known, place.operation.all_names)}
-        if ".pte[" in key:
-            traps = place.operation.traps
-            found = entry_values(seen, names, self.remembers, traps)
+        record, _, name = key.partition(".")
+        name = name.partition("[")[0]
+        told = {k: v for k, v in known.items() if record in ANY or owner(k) not in ANY}
+        seen = {*place.operands, *names_in(told, place.operation.all_names)}
+        if name == "pte":
+            traps, slots = place.operation.traps, slots_of(record, names)
+            found = entry_values(seen, names, slots, self.remembers, traps)
+        elif name in CONTENTS:
+            found = contents(record, name, known, place.remembered)
         else:
             found = values(key, known, seen, names)
         for value in found:
@@ -265,6 +281,12 @@ def owner(key: str) -> str:
     'p1'
     """
     return key.partition(".")[0]
+
+
+def slots_of(record: str, names: Names) -> tuple[str, ...]:
+    """The slots that an entry of a process can name."""
+    here = record == ANY_PROCESS
+    return tuple(slot for slot in names.slots if (slot == ANY_SLOT) == here)
 
 
 def names_in(value: Any, known: frozenset[str]) -> Iterator[str]:

@@ -39,6 +39,7 @@ ENTRIES: tuple[Kind, ...] = (
 MOVING: tuple[Kind, ...] = (
     ("mv", lambda s, p, m, v: both(s.moving(m, v), s.same(s.page(m, v), p))),
 )
+MAPPINGS: tuple[Kind, ...] = (("mv", lambda s, p, m, v: s.maps(m, v, p)),)
 READERS: tuple[Kind, ...] = (("c", lambda s, m, c: s.read_locked(c, m)),)
 
 
@@ -80,6 +81,8 @@ TESTS: dict[str, Callable[[Symbolic, Any], Any]] = {
     "no entry": lambda s, e: none(s, ENTRIES, e),
     "one entry": lambda s, e: at_most_one(s, ENTRIES, e),
     "no migration entry": lambda s, p: none(s, MOVING, p),
+    "one mapping": lambda s, p: at_most_one(s, MAPPINGS, p),
+    "not mapped": lambda s, p: none(s, MAPPINGS, p),
     "not shared": lambda s, m: none(s, READERS, m),
 }
 """What a count says if it is as small as a test demands."""

@@ -8,7 +8,7 @@ from typing import Any
 import z3
 
 from spec.prover.promises import Promises
-from spec.prover.state import FIELDS, SORTS, View
+from spec.prover.state import FIELDS, OF_CONTENTS, SORTS, ZEROES, View
 
 SORT = {letter: z3.DeclareSort(name) for letter, name in SORTS.items()}
 Function = Callable[..., Any]
@@ -34,6 +34,11 @@ class Symbolic(View):
         """Equality."""
         return one == other
 
+    @property
+    def zeroes(self) -> Any:
+        """The contents of a new page."""
+        return constants("d", ZEROES)[0]
+
     def one_holder(self, p: Any) -> Any:
         """Any two holders of the page are one."""
         from spec.prover.holders import HOLDERS, at_most_one
@@ -51,10 +56,14 @@ class Symbolic(View):
         """Nothing has happened: there is one process, and every page is free."""
         first = constants("m", live)[0]
         for field in FIELDS:
+            if field.name not in self.fields:
+                continue
+            things = [constants(x, f"{x}{i}")[0] for i, x in enumerate(field.over)]
+            found = self.get(field.name, *things)
             if field.kind == "bool":
-                things = [constants(x, f"{x}{i}")[0] for i, x in enumerate(field.over)]
-                found = self.get(field.name, *things)
                 yield z3.ForAll(things, found == _initial(field.name, things, first))
+            elif field.name == "expected":
+                yield z3.ForAll(things, found == self.zeroes)
         for name, function in self.fields.items():
             if name.startswith("at:"):
                 c = constants("c", "c0")[0]
@@ -62,18 +71,22 @@ class Symbolic(View):
 
 
 def _initial(field: str, things: list[Any], first: Any) -> Any:
-    if field == "free":
+    if field in ("free", "dirty", "swapbacked"):
         return True
     if field in ("live", "unborn"):
         return (things[0] == first) == (field == "live")
     return False
 
 
-def unknown(assertions: list[str], promises: Promises) -> Symbolic:
-    """A state of which nothing is known."""
+def unknown(
+    assertions: list[str], promises: Promises, contents: bool = False
+) -> Symbolic:
+    """A state of which nothing is known; with contents or without."""
     bool_ = z3.BoolSort()
     functions: dict[str, Function] = {}
     for field in FIELDS:
+        if field.name in OF_CONTENTS and not contents:
+            continue
         over = [SORT[letter] for letter in field.over]
         value = bool_ if field.kind == "bool" else SORT[field.kind]
         functions[field.name] = z3.Function(field.name, *over, value)

@@ -20,23 +20,37 @@ from spec import (
 )
 from spec.decisions import Foll, Model
 from spec.memory import Machine, Mm, Names, Page, Steps
-from spec.prover.domains import NOTICING
-from spec.prover.footprints import Known, Operation
+from spec.prover.domains import NOTICING, WRITTEN
+from spec.prover.footprints import (
+    ANY_PROCESS,
+    ANY_REFERENCE,
+    ANY_SLOT,
+    Known,
+    Operation,
+)
 
 ONE = Names(
     mms=("A",),
     pages=("p1", "p2", "p3", "p4", "p5"),
-    refs=("rx",),
+    refs=(ANY_REFERENCE,),
     cpus=("cpu0",),
     vas=("x",),
     slots=("s1",),
 )
-"""One process and its address; ``rx`` stands for every reference."""
+"""One process and its address; every reference."""
 TWO = replace(ONE, mms=("A", "B"))
 """Another process, where an operation goes over them."""
 FORK = replace(TWO, vas=("x", "y"))
 MOVE = FORK
 GUP = replace(ONE, refs=("r1",))
+DEVICE = replace(GUP, mms=("A", ANY_PROCESS), slots=("s1", ANY_SLOT))
+"""A reference that was taken at the address, and all other addresses."""
+MAY_WRITE: Known = {
+    "r1.state": "live",
+    "r1.mm": "A",
+    "r1.va": "x",
+    "r1.write": True,
+}
 MERGED: dict[str, tuple[Names, Known]] = {
     "merge": (TWO, {}),
     "merge in one process": (replace(ONE, vas=("x", "y")), {}),
@@ -69,8 +83,8 @@ PICKED: dict[str, Callable[[Page], Steps]] = {
 
 # a fault tells traps apart, and so does whoever sets or ends one: these get all of them
 FAULTING: dict[str, Callable[[Mm, str], Steps]] = {
-    "write": fault.write,
-    "force-write": protect.write_force,
+    "write": lambda mm, va: fault.write(mm, va, WRITTEN),
+    "force-write": lambda mm, va: protect.write_force(mm, va, WRITTEN),
     "unmerge": ksm.break_ksm,
 }
 TRAPPING: dict[str, Callable[[Mm, str], Steps]] = {
@@ -92,6 +106,14 @@ def request(how: str, foll: Foll) -> Callable[[Machine], Steps]:
     )
 
 
+DEVICE_WRITE = "device write"
+
+
+def device_write(machine: Machine) -> Steps:
+    """The holder of a reference writes through it."""
+    return gup_fast.device_write(machine.refs["r1"], WRITTEN)
+
+
 def operations(model: Model) -> Iterator[Operation]:
     """All of them, for one model."""
     at = on_address
@@ -105,6 +127,7 @@ def operations(model: Model) -> Iterator[Operation]:
         yield Operation(f"mprotect {protection}", protecting(protection), ONE)
     yield Operation("fork", lambda m: fork.fork(m.mms["A"], m.mms["B"]), FORK)
     yield from requests(model)
+    yield Operation(DEVICE_WRITE, device_write, DEVICE, given=MAY_WRITE, acting="")
     yield Operation("put", lambda m: clients.put(m, "r1"), GUP, acting="")
     yield Operation("transient", at(clients.transient), ONE)
     yield Operation("mremap", moving(move.mremap), MOVE)

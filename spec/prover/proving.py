@@ -122,11 +122,11 @@ class Result:
 
 
 def written() -> Proof:
-    """The invariant as the chapters have it."""
+    """The invariant as the chapters have it: of contents, given that of owners."""
     import spec.proof_places  # noqa: F401  its assertions belong to it
-    from spec.proof import proof
+    from spec.proof_contents import contents
 
-    return proof
+    return contents
 
 
 class Attempt:
@@ -163,19 +163,28 @@ class Attempt:
         self.places = made.places
         self.footprints, self.miscounted = made.footprints, made.miscounted
         if model.name in WRITTEN_FOR and not without and not wanted:
-            check_places(self.proof.assertions, self.places, model.name)
-        known = self.proof.assertions
-        self.ends = [
-            [(a.name, roles(a, place)) for a in known if stands(a, place)]
-            for place in self.places
-        ]
+            check_places(self.proof.every_assertion, self.places, model.name)
+        self.ends = {part: list(self._ends(part)) for part in self.parts}
+        owners = [step for step in made.steps if not step.contents]
         every = [
-            *made.steps,
-            *self._unasked(made.steps),
-            *self._overwriting(made.steps),
+            *(step for step in made.steps if step.contents in self.parts),
+            *self._unasked(owners),
+            *self._overwriting(owners),
         ]
         self.steps = list({self.key(step): step for step in reversed(every)}.values())
         self.steps.reverse()
+
+    @property
+    def parts(self) -> dict[bool, Proof]:
+        """The proofs, by whether they are of contents."""
+        return dict(zip((False, True), self.proof.parts, strict=False))
+
+    def _ends(self, contents: bool) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+        """For each place, the assertions that speak of it, and of which things."""
+        known = self.parts[contents].every_assertion
+        for place in self.places:
+            here = (each for each in known if stands(each, place))
+            yield [(each.name, roles(each, place)) for each in here]
 
     def _unasked(self, steps: list[SymbolicStep]) -> list[SymbolicStep]:
         """The steps in which fork would copy though GUP was never asked (AE-INV-5)."""
@@ -204,8 +213,8 @@ class Attempt:
                     guard = step.guard | {found}
                     yield replace(step, guard=guard, raised=("AE-INV-3",))
 
-    def prover(self) -> Prover:
-        """A solver with the invariant.
+    def prover(self, *, contents: bool = False) -> Prover:
+        """A solver with the invariant: of owners, or of contents.
 
         Raises:
             SpecificationError: z3 is not installed.
@@ -216,7 +225,11 @@ class Attempt:
             )
         from spec.prover.solver import Prover
 
-        return Prover(self.proof, promises_of(self.model))
+        return Prover(self.parts[contents], promises_of(self.model))
+
+    def provers(self) -> dict[bool, Prover]:
+        """A solver for each proof."""
+        return {contents: self.prover(contents=contents) for contents in self.parts}
 
     def key(self, step: SymbolicStep) -> Any:
         """What two steps have in common that are the same to the solver."""
@@ -228,12 +241,14 @@ class Attempt:
         names = dict(zip(target.operands, step.bound, strict=True)) if target else {}
         yield from (("found", *atom) for atom in step.guard)
         yield from (("assigned", *write) for write in step.writes)
-        yield from (("each", rep.when, rep.writes) for rep in step.each)
+        yield from (("each", rep.over, rep.when, rep.writes) for rep in step.each)
         yield ("raised", *step.raised)
-        for name, known in self.ends[step.source]:
+        yield ("of contents", step.contents)
+        ends = self.ends[step.contents]
+        for name, known in ends[step.source]:
             yield ("before", name)
             yield from (("before", name, *role) for role in known.items())
-        for name, known in self.ends[step.target] if target else ():
+        for name, known in ends[step.target] if target else ():
             yield ("after", name)
             yield from (("after", name, r, names.get(n, n)) for r, n in known.items())
 
@@ -270,14 +285,15 @@ def answers(
     """What the solver says of steps, by number, in any order."""
 
     def begin() -> Callable[[int], Answered]:
-        return partial(_check, attempt, attempt.prover())
+        return partial(_check, attempt, attempt.provers())
 
     return side_by_side(begin, numbers, workers, at_once=8)
 
 
-def _check(attempt: Attempt, prover: Prover, number: int) -> Answered:
+def _check(attempt: Attempt, provers: dict[bool, Prover], number: int) -> Answered:
     began = time.monotonic()
-    found, clauses = _answer(attempt, prover, attempt.steps[number])
+    step = attempt.steps[number]
+    found, clauses = _answer(attempt, provers[step.contents], step)
     return found, clauses, time.monotonic() - began
 
 
@@ -361,11 +377,10 @@ def prove(
 def exemplify(obligations: Iterable[Obligation], attempt: Attempt) -> None:
     """Find the smallest counterexample to each obligation that is not discharged."""
     failing = [each for each in obligations if each.failed]
-    prover = attempt.prover() if failing else None
+    provers = attempt.provers() if failing else {}
     for obligation in failing:
-        assert prover is not None, "there is one where something fails"
         step = smallest(attempt.steps[number] for number in obligation.failed)
-        obligation.example = example(step, attempt.places, prover)
+        obligation.example = example(step, attempt.places, provers[step.contents])
 
 
 def counted(attempt: Attempt) -> Obligation:
@@ -382,21 +397,24 @@ def counted(attempt: Attempt) -> Obligation:
 
 def _sentences(attempt: Attempt) -> Iterator[Obligation]:
     """What does not speak of steps: the beginning, the consequences, the lemma."""
-    prover = attempt.prover()
     first = Obligation("at first")
-    for clause in prover.clauses:
-        _note(first, prover.at_first, clause)
-    yield first
     by_id: dict[str, Obligation] = defaultdict(lambda: Obligation(""))
-    for clause in attempt.proof.consequences:
-        made = by_id[clause.of]
-        made.operation = f"invariant implies {clause.of}"
-        _note(made, prover.follows, clause)
+    lemmas = []
+    for contents, prover in attempt.provers().items():
+        part = attempt.parts[contents]
+        for clause in prover.clauses:
+            _note(first, prover.at_first, clause)
+        for clause in part.consequences:
+            made = by_id[clause.of]
+            made.operation = f"invariant implies {clause.of}"
+            _note(made, prover.follows, clause)
+        for lemma in part.lemmas:
+            made = Obligation(f"lemma: {lemma.name}")
+            _note(made, prover.set_under, lemma)
+            lemmas.append(made)
+    yield first
     yield from by_id.values()
-    for lemma in attempt.proof.lemmas:
-        made = Obligation(f"lemma: {lemma.name}")
-        _note(made, prover.set_under, lemma)
-        yield made
+    yield from lemmas
 
 
 def _note(

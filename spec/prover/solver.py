@@ -18,7 +18,13 @@ from typing import Any
 import z3
 
 from spec.prover.assertions import Clause, Proof, roles, stands
-from spec.prover.footprints import OVER, Place
+from spec.prover.footprints import (
+    ANY_PROCESS,
+    ANY_REFERENCE,
+    ANY_SLOT,
+    OVER,
+    Place,
+)
 from spec.prover.holders import HOLDERS, TESTS, none
 from spec.prover.logic import (
     Effect,
@@ -66,8 +72,8 @@ class Prover:
     def __init__(self, proof: Proof, promises: Promises) -> None:
         self.proof = proof
         self.clauses = proof.everything()
-        extra = [a.name for a in proof.assertions]
-        self.before = unknown(extra, promises)
+        extra = [a.name for a in proof.every_assertion]
+        self.before = unknown(extra, promises, contents=proof.given is not None)
         self.names: dict[str, Any] = {}
         for letter, names in NAMES.items():
             self.names |= dict(zip(names, constants(letter, *names), strict=True))
@@ -77,7 +83,7 @@ class Prover:
             solver.set("relevancy", 0)
         self._assumed: dict[Any, Any] = {}
         self._known: set[Any] = set()
-        for clause in self.clauses:
+        for clause in proof.assumed():
             self.full.add(*self._quantified(clause))
             for instance in self._instances(clause):
                 name = z3.Bool(f"assumed {len(self._assumed)}")
@@ -96,8 +102,8 @@ class Prover:
         solver = z3.Solver()
         solver.set("random_seed", SEED)
         solver.set("rlimit", EFFORT)
-        for names in NAMES.values():
-            if len(names) > 1:
+        for letter, names in NAMES.items():
+            if len(names) > 1 and letter != "d":
                 solver.add(z3.Distinct(*(self.names[n] for n in names)))
         return solver
 
@@ -192,11 +198,12 @@ class Prover:
         if known is None:
             c = self.names["c"]
             known = self._facts[key] = []
-            for assertion in self.proof.assertions:
+            for assertion in self.proof.every_assertion:
                 here = stands(assertion, place)
                 known.append(self.before.get(f"at:{assertion.name}", c) == here)
                 for role, value in roles(assertion, place).items() if here else ():
-                    known.append(self.before.get(role, c) == self.value(value))
+                    if role in self.before.fields:
+                        known.append(self.before.get(role, c) == self.value(value))
         return known
 
     def effect(
@@ -204,15 +211,15 @@ class Prover:
     ) -> Symbolic:
         """The state after a step, in terms of the one before."""
         updates: list[tuple[str, Callable[..., Any]]] = []
+        for rep in step.each:
+            for field, _, value in rep.writes:
+                updates.append((field, self._each(rep, value)))
         for field, where, value in sorted(step.writes, key=repr):
             place = tuple(self.value(name) for name in where)
             if field == "sequence count":
                 updates.append(("raced", self._race(place[0])))
             else:
                 updates.append((field, assigned(place, self.value(value))))
-        for rep in step.each:
-            for field, _, value in rep.writes:
-                updates.append((field, self._each(rep, value)))
         return self.before.with_([*updates, *self._arrival(step, source, target)])
 
     def _race(self, m: Any) -> Callable[..., Any]:
@@ -220,22 +227,36 @@ class Prover:
         return lambda old, c: z3.Or(old(c), at_process(c) == m)
 
     def _each(self, rep: Rep, value: Any) -> Callable[..., Any]:
-        def update(old: Any, r: Any) -> Any:
-            s = self.before
-            when = [z3.Or(s.pending(r), s.returned(r))]
-            for _, field, _, wanted in rep.when:
-                found = s.get(field, r)
-                when.append(found == self.value(wanted))
-            return z3.If(z3.And(*when), self.value(value), old(r))
+        def update(old: Any, *things: Any) -> Any:
+            when = [self._any(atom, things) for atom in sorted(rep.when, key=repr)]
+            if rep.over == "r":
+                when.append(z3.Or(*(f(*things) for f in self._taken)))
+            return z3.If(z3.And(*when), self.value(value), old(*things))
 
         return update
+
+    @property
+    def _taken(self) -> tuple[Any, Any]:
+        return self.before.fields["pending"], self.before.fields["returned"]
+
+    def _any(self, atom: Atom, things: tuple[Any, ...]) -> Any:
+        """An atom of a name that stands for any other thing, of one such thing."""
+        _, field, where, value = atom
+        names = {ANY_REFERENCE: things[0], ANY_PROCESS: things[0]}
+        if where[0] == ANY_SLOT:
+            found = self.before.get(field, self.before.slot(*things))
+        else:
+            found = self.before.get(field, names[where[0]], *things[1 : len(where)])
+        if value == ANY_SLOT:
+            return z3.BoolVal(True)
+        return found == self.value(value)
 
     def _arrival(
         self, step: SymbolicStep, source: Place, target: Place | None
     ) -> Iterator[tuple[str, Callable[..., Any]]]:
         """Where the CPU stands after a step, as far as it did not before."""
         c = self.names["c"]
-        for assertion in self.proof.assertions:
+        for assertion in self.proof.every_assertion:
             here = target is not None and stands(assertion, target)
             if here != stands(assertion, source):
                 yield f"at:{assertion.name}", assigned((c,), z3.BoolVal(here))
@@ -243,7 +264,8 @@ class Prover:
                 names = dict(zip(target.operands, step.bound, strict=True))
                 for role, value in roles(assertion, target).items():
                     now = self.value(names.get(value, value))
-                    yield role, assigned((c,), now)
+                    if role in self.before.fields:
+                        yield role, assigned((c,), now)
 
     # -- questions --------------------------------------------------------------------
 
@@ -342,7 +364,7 @@ class Prover:
         facts = [fact for name, fact in premises.items() if name != besides]
         facts += [
             z3.Not(self.before.get(f"at:{assertion.name}", c))
-            for assertion in self.proof.assertions
+            for assertion in self.proof.every_assertion
         ]
         effect = self.before.with_([("exclusive", assigned((p,), z3.BoolVal(True)))])
         return self.ask([*facts, *self._kept_by(effect)])

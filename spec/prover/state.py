@@ -15,6 +15,7 @@ SORTS = {
     "r": "reference",
     "c": "CPU",
     "e": "swap slot",
+    "d": "contents",
 }
 """What there is any number of, by the letter that begins a variable's name."""
 
@@ -25,8 +26,14 @@ NAMES = {
     "r": ("r1", "rx"),
     "c": ("c",),
     "e": ("s1",),
+    "d": ("d0", "d1", "d2", "d3", "d4"),
 }
-"""The names in steps, by sort; those of one sort are different things."""
+"""The names in steps, by sort; those of one sort are different things.
+
+But for contents: those of two names may be equal.
+"""
+ZEROES = "d0"
+"""The contents of a new page."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +109,24 @@ at_page c p the page
 at_reference c r the reference
 at_writable c bool whether the PTE that it remembers is writable
 at_trapped c bool whether the PTE that it remembers has a trap
+value p d the contents
+stored e d what was written to the slot
+expected mv d what a read has to give
+undefined mv bool it is not defined what a read gives
+dirty p bool nothing else has the contents
+swapbacked p bool it must not be dropped
+written_by p r the reference through which a device wrote last
+at_contents c d the contents that the CPU has copied
 """.splitlines()
 )
 """The fields; those of an assertion are added by name, as ``at:name``."""
+OF_CONTENTS = frozenset(
+    {
+        *("value", "stored", "expected", "undefined", "at_contents"),
+        *("dirty", "swapbacked", "written_by"),
+    }
+)
+"""Fields of which only the proof of contents speaks."""
 
 
 class View:
@@ -139,6 +161,11 @@ class View:
         where = both(self.same(self.at_process(c), m), self.same(self.at_address(c), v))
         return both(self.get(f"at:{name}", c), where, self.same(self.at_page(c), p))
 
+    @property
+    def zeroes(self) -> Any:
+        """The contents of a new page."""
+        raise NotImplementedError
+
     def firm(self, r: Any) -> Any:
         """The promise to the reference outlives fork."""
         return self.pin(r) if self.promises.pins_only else True
@@ -146,6 +173,11 @@ class View:
     def one_holder(self, p: Any) -> Any:
         """Any two holders of the page are one."""
         raise NotImplementedError
+
+    def lets_write(self, r: Any, p: Any) -> Any:
+        """A device may write to the page through the reference."""
+        taken = both(self.returned(r), self.anonymous(r), self.same(self.of(r), p))
+        return both(taken, self.may_write(r))
 
     def maps(self, m: Any, v: Any, p: Any) -> Any:
         """The PTE maps the page."""

@@ -11,8 +11,10 @@ from typing import Any
 from spec.memory import ZERO_PAGE, Pte
 from spec.migration_entry import MigrationEntry
 from spec.prover.domains import LEFT_OUT, NOTICING
-from spec.prover.footprints import Command, Place
+from spec.prover.footprints import ANY, ANY_REFERENCE, Command, Place, owner
 from spec.prover.guards import names_of, together
+from spec.prover.operations import DEVICE_WRITE
+from spec.prover.state import OF_CONTENTS
 from spec.swap import SwapEntry
 
 Atom = tuple[Any, ...]
@@ -24,8 +26,15 @@ Write = tuple[str, tuple[Any, ...], Any]
 
 @dataclass(frozen=True)
 class Rep:
-    """What a step does to each reference of a kind: the atoms, and the writes."""
+    """What a step does to each reference of a kind, or to each address.
 
+    Attributes:
+        over: the letters of the sorts of what there is many of.
+        when: which of them; atoms.
+        writes: what is assigned.
+    """
+
+    over: str
     when: frozenset[Atom]
     writes: tuple[Write, ...]
 
@@ -38,11 +47,12 @@ class SymbolicStep:
         source, target: places; -1: the operation is over.
         guard: what is found.
         writes: what is assigned.
-        each: what is done to each reference in a certain situation.
+        each: what is done to each reference or address in a certain situation.
         bound: the names that the operands of the target stand for.
         raised: a guarantee that the step breaks at once.
         function: of the kernel, in which it stands.
         shown: one footprint that it was made from.
+        contents: it is one of the steps that the proof of contents looks at.
     """
 
     source: int
@@ -53,12 +63,13 @@ class SymbolicStep:
     bound: tuple[str, ...]
     raised: tuple[str, ...]
     shown: Command
+    contents: bool = False
 
 
 IRRELEVANT = frozenset(
     {
         *LEFT_OUT,
-        *("dirty", "swapbacked", "vma", "longterm", "parent"),
+        *("vma", "longterm", "parent"),
         *("refcount", "mapcount", "pincount", "write_protect_seq"),
     }
 )
@@ -139,6 +150,24 @@ def cell_atoms(key: str, value: Any, remembers: bool) -> Iterator[Atom]:
         yield ("is", name, (record,), bool(value))
     elif name == "write":
         yield ("is", "may_write", (record,), bool(value))
+    elif name in ("dirty", "swapbacked"):
+        yield ("is", name, (record,), bool(value))
+    elif name == "value":
+        field = "value" if record.startswith("p") else "stored"
+        yield ("is", field, (record,), contents_name(value))
+    elif name == "expected":
+        yield ("is", "undefined", (record, va), value is None)
+        if value is not None:
+            yield ("is", "expected", (record, va), contents_name(value))
+
+
+def contents_name(value: int) -> str:
+    """What contents are called.
+
+    >>> contents_name(0)
+    'd0'
+    """
+    return f"d{value}"
 
 
 def count_atoms(reads: dict[str, Any]) -> Iterator[Atom]:
@@ -154,6 +183,8 @@ def count_atoms(reads: dict[str, Any]) -> Iterator[Atom]:
                 cache = reads[f"{record}.swap"] is not None
                 if value - mapcount - cache <= 1:
                     yield ("one temporary", record)
+        elif name == "mapcount" and value == 1:
+            yield ("one mapping", record)
         elif name == "pincount" and value == 0:
             yield ("not pinned", record)
         elif name == "count" and value == 0:
@@ -186,6 +217,8 @@ def own_atoms(own: dict[str, Any]) -> Iterator[Atom]:
             yield ("is", "odd", (record,), True)
         elif record == "r1" and own.get("r1.state") == "pending":
             yield ("is", "by", (record,), "c")
+            yield from cell_atoms(key, value, False)
+        elif record == "r1" and own.get("r1.state") == "live":
             yield from cell_atoms(key, value, False)
 
 
@@ -225,9 +258,11 @@ def read_atoms(command: Command, place: Place, remembers: bool) -> Iterator[Atom
         and "unmap_and_move" in place.functions
     ):
         yield ("no migration entry", "p1")
+    if place.operation.name == "migrate" and command.writes.get("cpu0.target"):
+        yield ("not mapped", "p1")
     for key, value in command.reads.items():
         record, name, va = split(key)
-        if key in place.own or record == "rx":
+        if key in place.own or record in ANY:
             continue
         if name == "mmap_lock":
             if value == 0:
@@ -251,7 +286,7 @@ def write_fields(command: Command, place: Place, remembers: bool) -> Iterator[Wr
         yield ("raced", ("c",), False)
     for key, value in command.writes.items():
         record, name, va = split(key)
-        if record == "rx":
+        if record in ANY:
             continue
         if name == "refcount":
             yield ("free", (record,), value == 0)
@@ -281,21 +316,33 @@ def write_fields(command: Command, place: Place, remembers: bool) -> Iterator[Wr
                 yield ("touched", (record, va), True)
             if name == "state" and record == "r1" and value == "pending":
                 yield ("by", (record,), "c")
+            if name == "value" and place.operation.name == DEVICE_WRITE:
+                yield ("written_by", (record,), "r1")
 
 
 def symbolic(
-    commands: list[Command], places: list[Place], remembers: bool
+    commands: list[Command], places: list[Place], remembers: bool, *, contents: bool
 ) -> list[SymbolicStep]:
     """The steps that footprints stand for; those that say the same are one.
 
-    What footprints do to ``rx``, which stands for every other reference, is put
-    together: each reference is in one of the situations.
+    What footprints do to things that stand for all others is put together: each of
+    those is in one of the situations.
+
+    Args:
+        commands: the footprints.
+        places: where they begin and end.
+        remembers: whether entries remember the bit.
+        contents: say what they do to contents as well.
     """
     groups: dict[Any, list[Command]] = defaultdict(list)
     for command in commands:
+        if contents and command.raised:
+            continue
         place = places[command.source]
-        guard = frozenset(read_atoms(command, place, remembers))
-        writes = frozenset(write_fields(command, place, remembers))
+        read = read_atoms(command, place, remembers)
+        guard = frozenset(atom for atom in read if contents or not speaks(atom))
+        assigned = write_fields(command, place, remembers)
+        writes = frozenset(w for w in assigned if contents or w[0] not in OF_CONTENTS)
         key = (
             command.source,
             command.target,
@@ -311,36 +358,51 @@ def symbolic(
             target,
             guard,
             writes,
-            _each(found, remembers),
+            tuple(_each(found, remembers, contents=contents)),
             bound,
             raised,
             found[0],
+            contents,
         )
         for (source, target, guard, writes, bound, raised), found in groups.items()
     ]
     return weakest(made, places)
 
 
-def _each(commands: list[Command], remembers: bool) -> tuple[Rep, ...]:
+MAPPED = ("one mapping", "not mapped")
+
+
+def speaks(atom: Atom) -> bool:
+    """Whether an atom tells something only where contents matter.
+
+    >>> speaks(("is", "dirty", ("p1",), True)), speaks(("one holder", "p1"))
+    (True, False)
+    """
+    return atom[0] in MAPPED or (atom[0] == "is" and atom[1] in OF_CONTENTS)
+
+
+def _each(commands: list[Command], remembers: bool, *, contents: bool) -> Iterator[Rep]:
     reps: dict[Rep, None] = {}
     for command in commands:
-        found = {k: v for k, v in command.reads.items() if k.startswith("rx.")}
-        written = {k: v for k, v in command.writes.items() if k.startswith("rx.")}
-        changed = {k: v for k, v in written.items() if found.get(k) != v}
-        if changed:
-            when = {
-                atom
-                for key, value in found.items()
-                if split(key)[1] != "state"
-                for atom in cell_atoms(key, value, remembers)
-            }
-            writes = tuple(
-                (field, where, new)
-                for key, value in changed.items()
-                for _, field, where, new in cell_atoms(key, value, remembers)
-            )
-            reps[Rep(frozenset(when), writes)] = None
-    return tuple(reps)
+        found = {k: v for k, v in command.reads.items() if owner(k) in ANY}
+        written = {k: v for k, v in command.writes.items() if owner(k) in ANY}
+        changed = {k: v for k, v in written.items() if found.get(k, k) != v}
+        when = {
+            atom
+            for key, value in found.items()
+            if split(key)[1] != "state"
+            for atom in cell_atoms(key, value, remembers)
+        }
+        writes = tuple(
+            (field, where, new)
+            for key, value in changed.items()
+            for _, field, where, new in cell_atoms(key, value, remembers)
+            if contents or field not in OF_CONTENTS
+        )
+        if writes:
+            over = "r" if writes[0][1] == (ANY_REFERENCE,) else "mv"
+            reps[Rep(over, frozenset(when), writes)] = None
+    yield from reps
 
 
 def weakest(steps: list[SymbolicStep], places: list[Place]) -> list[SymbolicStep]:
