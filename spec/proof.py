@@ -49,12 +49,14 @@ proof = Proof()
 # %% [markdown]
 # ## What is left out
 #
-# The proof leaves out contents ([AE-INV-8](guarantees.py#AE-INV-8)), NUMA hints,
-# protections and large folios. What the rules of those say is covered by exploration
-# only; the [table](../reference/proof.md) names each such rule, and
-# `prove --without RULE` says what exploration finds. KSM compares contents; here they
-# may be equal or not, whatever was written. Memory ordering and stale TLB entries have
-# their own chapters.
+# The proof leaves out NUMA hints, protections and large folios. What the rules of those
+# say is covered by exploration only; the [table](../reference/proof.md) names each such
+# rule, and `prove --without RULE` says what exploration finds. Memory ordering and
+# stale TLB entries have their own chapters.
+#
+# What pages contain ([AE-INV-8](guarantees.py#AE-INV-8)) comes in a
+# [third part](proof_contents.py). Until then KSM may find two pages equal or not,
+# whatever was written.
 #
 # The proof is of the sketch and of upstream, which promises less. What upstream does
 # not promise [can be reached](proof_places.py#what-upstream-does-not-promise).
@@ -91,8 +93,8 @@ def counts_are_compared_with_holders(machine: Machine) -> bool:
 # %%
 @rule("AE-ASM-7", source="mm/rmap.c:rmap_walk, v6.1", over="assumption")
 def walks_are_complete(machine: Machine) -> bool:
-    """Migration ends when no migration entry of its page is left, and fork writes to
-    each address of the child once."""
+    """A migration takes a new page when nothing maps the old one, and ends when no
+    migration entry of it is left; fork writes to each address of the child once."""
     return True
 
 

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # For any number: what a CPU knows
 #
-# The second half of [the proof](proof.py): assertions for the places where an operation
+# The second part of [the proof](proof.py): assertions for the places where an operation
 # can stop, and what follows from it all.
 
 # %%

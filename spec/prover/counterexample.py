@@ -19,8 +19,8 @@ from spec.prover.assertions import frames
 from spec.prover.counting import held, mapped, named, pinned
 from spec.prover.footprints import OVER, Place
 from spec.prover.positions import next_statement
-from spec.prover.steps import SymbolicStep
-from spec.publish.traces import described
+from spec.prover.steps import SymbolicStep, contents_value
+from spec.publish.traces import alive, described, in_use, machine_of
 from spec.swap import SwapEntry
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Counterexample:
         stands: where the CPU stands before the step, and after it, in words.
         target: where it stands after it: function and statement, or nothing.
         others: what is known of other CPUs: the assertions at which they stand.
+        contents: whether it is about contents, which are shown then.
     """
 
     clause: str
@@ -59,6 +60,7 @@ class Counterexample:
     stands: tuple[str, ...]
     target: tuple[str, ...]
     others: tuple[str, ...] = ()
+    contents: bool = False
 
     @property
     def changed(self) -> set[str]:
@@ -73,12 +75,29 @@ class Counterexample:
 
     def text(self) -> Iterator[tuple[str, list[str]]]:
         """Both states in lines, each with its title; what is new has a star."""
-        before, after = described(self.before), described(self.after)
+        before, after = (self._lines(cells) for cells in (self.before, self.after))
         marked = [line if line in before else f"{line}  *" for line in after]
         for title, stands, lines in zip(
             ("before", "after"), self.stands, (before, marked), strict=True
         ):
             yield title, [*lines, *textwrap.wrap(stands, 64, subsequent_indent="  ")]
+
+    def _lines(self, state: dict[str, Any]) -> list[str]:
+        """A state, line by line."""
+        return [*described(state), *(hold(state) if self.contents else ())]
+
+
+def hold(state: Mapping[str, Any]) -> Iterator[str]:
+    """What pages in use hold, and what a read has to give."""
+    machine = machine_of(state)
+    for page in machine.pages.values():
+        if in_use(page):
+            yield f"{page} holds {page.value}"
+    for mm in alive(machine):
+        for va in machine.names.vas:
+            wanted = mm.expected[va]
+            given = "what is not defined" if wanted is None else wanted
+            yield f"a read of ({mm}, {va}) gives {given}"
 
 
 def smallest(steps: Iterable[SymbolicStep]) -> SymbolicStep:
@@ -110,6 +129,7 @@ def example(
                 stands=(stand(places[step.source], before), stand(target, after)),
                 target=spot(target) if target else (),
                 others=tuple(standing(before)),
+                contents=step.contents,
             )
     return None
 
@@ -207,7 +227,19 @@ def cells(facts: Facts, world: World) -> dict[str, Any]:
     for slot in names.slots:
         folio = facts["folio", (slot,)] if facts["has_folio", (slot,)] else None
         found |= {f"{slot}.folio": folio, f"{slot}.count": named(found, slot)}
-    return found
+    return found | dict(_contents(facts, names))
+
+
+def _contents(facts: Facts, names: Names) -> Iterator[tuple[str, Any]]:
+    """What pages, slots and addresses hold, if the facts tell it."""
+    for (name, of), value in facts.items():
+        if name in ("value", "stored") and of[0] in (*names.pages, *names.slots):
+            yield f"{of[0]}.value", contents_value(value)
+        elif name in ("dirty", "swapbacked") and of[0] in names.pages:
+            yield f"{of[0]}.{name}", value
+        elif name == "expected" and of[1] in names.vas:
+            wanted = None if facts["undefined", of] else contents_value(value)
+            yield f"{of[0]}.expected[{of[1]}]", wanted
 
 
 def _used(states: Iterable[Facts], address: str) -> bool:

@@ -45,7 +45,7 @@ WORLDS = (
 """What exists: tried in this order, until a counterexample fits."""
 
 ARGUMENT = 3
-"""So many clauses of the invariant are the argument; the others serve them."""
+"""So many clauses of each part are the argument; the others serve them."""
 
 SECONDS = 20
 """A world in which the solver has found nothing after so long is given up."""
@@ -56,7 +56,7 @@ Fact = tuple[str, tuple[str, ...]]
 Facts = dict[Fact, Any]
 """What each field is, of all things: a truth value, or the name of a thing."""
 
-BLANK = {"free": True}
+BLANK = {"free": True, "dirty": True, "swapbacked": True}
 """What a field says of a thing to which nothing has happened, if that is not no."""
 
 
@@ -256,8 +256,8 @@ class Small:
 def telling(proof: Proof) -> list[Clause]:
     """The clauses of an invariant, those first of which a reader learns most.
 
-    The first three of each part are its argument. What a CPU knows where it stands comes next; then
-    what the words rely on.
+    The first three of each part are its argument. What a CPU knows where it stands
+    comes next; then what the words rely on.
     """
     found: list[Clause] = []
     for part in proof.parts:

@@ -170,6 +170,15 @@ def contents_name(value: int) -> str:
     return f"d{value}"
 
 
+def contents_value(name: str) -> int:
+    """What a cell holds that has contents of this name.
+
+    >>> contents_value("d0")
+    0
+    """
+    return int(name[1:])
+
+
 def count_atoms(reads: dict[str, Any]) -> Iterator[Atom]:
     """What counts say about holders: only what the protocol tests them for."""
     for key, value in reads.items():
