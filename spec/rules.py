@@ -429,7 +429,6 @@ CHAPTERS = (
     "tlb",
     "proof",
     "proof_places",
-    "proof_contents",
 )
 """The chapters in the order in which they are read."""
 

@@ -64,7 +64,7 @@ def test_an_operation_that_tells_traps_apart_is_given_all():
 def test_the_steps_leave_out_only_what_a_clause_excludes(remembers):
     """The invariant says that what may be written has no trap: the domain relies on it,
     and so do guards that do not mention the trap then."""
-    (clause,) = [c for c in written().clauses if c.name == "traps forbid writing"]
+    (clause,) = [c for c in written().assumed() if c.name == "traps forbid writing"]
     assert "not writable" in clause.says
     names = OPERATIONS["write"].names
     found = domains.entry_values({"p1"}, names, remembers)
@@ -104,4 +104,4 @@ def test_two_clauses_of_one_name_are_refused():
         return True
 
     with pytest.raises(SpecificationError, match=r"2 clauses .* 'pages are pages'"):
-        proof.everything()
+        proof.assumed()

@@ -192,8 +192,10 @@ def test_what_a_step_changes_is_marked_by_more_than_colour():
 
 def test_the_argument_comes_first():
     names = [clause.name for clause in telling(written())]
-    assert names[:3] == [clause.name for clause in written().clauses[:3]]
-    assert len(names) == len(set(names)) == len(written().everything())
+    owners, contents = written().parts
+    assert names[:3] == [clause.name for clause in owners.clauses[:3]]
+    assert names.index(contents.clauses[0].name) == len(owners.everything())
+    assert len(names) == len(set(names)) == len(written().assumed())
 
 
 # -- explored states -------------------------------------------------------------------
@@ -209,7 +211,7 @@ def judged(section, without: tuple[str, ...] = ()):
     like = Attempt(SKETCH, only=["put"]).prover().before
     whole = program(section, SKETCH, frozenset(without))
     made = Explored(section, whole, written(), like)
-    clauses = [made.clause(clause) for clause in written().everything()]
+    clauses = [made.clause(clause) for clause in written().assumed()]
     return made.exploration(clauses).run()
 
 

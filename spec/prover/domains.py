@@ -67,7 +67,6 @@ def fresh(seen: Set[str], names: Names) -> tuple[str, ...]:
 def entry_values(
     seen: Set[str],
     names: Names,
-    slots: tuple[str, ...],
     remembers: bool,
     traps: tuple[str, ...] = NOTICING,
 ) -> list[Any]:
@@ -76,7 +75,6 @@ def entry_values(
     Args:
         seen: the names that were mentioned.
         names: what exists.
-        slots: those that it can name.
         remembers: whether entries remember the bit.
         traps: those that it can have.
     """
@@ -87,7 +85,7 @@ def entry_values(
         for trap in ("", *traps):
             entries.append(Pte(page, False, trap))
             entries += [MigrationEntry(page, kind, trap) for kind in kinds]
-    for slot in slots:
+    for slot in names.slots:
         entries += [SwapEntry(slot), *[SwapEntry(slot, True)] * remembers]
     return entries
 

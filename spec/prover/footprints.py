@@ -9,7 +9,7 @@ step does to them it does to all that are in the same situation, however many ex
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -223,8 +223,9 @@ class Footprints:
         told = {k: v for k, v in known.items() if record in ANY or owner(k) not in ANY}
         seen = {*place.operands, *names_in(told, place.operation.all_names)}
         if name == "pte":
-            traps, slots = place.operation.traps, slots_of(record, names)
-            found = entry_values(seen, names, slots, self.remembers, traps)
+            here = replace(names, slots=slots_of(record, names))
+            traps = place.operation.traps
+            found = entry_values(seen, here, self.remembers, traps)
         elif name in CONTENTS:
             found = contents(record, name, known, place.remembered)
         else:

@@ -165,6 +165,7 @@ class Attempt:
         if model.name in WRITTEN_FOR and not without and not wanted:
             check_places(self.proof.every_assertion, self.places, model.name)
         self.ends = {part: list(self._ends(part)) for part in self.parts}
+        self._provers: dict[bool, Prover] = {}
         owners = [step for step in made.steps if not step.contents]
         every = [
             *(step for step in made.steps if step.contents in self.parts),
@@ -214,7 +215,7 @@ class Attempt:
                     yield replace(step, guard=guard, raised=("AE-INV-3",))
 
     def prover(self, *, contents: bool = False) -> Prover:
-        """A solver with the invariant: of owners, or of contents.
+        """A solver with the invariant: of owners, or of contents; made once.
 
         Raises:
             SpecificationError: z3 is not installed.
@@ -225,11 +226,10 @@ class Attempt:
             )
         from spec.prover.solver import Prover
 
-        return Prover(self.parts[contents], promises_of(self.model))
-
-    def provers(self) -> dict[bool, Prover]:
-        """A solver for each proof."""
-        return {contents: self.prover(contents=contents) for contents in self.parts}
+        if contents not in self._provers:
+            made = Prover(self.parts[contents], promises_of(self.model))
+            self._provers[contents] = made
+        return self._provers[contents]
 
     def key(self, step: SymbolicStep) -> Any:
         """What two steps have in common that are the same to the solver."""
@@ -285,15 +285,15 @@ def answers(
     """What the solver says of steps, by number, in any order."""
 
     def begin() -> Callable[[int], Answered]:
-        return partial(_check, attempt, attempt.provers())
+        return partial(_check, attempt)
 
     return side_by_side(begin, numbers, workers, at_once=8)
 
 
-def _check(attempt: Attempt, provers: dict[bool, Prover], number: int) -> Answered:
+def _check(attempt: Attempt, number: int) -> Answered:
     began = time.monotonic()
     step = attempt.steps[number]
-    found, clauses = _answer(attempt, provers[step.contents], step)
+    found, clauses = _answer(attempt, attempt.prover(contents=step.contents), step)
     return found, clauses, time.monotonic() - began
 
 
@@ -376,11 +376,11 @@ def prove(
 
 def exemplify(obligations: Iterable[Obligation], attempt: Attempt) -> None:
     """Find the smallest counterexample to each obligation that is not discharged."""
-    failing = [each for each in obligations if each.failed]
-    provers = attempt.provers() if failing else {}
-    for obligation in failing:
-        step = smallest(attempt.steps[number] for number in obligation.failed)
-        obligation.example = example(step, attempt.places, provers[step.contents])
+    for obligation in obligations:
+        if obligation.failed:
+            step = smallest(attempt.steps[number] for number in obligation.failed)
+            prover = attempt.prover(contents=step.contents)
+            obligation.example = example(step, attempt.places, prover)
 
 
 def counted(attempt: Attempt) -> Obligation:
@@ -400,8 +400,8 @@ def _sentences(attempt: Attempt) -> Iterator[Obligation]:
     first = Obligation("at first")
     by_id: dict[str, Obligation] = defaultdict(lambda: Obligation(""))
     lemmas = []
-    for contents, prover in attempt.provers().items():
-        part = attempt.parts[contents]
+    for contents, part in attempt.parts.items():
+        prover = attempt.prover(contents=contents)
         for clause in prover.clauses:
             _note(first, prover.at_first, clause)
         for clause in part.consequences:
