@@ -43,6 +43,29 @@ class _Ask(Exception):
 
 
 @dataclass(frozen=True)
+class Unasked:
+    """A flag that was read and not looked at: it may be copied, whatever it is.
+
+    Attributes:
+        key: the cell.
+    """
+
+    key: str
+
+    def __bool__(self) -> bool:
+        """Looked at, it has to be one or the other.
+
+        Raises:
+            _Ask: the flag is not known.
+        """
+        raise _Ask(self.key)
+
+
+COPIED = ("dirty", "swapbacked", "ksm")
+"""Flags that migration copies."""
+
+
+@dataclass(frozen=True)
 class Operation:
     """An operation, and what exists while it is looked at.
 
@@ -199,9 +222,11 @@ class Footprints:
             known = pending.pop()
 
             def source(key: str, known: dict[str, Any] = known) -> Any:
-                if key not in known:
-                    raise _Ask(key)
-                return known[key]
+                if key in known:
+                    return known[key]
+                if key.partition(".")[2] in COPIED:
+                    return Unasked(key)
+                raise _Ask(key)
 
             try:
                 found = list(stepper.outcomes(place.history, source))

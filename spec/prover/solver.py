@@ -171,7 +171,11 @@ class Prover:
     # -- a step -----------------------------------------------------------------------
 
     def value(self, name: Any) -> Any:
-        """What a name stands for; a truth value stands for itself."""
+        """What a name stands for; a truth value stands for itself, a copy for what is
+        copied."""
+        if isinstance(name, tuple):
+            _, field, record = name
+            return self.before.get(field, self.names[record])
         return self.names[name] if isinstance(name, str) else name
 
     def found(self, atom: Atom) -> Any:

@@ -11,7 +11,15 @@ from typing import Any
 from spec.memory import ZERO_PAGE, Pte
 from spec.migration_entry import MigrationEntry
 from spec.prover.domains import LEFT_OUT, NOTICING
-from spec.prover.footprints import ANY, ANY_REFERENCE, Command, Place, owner
+from spec.prover.footprints import (
+    ANY,
+    ANY_REFERENCE,
+    COPIED,
+    Command,
+    Place,
+    Unasked,
+    owner,
+)
 from spec.prover.guards import names_of, together
 from spec.prover.operations import DEVICE_WRITE
 from spec.prover.state import OF_CONTENTS
@@ -113,8 +121,10 @@ def cell_atoms(key: str, value: Any, remembers: bool) -> Iterator[Atom]:
     record, name, va = split(key)
     if name == "pte":
         yield from entry_atoms(record, va, value, remembers)
-    elif name in ("ptl", "locked") or name == "ksm" or name == "writeback":
+    elif name in ("ptl", "locked", "writeback"):
         yield ("is", name, (record,), bool(value))
+    elif name in COPIED:
+        yield ("is", name, (record,), flag(value))
     elif name == "tracked":
         yield ("is", "tracked", (record, va), value != "")
     elif name == "anon_exclusive":
@@ -150,8 +160,6 @@ def cell_atoms(key: str, value: Any, remembers: bool) -> Iterator[Atom]:
         yield ("is", name, (record,), bool(value))
     elif name == "write":
         yield ("is", "may_write", (record,), bool(value))
-    elif name in ("dirty", "swapbacked"):
-        yield ("is", name, (record,), bool(value))
     elif name == "value":
         field = "value" if record.startswith("p") else "stored"
         yield ("is", field, (record,), contents_name(value))
@@ -159,6 +167,13 @@ def cell_atoms(key: str, value: Any, remembers: bool) -> Iterator[Atom]:
         yield ("is", "undefined", (record, va), value is None)
         if value is not None:
             yield ("is", "expected", (record, va), contents_name(value))
+
+
+def flag(value: Any) -> Any:
+    """A flag, or the field and the page that it was copied from."""
+    if isinstance(value, Unasked):
+        return ("copied", split(value.key)[1], split(value.key)[0])
+    return bool(value)
 
 
 def contents_name(value: int) -> str:
@@ -271,7 +286,7 @@ def read_atoms(command: Command, place: Place, remembers: bool) -> Iterator[Atom
         yield ("not mapped", "p1")
     for key, value in command.reads.items():
         record, name, va = split(key)
-        if key in place.own or record in ANY:
+        if key in place.own or record in ANY or isinstance(value, Unasked):
             continue
         if name == "mmap_lock":
             if value == 0:
