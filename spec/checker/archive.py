@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spec.checker import visited
 from spec.checker.buckets import (
     BUCKET,
     SEGMENTS,
@@ -36,11 +37,11 @@ from spec.checker.hash_table import (
     fill,
     find,
     hash_row,
-    slot_for,
-    tag_for,
+    hash_rows,
+    row_of,
+    store,
 )
 from spec.checker.packing import Layout, Word, Words
-from spec.checker.visited import hash_rows
 
 AT_ONCE = 1 << 16
 """Rows that are archived before more room is made."""
@@ -150,11 +151,11 @@ class Archive:
 
         Bits are free as long as an entry of the table has room for them.
         """
-        pairs, count = self._pairs(), self.size
+        pairs, most = self._pairs(), max(self.size, self.expected)
         first, second = (part.size.bit_length() for part in self.parts)
-        fewest = buckets_for(max(count, self.expected), FULL, first + second)
+        fewest = buckets_for(most, FULL, first + second)
         while first + second < MOST_BITS and fewest == buckets_for(
-            max(count, self.expected), FULL, first + second + 2
+            most, FULL, first + second + 2
         ):
             first, second = first + 1, second + 1
         self._clear(fewest, (first, second))
@@ -183,17 +184,7 @@ class Archive:
 
     def _pairs(self) -> Iterator[npt.NDArray[np.uint64]]:
         """The numbers of both parts of all states now here, segment by segment."""
-        table, widths = (self._table, self.buckets), self.widths
-        second = np.uint64(widths[1])
-
-        def segments() -> Iterator[npt.NDArray[np.uint64]]:
-            room = np.empty(len(table[0]) // SEGMENTS * BUCKET, np.uint64)
-            for segment in range(SEGMENTS):
-                count = members(segment, sum(widths), *table, room)
-                first = room[:count] >> second
-                yield np.stack([first, room[:count] ^ (first << second)])
-
-        return segments()
+        return _pairs(self._table, self.buckets, self.widths)
 
     def rows(self) -> Iterator[Words]:
         """All states, in no order, some at a time."""
@@ -215,6 +206,18 @@ class Archive:
         return self.size, first, second, self.widths, self._table, self.buckets
 
 
+def _pairs(
+    table: Entries, buckets: int, widths: tuple[int, int]
+) -> Iterator[npt.NDArray[np.uint64]]:
+    """The numbers of both parts of all states in a table, segment by segment."""
+    room = np.empty(buckets * BUCKET, np.uint64)
+    second = np.uint64(widths[1])
+    for segment in range(SEGMENTS):
+        count = members(segment, sum(widths), table, buckets, room)
+        first = room[:count] >> second
+        yield np.stack([first, room[:count] ^ (first << second)])
+
+
 def best_cut(rows: Words) -> int:
     """Where to cut rows so that they have few different parts.
 
@@ -229,7 +232,7 @@ def best_cut(rows: Words) -> int:
 
 def _different(rows: Words) -> int:
     """How many different ones there are, but for a few with the same hash."""
-    return len(np.unique(hash_rows(rows, 1)))
+    return len(np.unique(visited.hash_rows(rows, 1)))
 
 
 @compiled
@@ -239,20 +242,18 @@ def _number(rows, begin, parts, size, numbers, hashes):  # type: ignore[no-untyp
     Returns how many parts there are now.
     """
     known, table, position = parts
-    below = np.uint32((np.uint64(1) << np.uint64(position)) - np.uint64(1))
     words = known.shape[1]
     for done in range(0, len(rows), BLOCK):
         count = min(BLOCK, len(rows) - done)
         batch = rows[done : done + count, begin : begin + words]
-        fetch_slots(batch, count, hashes, table)
+        hash_rows(batch, count, hashes)
+        fetch_slots(hashes, count, table)
         for i in range(count):
             at = find(batch[i], hashes[i], known, table, position)
             if table[at] == EMPTY:
-                for word in range(words):
-                    known[size, word] = batch[i, word]
-                table[at] = tag_for(hashes[i], position) | np.uint32(size)
+                store(batch[i], hashes[i], known, size, table, at, position)
                 size += 1
-            numbers[done + i] = table[at] & below
+            numbers[done + i] = row_of(table[at], position)
     return size
 
 
@@ -300,14 +301,11 @@ def leave_out(batch, chosen, count, archive, numbers):  # type: ignore[no-untype
 def _look_up(batch, chosen, count, parts, numbers):  # type: ignore[no-untyped-def]
     """The number of a part of each chosen row; `UNKNOWN` if it has none."""
     known, table, position = parts
-    below = np.uint32((np.uint64(1) << np.uint64(position)) - np.uint64(1))
     words = known.shape[1]
-    fetched = np.uint32(0)
     for i in range(count):
         numbers[i] = hash_row(batch[chosen[i]], words)
-        fetched ^= table[slot_for(numbers[i], len(table))]
-    numbers[count] = fetched
+    fetch_slots(numbers, count, table)
     for i in range(count):
         at = find(batch[chosen[i]], numbers[i], known, table, position)
         entry = table[at]
-        numbers[i] = UNKNOWN if entry == EMPTY else np.uint64(entry & below)
+        numbers[i] = UNKNOWN if entry == EMPTY else np.uint64(row_of(entry, position))

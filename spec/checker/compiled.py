@@ -129,7 +129,8 @@ class CompiledEngine:
             commands threads have, by the tree of their steps; for each command, of
             which states it was said what is to be said.
         archived: states that are known and have left the store.
-        archiving: whether others may follow them.
+        tried: whether states were to be archived already; they are not if it does not
+            pay.
         unfollowed: how many steps of sleeping threads there were.
     """
 
@@ -142,7 +143,7 @@ class CompiledEngine:
         self.order = order
         self.unfollowed = 0
         self.archived = Archive(states.layout, 1)
-        self.archiving = True
+        self.tried = False
         self.sleep = Sleep(tables, states.size)
         self.misses = np.zeros((1 << 14, 3), np.int64)
         self.rebuild()
@@ -170,21 +171,32 @@ class CompiledEngine:
         Returns:
             whether that was done; not if their rows have few parts in common.
         """
-        rows, layout = self.states.rows, self.states.layout
-        if not self.archiving or layout.words < 2:
-            return False
-        first = not self.archived.size
-        if first:
-            self.archived = Archive(layout, best_cut(rows[:count]), count)
-        self.archived.add(rows[:count])
-        if first and not self.archived.pays:
-            self.archiving, self.archived = False, Archive(layout, 1)
+        rows = self.states.rows
+        if self.archived.size:
+            self.archived.add(rows[:count])
+        elif not self._begin_archive(rows[:count]):
             return False
         self.states.replace(rows[count:].copy())
         self.sleep.leave(count)
         # most often the next level is about as large as this one
         self._enter_all(self.states.size)
         return True
+
+    def _begin_archive(self, rows: Words) -> bool:
+        """Archive the first states, if that pays; it is tried once, as it takes long.
+
+        Returns:
+            whether that was done.
+        """
+        layout = self.states.layout
+        if self.tried or layout.words < 2:
+            return False
+        self.tried = True
+        archive = Archive(layout, best_cut(rows), len(rows))
+        archive.add(rows)
+        if archive.pays:
+            self.archived = archive
+        return archive.pays
 
     def _enter_all(self, more: int = 0) -> None:
         """A new table, with room for more states than there are."""
