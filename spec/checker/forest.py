@@ -85,16 +85,33 @@ class Forest:
             path: cells and code numbers in the order in which they were read.
             leaf: the result, 0 or more.
         """
-        for cell, number in path:
+        for depth, (_, number) in enumerate(path):
             node = self.view[slot]
             if node < 0:
-                node = self._node(cell, number + 1)
-                self.view[slot] = node
-            elif number >= self.view[node + WIDTH]:
+                slot = self._branch(slot, path[depth:])
+                break
+            if number >= self.view[node + WIDTH]:
                 node = self._widened(node, number + 1)
                 self.view[slot] = node
             slot = node + CHILDREN + number
         self.view[slot] = LEAF - leaf
+
+    def _branch(self, slot: int, path: list[tuple[int, int]]) -> int:
+        """Let a slot lead through a new node for each cell; returns the last slot.
+
+        Most of what is learned is such nodes, so all of them are made at once.
+        """
+        self.view[slot] = end = self.size
+        code: list[int] = []
+        for cell, number in path:
+            self.nodes.append(end)
+            end += CHILDREN + number + 2
+            code += cell, self.places[cell], self.masks[cell], number + 1
+            code += [UNKNOWN] * number
+            code += end, UNKNOWN
+        first = self._room(len(code))
+        self.view[first:end] = memoryview(array("i", code))
+        return end - 2
 
     def look(self, slot: int) -> int | tuple[int, dict[int, int]]:
         """A leaf or `UNKNOWN`; else a cell, and for its codes the slots to go on."""
@@ -111,7 +128,7 @@ class Forest:
     def _room(self, count: int) -> int:
         first, self.size = self.size, self.size + count
         if self.size > len(self.code):
-            more = np.full(max(len(self.code), count, 1024), UNKNOWN, np.int32)
+            more = np.full(max(len(self.code) // 8, count, 1024), UNKNOWN, np.int32)
             self._keep(np.concatenate([self.code, more]))
         return first
 

@@ -14,6 +14,8 @@ Words = npt.NDArray[Word]
 LOG_WORD = 5
 WORD = 1 << LOG_WORD
 """Bits of a word. Words of 64 bits leave more of a row unused: a quarter of it."""
+AT_ONCE = 1 << 14
+"""Rows that are packed anew together: few enough for the processor's cache."""
 
 
 @dataclass
@@ -89,11 +91,25 @@ class Layout:
     def repack(self, rows: Words, old: Layout) -> Words:
         """The same states, that `old` packed, in this layout."""
         packed = np.zeros((len(rows), self.words), Word)
-        for cell, bits in enumerate(self.bits):
-            if bits:
-                column = old.column(rows, cell).astype(Word)
-                packed[:, self.word[cell]] |= column << self.shift[cell]
+        moves = self._moves(old)
+        for at in range(0, len(rows), AT_ONCE):
+            some, others = rows[at : at + AT_ONCE], packed[at : at + AT_ONCE]
+            for (source, target, left), mask in moves.items():
+                cells = some[:, source] & Word(mask)
+                others[:, target] |= cells << left if left >= 0 else cells >> -left
         return packed
+
+    def _moves(self, old: Layout) -> dict[tuple[int, int, int], int]:
+        """From which word to which cells go, how far to the left, and their bits.
+
+        Many cells keep their places beside each other, and move together.
+        """
+        moves: dict[tuple[int, int, int], int] = {}
+        here = self.fields[: len(self.bits)]
+        for (word, shift, mask), (target, to, _) in zip(old.fields, here, strict=False):
+            move = word, target, to - shift
+            moves[move] = moves.get(move, 0) | mask << shift
+        return moves
 
 
 def _placed(bits: Sequence[int]) -> tuple[list[tuple[int, int]], int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from sys import intern
 from types import GeneratorType
 from typing import Any, NamedTuple
 
@@ -114,11 +115,12 @@ class _Store:
         if key in self.written:
             return self.written[key]
         if key not in self.reads:
-            self.reads[key] = self.source(key)
+            # what is kept of many steps names the same few cells
+            self.reads[intern(key)] = self.source(key)
         return self.reads[key]
 
     def write(self, key: str, value: Hashable) -> None:
-        self.written[key] = value
+        self.written[intern(key)] = value
 
     def choose(self, question: str, options: Sequence[Any]) -> Any:
         if not options:
