@@ -90,8 +90,17 @@ class Parts:
             grown = max(wanted, self.size + self.size // 8)
             self._rows.resize((grown, self._rows.shape[1]), refcheck=False)
         if wanted > PARTS_FULL * len(self._table):
-            self._table = np.full(PARTS_GROWTH * wanted, EMPTY, np.uint32)
-            fill(self.rows, *self.arrays()[1:], np.empty(BLOCK + 1, np.uint64))
+            self._table = np.empty(PARTS_GROWTH * wanted, np.uint32)
+            self._enter_all()
+
+    def replace(self, rows: Words) -> None:
+        """Other rows for all parts, which keep their numbers."""
+        self._rows = rows
+        self._enter_all()
+
+    def _enter_all(self) -> None:
+        self._table.fill(EMPTY)
+        fill(self.rows, *self.arrays()[1:], np.empty(BLOCK + 1, np.uint64))
 
 
 class Archive:
@@ -99,7 +108,7 @@ class Archive:
 
     Args:
         layout: of their rows.
-        cut: how many words the first part has.
+        cut: how many words the first part has; none: nothing can be added.
         expected: so many states will be added at least.
 
     Attributes:
@@ -107,12 +116,12 @@ class Archive:
     """
 
     def __init__(self, layout: Layout, cut: int, expected: int = 0) -> None:
-        self.layout = layout
+        self.layout, self.cut = layout, cut
         self.expected = expected
         self.size = 0
         self.parts = Parts(cut), Parts(layout.words - cut)
         self._room = np.empty(BLOCK + 1, np.uint64)
-        self._clear(1, (16, 16))
+        self._clear(1, (0, 0))
 
     def _clear(self, buckets: int, widths: tuple[int, int]) -> None:
         """An empty table; numbers of parts have so many bits."""
@@ -151,7 +160,7 @@ class Archive:
 
         Bits are free as long as an entry of the table has room for them.
         """
-        pairs, most = self._pairs(), max(self.size, self.expected)
+        pairs, most = self.pairs(), max(self.size, self.expected)
         first, second = (part.size.bit_length() for part in self.parts)
         fewest = buckets_for(most, FULL, first + second)
         while first + second < MOST_BITS and fewest == buckets_for(
@@ -182,28 +191,40 @@ class Archive:
         if not widen(self._table, old, buckets, room):
             raise MemoryError("a wider table of states has no room for one of them")
 
-    def _pairs(self) -> Iterator[npt.NDArray[np.uint64]]:
+    def pairs(self) -> Iterator[npt.NDArray[np.uint64]]:
         """The numbers of both parts of all states now here, segment by segment."""
         return _pairs(self._table, self.buckets, self.widths)
 
-    def rows(self) -> Iterator[Words]:
-        """All states, in no order, some at a time."""
-        for pairs in self._pairs():
-            halves = zip(self.parts, pairs.astype(np.int64), strict=True)
-            yield np.hstack([part.rows[numbers] for part, numbers in halves])
+    def repack(self, layout: Layout) -> None:
+        """Change to another layout, in which no cell is on the other side of the cut.
 
-    def repacked(self, layout: Layout) -> Archive:
-        """The same states in another layout."""
-        cut = min(self.parts[0].rows.shape[1], layout.words - 1)
-        other = Archive(layout, cut, self.size)
-        for rows in self.rows():
-            other.add(layout.repack(rows, self.layout))
-        return other
+        Parts keep their numbers, so only they are packed anew.
+        """
+        for part, here, there in zip(
+            self.parts,
+            _spans(self.layout, self.cut),
+            _spans(layout, layout.cut),
+            strict=True,
+        ):
+            rows = np.empty((part.size, there.stop - there.start), Word)
+            for at in range(0, part.size, AT_ONCE):
+                some = part.rows[at : at + AT_ONCE]
+                wide = np.zeros((len(some), self.layout.words), Word)
+                wide[:, here] = some
+                moved = layout.repack(wide, self.layout)
+                rows[at : at + AT_ONCE] = moved[:, there]
+            part.replace(rows)
+        self.layout, self.cut = layout, layout.cut
 
     def arrays(self) -> tuple[Any, ...]:
         """What machine code is given; see `leave_out`."""
         first, second = (part.arrays() for part in self.parts)
         return self.size, first, second, self.widths, self._table, self.buckets
+
+
+def _spans(layout: Layout, cut: int) -> tuple[slice, slice]:
+    """The words of each part."""
+    return slice(0, cut), slice(cut, layout.words)
 
 
 def _pairs(

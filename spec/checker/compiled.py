@@ -142,7 +142,7 @@ class CompiledEngine:
         self.states = states
         self.order = order
         self.unfollowed = 0
-        self.archived = Archive(states.layout, 1)
+        self.archived = Archive(states.layout, 0)
         self.tried = False
         self.sleep = Sleep(tables, states.size)
         self.misses = np.zeros((1 << 14, 3), np.int64)
@@ -153,6 +153,11 @@ class CompiledEngine:
         """Bytes that the table of states and the archive take."""
         return self.table.nbytes + self.archived.memory
 
+    @property
+    def cut(self) -> int:
+        """How many words of a row no cell may leave or come to in another layout."""
+        return self.archived.cut
+
     def rebuild(self) -> None:
         """Start over from the stored states, after their layout changed."""
         self.assignments = Assignments(self.tables, self.states.layout)
@@ -162,7 +167,7 @@ class CompiledEngine:
         self.work = workspace(words, len(self.tables.threads))
         self._made = None
         self.sleep.wake(self.states.size)
-        self.archived = self.archived.repacked(self.states.layout)
+        self.archived.repack(self.states.layout)
         self._enter_all()
 
     def archive(self, count: int) -> bool:

@@ -41,22 +41,33 @@ class Layout:
         counts: how many code numbers each has.
         spare: further bits for cells with many values, not all of which are known; only
             where this takes no further word.
+        sides: for each cell whether it is put behind others, with which it shares no
+            word; all are put together if nothing is said.
 
     Attributes:
         words: of each row.
+        cut: how many of them are of the cells that others are put behind.
         bits: of each cell.
         fields: for each cell its word, shift and mask; then the same again for rows
             that hold two states, of which the second is meant.
         word, shift, mask: the same as arrays.
     """
 
-    def __init__(self, keys: Sequence[str], counts: Sequence[int], spare: int) -> None:
+    def __init__(
+        self,
+        keys: Sequence[str],
+        counts: Sequence[int],
+        spare: int,
+        sides: Sequence[bool] = (),
+    ) -> None:
+        sides = sides or [True] * len(counts)
+        self.spare = spare
         self.keys = {key: i for i, key in enumerate(keys)}
         widths = [(count - 1).bit_length() for count in counts]
         roomy = [bits + (spare if bits > 4 else 0) for bits in widths]
         # a whole word more, in all states, is too much for a few spare bits
-        self.bits = min(roomy, widths, key=lambda bits: _placed(bits)[1])
-        places, words = _placed(self.bits)
+        self.bits = min(roomy, widths, key=lambda bits: _placed(bits, sides)[1])
+        places, words, self.cut = _placed(self.bits, sides)
         self.words = max(words, 1)
         self.fields = [
             (word + primed, shift if bits else 0, (1 << bits) - 1)
@@ -69,6 +80,20 @@ class Layout:
     def fits(self, counts: Sequence[int]) -> bool:
         """Whether so many code numbers have room in each cell."""
         return all(n - 1 >> b == 0 for n, b in zip(counts, self.bits, strict=True))
+
+    def grown(self, counts: Sequence[int], cut: int) -> Layout:
+        """The layout for more code numbers.
+
+        Args:
+            counts: how many each cell has now.
+            cut: no cell moves from the first words, so many, to the others or back. A
+                cell that takes no bits yet is the same in all states, and on no side.
+        """
+        sides = [
+            word >= cut or not bits
+            for word, bits in zip(self.word.tolist(), self.bits, strict=False)
+        ]
+        return Layout([*self.keys], counts, self.spare, sides)
 
     def row(self, codes: Sequence[int]) -> list[int]:
         """A row that holds these code numbers, one for each cell."""
@@ -112,19 +137,27 @@ class Layout:
         return moves
 
 
-def _placed(bits: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
-    """Word and shift for cells of so many bits, and how many words there are."""
+def _placed(
+    bits: Sequence[int], sides: Sequence[bool]
+) -> tuple[list[tuple[int, int]], int, int]:
+    """Word and shift for cells of so many bits.
+
+    Returns with them how many words there are, on both sides and on the first.
+    """
     places = [(0, 0)] * len(bits)
     used: list[int] = []
-    for cell in sorted(range(len(bits)), key=lambda cell: -bits[cell]):
-        word = next(
-            (w for w, n in enumerate(used) if n + bits[cell] <= WORD), len(used)
-        )
-        if word == len(used):
-            used.append(0)
-        places[cell] = word, used[word]
-        used[word] += bits[cell]
-    return places, len(used)
+    begins = []
+    for side in (False, True):
+        begins.append(begin := len(used))
+        cells = [cell for cell in range(len(bits)) if sides[cell] == side]
+        for cell in sorted(cells, key=lambda cell: -bits[cell]):
+            room = (w for w, n in enumerate(used) if n + bits[cell] <= WORD)
+            word = next((w for w in room if w >= begin), len(used))
+            if word == len(used):
+                used.append(0)
+            places[cell] = word, used[word]
+            used[word] += bits[cell]
+    return places, len(used), begins[1]
 
 
 class States:

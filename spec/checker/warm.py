@@ -39,7 +39,6 @@ def main() -> None:
         explore(program, options=Options(engine=engine, symmetry=True))
     archive = Archive(Layout(("p.n", "p.m"), (1 << 20, 1 << 20), 0), 1)
     archive.add(np.zeros((1, 2), Word))
-    archive.repacked(archive.layout)
 
 
 if __name__ == "__main__":
