@@ -30,6 +30,7 @@ from spec.checker.buckets import (
     widen,
 )
 from spec.checker.compiling import compiled, inlined
+from spec.checker.growing import Growing
 from spec.checker.hash_table import (
     BLOCK,
     EMPTY,
@@ -66,36 +67,36 @@ class Parts:
 
     def __init__(self, words: int) -> None:
         self.size = 0
-        self._rows = np.zeros((1, words), Word)
+        self._rows = Growing(Word, words)
         self._table = np.full(1, EMPTY, np.uint32)
 
     @property
     def rows(self) -> Words:
         """All parts."""
-        return self._rows[: self.size]
+        return self._rows.rows[: self.size]
 
     @property
     def memory(self) -> int:
         """Bytes that they and the table of them take."""
-        return self._rows.nbytes + self._table.nbytes
+        return self.rows.nbytes + self._table.nbytes
 
     def arrays(self) -> tuple[Words, Entries, int]:
         """The parts, their table, and how many bits of its entries say where one is."""
-        return self._rows, self._table, len(self._table).bit_length()
+        return self._rows.rows, self._table, len(self._table).bit_length()
 
     def make_room(self) -> None:
         """For `AT_ONCE` more parts."""
         wanted = self.size + AT_ONCE
-        if wanted > len(self._rows):
-            grown = max(wanted, self.size + self.size // 8)
-            self._rows.resize((grown, self._rows.shape[1]), refcheck=False)
+        self._rows.resize(wanted)
         if wanted > PARTS_FULL * len(self._table):
             self._table = np.empty(PARTS_GROWTH * wanted, np.uint32)
             self._enter_all()
 
     def replace(self, rows: Words) -> None:
         """Other rows for all parts, which keep their numbers."""
-        self._rows = rows
+        self._rows = Growing(Word, rows.shape[1])
+        self._rows.resize(len(rows))
+        self._rows.rows[:] = rows
         self._enter_all()
 
     def _enter_all(self) -> None:
@@ -126,12 +127,14 @@ class Archive:
     def _clear(self, buckets: int, widths: tuple[int, int]) -> None:
         """An empty table; numbers of parts have so many bits."""
         self.buckets, self.widths = buckets, widths
-        self._table = np.full((SEGMENTS * buckets, BUCKET), EMPTY, np.uint32)
+        self._table = Growing(np.uint32, BUCKET)
+        self._table.resize(SEGMENTS * buckets)
+        self._table.rows.fill(EMPTY)
 
     @property
     def memory(self) -> int:
         """Bytes that all of it takes."""
-        return self._table.nbytes + sum(part.memory for part in self.parts)
+        return self._table.rows.nbytes + sum(part.memory for part in self.parts)
 
     @property
     def pays(self) -> bool:
@@ -177,7 +180,7 @@ class Archive:
             wanted = buckets_for(self.size + len(numbers), FULL, sum(self.widths))
             if wanted > self.buckets:
                 self._grow(max(wanted, int(GROWTH * self.buckets)))
-            table = self._table, self.buckets
+            table = self._table.rows, self.buckets
             done = insert(numbers, sum(self.widths), *table, self._room)
             self.size += done
             numbers = numbers[done:]
@@ -186,14 +189,14 @@ class Archive:
 
     def _grow(self, buckets: int) -> None:
         old, self.buckets = self.buckets, buckets
-        self._table.resize((SEGMENTS * buckets, BUCKET), refcheck=False)
+        self._table.resize(SEGMENTS * buckets)
         room = np.empty(old * BUCKET, np.uint64)
-        if not widen(self._table, old, buckets, room):
+        if not widen(self._table.rows, old, buckets, room):
             raise MemoryError("a wider table of states has no room for one of them")
 
     def pairs(self) -> Iterator[npt.NDArray[np.uint64]]:
         """The numbers of both parts of all states now here, segment by segment."""
-        return _pairs(self._table, self.buckets, self.widths)
+        return _pairs(self._table.rows, self.buckets, self.widths)
 
     def repack(self, layout: Layout) -> None:
         """Change to another layout, in which no cell is on the other side of the cut.
@@ -219,7 +222,7 @@ class Archive:
     def arrays(self) -> tuple[Any, ...]:
         """What machine code is given; see `leave_out`."""
         first, second = (part.arrays() for part in self.parts)
-        return self.size, first, second, self.widths, self._table, self.buckets
+        return self.size, first, second, self.widths, self._table.rows, self.buckets
 
 
 def _spans(layout: Layout, cut: int) -> tuple[slice, slice]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spec.checker.allocating import return_large_arrays
 from spec.checker.archive import Archive, best_cut
 from spec.checker.bulk import Found, Numbers
 from spec.checker.columns import Column, Lists
@@ -138,6 +139,7 @@ class CompiledEngine:
     _made: tuple[Any, tuple[Any, ...]] | None
 
     def __init__(self, tables: Tables, states: States, order: bool = False) -> None:
+        return_large_arrays()
         self.tables = tables
         self.states = states
         self.order = order
@@ -181,7 +183,7 @@ class CompiledEngine:
             self.archived.add(rows[:count])
         elif not self._begin_archive(rows[:count]):
             return False
-        self.states.replace(rows[count:].copy())
+        self.states.replace(rows[count:])
         self.sleep.leave(count)
         # most often the next level is about as large as this one
         self._enter_all(self.states.size)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spec.checker.growing import Growing
 from spec.checker.packing import WORD, Layout
 
 Ints = npt.NDArray[np.int32]
@@ -46,9 +47,15 @@ class Forest:
         self.nodes = array("i")
 
     def _keep(self, code: Ints) -> None:
-        self.code = code
+        self._space = Growing(np.int32)
+        self._grow(len(code))
+        self.code[:] = code
+
+    def _grow(self, count: int) -> None:
+        self._space.resize(count)
+        self.code = self._space.rows
         # single numbers are read and written faster through a view
-        self.view = memoryview(code)
+        self.view = memoryview(self.code)
 
     def __getstate__(self) -> dict[str, Any]:
         """What was learned; what was only asked is to be asked again."""
@@ -127,9 +134,10 @@ class Forest:
 
     def _room(self, count: int) -> int:
         first, self.size = self.size, self.size + count
-        if self.size > len(self.code):
-            more = np.full(max(len(self.code) // 8, count, 1024), UNKNOWN, np.int32)
-            self._keep(np.concatenate([self.code, more]))
+        used = len(self.code)
+        if self.size > used:
+            self._grow(used + max(used // 8, count, 1024))
+            self.code[used:] = UNKNOWN
         return first
 
     def _node(self, cell: int, width: int) -> int:

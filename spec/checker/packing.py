@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spec.checker.growing import Growing
+
 Word = np.uint32
 Words = npt.NDArray[Word]
 LOG_WORD = 5
@@ -115,14 +117,19 @@ class Layout:
 
     def repack(self, rows: Words, old: Layout) -> Words:
         """The same states, that `old` packed, in this layout."""
-        packed = np.zeros((len(rows), self.words), Word)
+        packed = np.empty((len(rows), self.words), Word)
+        self.repack_to(packed, rows, old)
+        return packed
+
+    def repack_to(self, packed: Words, rows: Words, old: Layout) -> None:
+        """The same, written to an array."""
         moves = self._moves(old)
         for at in range(0, len(rows), AT_ONCE):
             some, others = rows[at : at + AT_ONCE], packed[at : at + AT_ONCE]
+            others[:] = 0
             for (source, target, left), mask in moves.items():
                 cells = some[:, source] & Word(mask)
                 others[:, target] |= cells << left if left >= 0 else cells >> -left
-        return packed
 
     def _moves(self, old: Layout) -> dict[tuple[int, int, int], int]:
         """From which word to which cells go, how far to the left, and their bits.
@@ -171,25 +178,22 @@ class States:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.size = 0
-        self._rows = np.zeros((1 << 14, layout.words), Word)
+        self._rows = Growing(Word, layout.words)
 
     @property
     def rows(self) -> Words:
         """The rows of all states."""
-        return self._rows[: self.size]
+        return self._rows.rows[: self.size]
 
     @property
     def memory(self) -> int:
         """Bytes that the rows take."""
-        return self._rows.nbytes
+        return self.rows.nbytes
 
     def reserve(self, count: int) -> Words:
         """All rows with room for `count` more behind them."""
-        wanted, now = self.size + count, len(self._rows)
-        if wanted > now:
-            grown = max(wanted, now + now // 8)
-            self._rows.resize((grown, self.layout.words), refcheck=False)
-        return self._rows
+        self._rows.resize(self.size + count)
+        return self._rows.rows
 
     def append(self, rows: Words) -> None:
         """Add states at the end."""
@@ -198,9 +202,12 @@ class States:
 
     def replace(self, rows: Words) -> None:
         """Store these states only."""
-        self._rows, self.size = rows, len(rows)
+        self._rows, self.size = Growing(Word, rows.shape[1]), 0
+        self.append(rows)
 
     def repack(self, layout: Layout) -> None:
         """Change to another layout."""
-        self._rows = layout.repack(self.rows, self.layout)
-        self.layout = layout
+        rows = Growing(Word, layout.words)
+        rows.resize(self.size)
+        layout.repack_to(rows.rows, self.rows, self.layout)
+        self._rows, self.layout = rows, layout
