@@ -221,7 +221,9 @@ class CompiledEngine:
         """The rows of the store, with room for as many new ones as the table has."""
         if self.states.size + AHEAD > FULL * len(self.table):
             self._enter_all()
-        return self.states.reserve(AHEAD)[: int(FULL * len(self.table))]
+        # machine code is left each time when there is no more room
+        more = max(AHEAD, self.states.size // 8)
+        return self.states.reserve(more)[: int(FULL * len(self.table))]
 
     def check(self, todo: Numbers, found: Found) -> None:
         """Evaluate the properties of the states at these positions."""
