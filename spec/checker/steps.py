@@ -34,6 +34,8 @@ class Past(NamedTuple):
 
 History = tuple[Past, ...]
 DONE: Location = ("done",)
+PLAIN = str, int, bool, type(None), frozenset
+"""Types whose values describe themselves."""
 MOST_SUSPENDED = 4
 """So many runs of a thread are kept at each location."""
 
@@ -301,17 +303,10 @@ def _location(generator: Generator[Any, None, Any]) -> Location:
         frame = suspended.gi_frame
         assert frame is not None, "a suspended generator has a frame"
         alive = live_locals(frame.f_code, frame.f_lasti)
-        parts.append(
-            (
-                suspended.__qualname__,
-                frame.f_lasti,
-                tuple(
-                    (name, freeze(frame.f_locals[name]))
-                    for name in alive
-                    if name in frame.f_locals
-                ),
-            )
-        )
+        # collected anew each time that they are asked for
+        found = frame.f_locals
+        values = tuple((name, freeze(found[name])) for name in alive if name in found)
+        parts.append((suspended.__qualname__, frame.f_lasti, values))
     return tuple(parts)
 
 
@@ -321,6 +316,8 @@ def freeze(value: Any) -> Hashable:
     Records count by their names: what they hold is in the store. A generator that
     waits to be continued counts by its own location.
     """
+    if isinstance(value, PLAIN):
+        return value
     if isinstance(value, Record):
         return ("record", value.name)
     if isinstance(value, GeneratorType):
@@ -332,6 +329,4 @@ def freeze(value: Any) -> Hashable:
         )
     if isinstance(value, tuple | list):
         return tuple(freeze(item) for item in value)
-    if isinstance(value, str | int | bool | None | frozenset):
-        return value
     return (type(value).__qualname__,)
