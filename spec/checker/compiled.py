@@ -126,9 +126,9 @@ class CompiledEngine:
         order: whether threads sleep.
 
     Attributes:
-        checked, enabled, judged: which states are known to have each property; which
-            commands threads have, by the tree of their steps; for each command, of
-            which states it was said what is to be said.
+        checked, enabled, judged: which states are known to have each property, and
+            which all of them; which commands threads have, by the tree of their steps;
+            for each command, of which states it was said what is to be said.
         archived: states that are known and have left the store.
         tried: whether states were to be archived already; they are not if it does not
             pay.
@@ -235,7 +235,7 @@ class CompiledEngine:
                 table.state_tree.used,
                 table.tree_slot.used,
                 table.forest.code,
-                self.checked.arrays(table.state_tree.size),
+                self.checked.arrays(table.state_tree.size + 1),
                 found.bad,
                 redo,
                 self.misses,
