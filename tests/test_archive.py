@@ -96,6 +96,7 @@ def test_the_same_number_of_parts_leaves_an_entry_for_each_state():
     assert archive.memory / archive.size < 4 / archives.FULL * archives.GROWTH + 1
 
 
+@settings(deadline=None)
 @given(st.integers(32, 62), st.integers(0, (1 << 62) - 1))
 def test_scrambling_loses_nothing(bits, number):
     number %= 1 << bits
