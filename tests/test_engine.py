@@ -373,6 +373,27 @@ def test_states_whose_tags_are_equal_are_told_apart(position):
     assert len(np.unique(rows[:size], axis=0)) == 2 * count
 
 
+@pytest.mark.parametrize("reserved", [1, 3])
+@pytest.mark.parametrize("refused", [False, True])
+def test_rows_stay_while_their_array_grows(reserved, refused, monkeypatch):
+    """Whether there is space, there is none, or the system gives none in advance."""
+    from spec.checker import growing
+
+    def empty(shape, dtype, given=np.empty):
+        if refused and shape[0] >= growing.LEAST:
+            raise MemoryError
+        return given(shape, dtype)
+
+    monkeypatch.setattr(growing, "RESERVED", reserved)
+    monkeypatch.setattr(growing, "LEAST", 1 << 40 if refused else 1)
+    monkeypatch.setattr(growing.np, "empty", empty)
+    rows = growing.Growing(np.uint32, 2)
+    for count in range(1, 200):
+        rows.resize(count)
+        rows.rows[-1] = count, 2 * count
+    assert rows.rows.tolist() == [[n, 2 * n] for n in range(1, 200)]
+
+
 @pytest.mark.parametrize("slots", [1, 1 << 18])
 def test_an_answer_is_kept_for_rows_that_agree_where_it_was_looked(slots, monkeypatch):
     """With a single slot only the key tells what is in it."""

@@ -77,23 +77,23 @@ def test_records_that_are_declared_to_be_alike_are_treated_alike(section):
         thread = table.threads[command.thread]
         location = exploration.codes[thread.key].values[command.location]
         history, _ = thread.histories[command.source]
-        script = tuple(answer for _, answer in command.outcome.choices)
+        script = tuple(answer for _, answer in command.choices)
         for swap in swaps(naming):
             cells = swap.cells(command.reads)
             run = steppers[command.thread].step(
                 swap.history(history), cells.__getitem__, swap.value(script)
             )
             assert run.outcome is not None
-            assert run.outcome.writes == swap.cells(command.outcome.writes)
+            assert run.outcome.writes == swap.cells(command.writes)
             assert run.outcome.location == swap.value(location)
 
 
 def enabled(commands, cells):
     """What a command assigns that could be taken if its thread stood there."""
     return next(
-        c.outcome.writes
+        c.writes
         for c in commands
-        if c.outcome.writes and all(cells[key] == v for key, v in c.reads.items())
+        if c.writes and all(cells[key] == v for key, v in c.reads.items())
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spec.checker import visited
 from spec.checker.buckets import (
     BUCKET,
     SEGMENTS,
@@ -29,6 +30,7 @@ from spec.checker.buckets import (
     widen,
 )
 from spec.checker.compiling import compiled, inlined
+from spec.checker.growing import Growing
 from spec.checker.hash_table import (
     BLOCK,
     EMPTY,
@@ -36,11 +38,11 @@ from spec.checker.hash_table import (
     fill,
     find,
     hash_row,
-    slot_for,
-    tag_for,
+    hash_rows,
+    row_of,
+    store,
 )
 from spec.checker.packing import Layout, Word, Words
-from spec.checker.visited import hash_rows
 
 AT_ONCE = 1 << 16
 """Rows that are archived before more room is made."""
@@ -65,32 +67,41 @@ class Parts:
 
     def __init__(self, words: int) -> None:
         self.size = 0
-        self._rows = np.zeros((1, words), Word)
+        self._rows = Growing(Word, words)
         self._table = np.full(1, EMPTY, np.uint32)
 
     @property
     def rows(self) -> Words:
         """All parts."""
-        return self._rows[: self.size]
+        return self._rows.rows[: self.size]
 
     @property
     def memory(self) -> int:
         """Bytes that they and the table of them take."""
-        return self._rows.nbytes + self._table.nbytes
+        return self.rows.nbytes + self._table.nbytes
 
     def arrays(self) -> tuple[Words, Entries, int]:
         """The parts, their table, and how many bits of its entries say where one is."""
-        return self._rows, self._table, len(self._table).bit_length()
+        return self._rows.rows, self._table, len(self._table).bit_length()
 
     def make_room(self) -> None:
         """For `AT_ONCE` more parts."""
         wanted = self.size + AT_ONCE
-        if wanted > len(self._rows):
-            grown = max(wanted, self.size + self.size // 8)
-            self._rows.resize((grown, self._rows.shape[1]), refcheck=False)
+        self._rows.resize(wanted)
         if wanted > PARTS_FULL * len(self._table):
-            self._table = np.full(PARTS_GROWTH * wanted, EMPTY, np.uint32)
-            fill(self.rows, *self.arrays()[1:], np.empty(BLOCK + 1, np.uint64))
+            self._table = np.empty(PARTS_GROWTH * wanted, np.uint32)
+            self._enter_all()
+
+    def replace(self, rows: Words) -> None:
+        """Other rows for all parts, which keep their numbers."""
+        self._rows = Growing(Word, rows.shape[1])
+        self._rows.resize(len(rows))
+        self._rows.rows[:] = rows
+        self._enter_all()
+
+    def _enter_all(self) -> None:
+        self._table.fill(EMPTY)
+        fill(self.rows, *self.arrays()[1:], np.empty(BLOCK + 1, np.uint64))
 
 
 class Archive:
@@ -98,7 +109,7 @@ class Archive:
 
     Args:
         layout: of their rows.
-        cut: how many words the first part has.
+        cut: how many words the first part has; none: nothing can be added.
         expected: so many states will be added at least.
 
     Attributes:
@@ -106,22 +117,24 @@ class Archive:
     """
 
     def __init__(self, layout: Layout, cut: int, expected: int = 0) -> None:
-        self.layout = layout
+        self.layout, self.cut = layout, cut
         self.expected = expected
         self.size = 0
         self.parts = Parts(cut), Parts(layout.words - cut)
         self._room = np.empty(BLOCK + 1, np.uint64)
-        self._clear(1, (16, 16))
+        self._clear(1, (0, 0))
 
     def _clear(self, buckets: int, widths: tuple[int, int]) -> None:
         """An empty table; numbers of parts have so many bits."""
         self.buckets, self.widths = buckets, widths
-        self._table = np.full((SEGMENTS * buckets, BUCKET), EMPTY, np.uint32)
+        self._table = Growing(np.uint32, BUCKET)
+        self._table.resize(SEGMENTS * buckets)
+        self._table.rows.fill(EMPTY)
 
     @property
     def memory(self) -> int:
         """Bytes that all of it takes."""
-        return self._table.nbytes + sum(part.memory for part in self.parts)
+        return self._table.rows.nbytes + sum(part.memory for part in self.parts)
 
     @property
     def pays(self) -> bool:
@@ -150,11 +163,11 @@ class Archive:
 
         Bits are free as long as an entry of the table has room for them.
         """
-        pairs, count = self._pairs(), self.size
+        pairs, most = self.pairs(), max(self.size, self.expected)
         first, second = (part.size.bit_length() for part in self.parts)
-        fewest = buckets_for(max(count, self.expected), FULL, first + second)
+        fewest = buckets_for(most, FULL, first + second)
         while first + second < MOST_BITS and fewest == buckets_for(
-            max(count, self.expected), FULL, first + second + 2
+            most, FULL, first + second + 2
         ):
             first, second = first + 1, second + 1
         self._clear(fewest, (first, second))
@@ -167,7 +180,7 @@ class Archive:
             wanted = buckets_for(self.size + len(numbers), FULL, sum(self.widths))
             if wanted > self.buckets:
                 self._grow(max(wanted, int(GROWTH * self.buckets)))
-            table = self._table, self.buckets
+            table = self._table.rows, self.buckets
             done = insert(numbers, sum(self.widths), *table, self._room)
             self.size += done
             numbers = numbers[done:]
@@ -176,43 +189,57 @@ class Archive:
 
     def _grow(self, buckets: int) -> None:
         old, self.buckets = self.buckets, buckets
-        self._table.resize((SEGMENTS * buckets, BUCKET), refcheck=False)
+        self._table.resize(SEGMENTS * buckets)
         room = np.empty(old * BUCKET, np.uint64)
-        if not widen(self._table, old, buckets, room):
+        if not widen(self._table.rows, old, buckets, room):
             raise MemoryError("a wider table of states has no room for one of them")
 
-    def _pairs(self) -> Iterator[npt.NDArray[np.uint64]]:
+    def pairs(self) -> Iterator[npt.NDArray[np.uint64]]:
         """The numbers of both parts of all states now here, segment by segment."""
-        table, widths = (self._table, self.buckets), self.widths
-        second = np.uint64(widths[1])
+        return _pairs(self._table.rows, self.buckets, self.widths)
 
-        def segments() -> Iterator[npt.NDArray[np.uint64]]:
-            room = np.empty(len(table[0]) // SEGMENTS * BUCKET, np.uint64)
-            for segment in range(SEGMENTS):
-                count = members(segment, sum(widths), *table, room)
-                first = room[:count] >> second
-                yield np.stack([first, room[:count] ^ (first << second)])
+    def repack(self, layout: Layout) -> None:
+        """Change to another layout, in which no cell is on the other side of the cut.
 
-        return segments()
-
-    def rows(self) -> Iterator[Words]:
-        """All states, in no order, some at a time."""
-        for pairs in self._pairs():
-            halves = zip(self.parts, pairs.astype(np.int64), strict=True)
-            yield np.hstack([part.rows[numbers] for part, numbers in halves])
-
-    def repacked(self, layout: Layout) -> Archive:
-        """The same states in another layout."""
-        cut = min(self.parts[0].rows.shape[1], layout.words - 1)
-        other = Archive(layout, cut, self.size)
-        for rows in self.rows():
-            other.add(layout.repack(rows, self.layout))
-        return other
+        Parts keep their numbers, so only they are packed anew.
+        """
+        for part, here, there in zip(
+            self.parts,
+            _spans(self.layout, self.cut),
+            _spans(layout, layout.cut),
+            strict=True,
+        ):
+            rows = np.empty((part.size, there.stop - there.start), Word)
+            for at in range(0, part.size, AT_ONCE):
+                some = part.rows[at : at + AT_ONCE]
+                wide = np.zeros((len(some), self.layout.words), Word)
+                wide[:, here] = some
+                moved = layout.repack(wide, self.layout)
+                rows[at : at + AT_ONCE] = moved[:, there]
+            part.replace(rows)
+        self.layout, self.cut = layout, layout.cut
 
     def arrays(self) -> tuple[Any, ...]:
         """What machine code is given; see `leave_out`."""
         first, second = (part.arrays() for part in self.parts)
-        return self.size, first, second, self.widths, self._table, self.buckets
+        return self.size, first, second, self.widths, self._table.rows, self.buckets
+
+
+def _spans(layout: Layout, cut: int) -> tuple[slice, slice]:
+    """The words of each part."""
+    return slice(0, cut), slice(cut, layout.words)
+
+
+def _pairs(
+    table: Entries, buckets: int, widths: tuple[int, int]
+) -> Iterator[npt.NDArray[np.uint64]]:
+    """The numbers of both parts of all states in a table, segment by segment."""
+    room = np.empty(buckets * BUCKET, np.uint64)
+    second = np.uint64(widths[1])
+    for segment in range(SEGMENTS):
+        count = members(segment, sum(widths), table, buckets, room)
+        first = room[:count] >> second
+        yield np.stack([first, room[:count] ^ (first << second)])
 
 
 def best_cut(rows: Words) -> int:
@@ -229,7 +256,7 @@ def best_cut(rows: Words) -> int:
 
 def _different(rows: Words) -> int:
     """How many different ones there are, but for a few with the same hash."""
-    return len(np.unique(hash_rows(rows, 1)))
+    return len(np.unique(visited.hash_rows(rows, 1)))
 
 
 @compiled
@@ -239,20 +266,18 @@ def _number(rows, begin, parts, size, numbers, hashes):  # type: ignore[no-untyp
     Returns how many parts there are now.
     """
     known, table, position = parts
-    below = np.uint32((np.uint64(1) << np.uint64(position)) - np.uint64(1))
     words = known.shape[1]
     for done in range(0, len(rows), BLOCK):
         count = min(BLOCK, len(rows) - done)
         batch = rows[done : done + count, begin : begin + words]
-        fetch_slots(batch, count, hashes, table)
+        hash_rows(batch, count, hashes)
+        fetch_slots(hashes, count, table)
         for i in range(count):
             at = find(batch[i], hashes[i], known, table, position)
             if table[at] == EMPTY:
-                for word in range(words):
-                    known[size, word] = batch[i, word]
-                table[at] = tag_for(hashes[i], position) | np.uint32(size)
+                store(batch[i], hashes[i], known, size, table, at, position)
                 size += 1
-            numbers[done + i] = table[at] & below
+            numbers[done + i] = row_of(table[at], position)
     return size
 
 
@@ -300,14 +325,11 @@ def leave_out(batch, chosen, count, archive, numbers):  # type: ignore[no-untype
 def _look_up(batch, chosen, count, parts, numbers):  # type: ignore[no-untyped-def]
     """The number of a part of each chosen row; `UNKNOWN` if it has none."""
     known, table, position = parts
-    below = np.uint32((np.uint64(1) << np.uint64(position)) - np.uint64(1))
     words = known.shape[1]
-    fetched = np.uint32(0)
     for i in range(count):
         numbers[i] = hash_row(batch[chosen[i]], words)
-        fetched ^= table[slot_for(numbers[i], len(table))]
-    numbers[count] = fetched
+    fetch_slots(numbers, count, table)
     for i in range(count):
         at = find(batch[chosen[i]], numbers[i], known, table, position)
         entry = table[at]
-        numbers[i] = UNKNOWN if entry == EMPTY else np.uint64(entry & below)
+        numbers[i] = UNKNOWN if entry == EMPTY else np.uint64(row_of(entry, position))

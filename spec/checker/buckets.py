@@ -54,27 +54,30 @@ def buckets_for(count: int, full: float, bits: int) -> int:
 
 
 @inlined
-def scramble(number, bits):  # type: ignore[no-untyped-def]
-    """Another number of so many bits; no two numbers have the same."""
+def _mix(number, bits, first, second):  # type: ignore[no-untyped-def]
+    """Another number of so many bits; no two numbers have the same.
+
+    The inverses of the two odd multipliers, in the other order, lead back.
+    """
     half = np.uint64((bits + 1) // 2)
     mask = (ONE << np.uint64(bits)) - ONE
     number ^= number >> half
-    number = (number * FIRST_MULTIPLIER) & mask
+    number = (number * first) & mask
     number ^= number >> half
-    number = (number * SECOND_MULTIPLIER) & mask
+    number = (number * second) & mask
     return number ^ (number >> half)
+
+
+@inlined
+def scramble(number, bits):  # type: ignore[no-untyped-def]
+    """What stands for a number of so many bits in the table."""
+    return _mix(number, bits, FIRST_MULTIPLIER, SECOND_MULTIPLIER)
 
 
 @inlined
 def unscramble(number, bits):  # type: ignore[no-untyped-def]
     """The number that was scrambled."""
-    half = np.uint64((bits + 1) // 2)
-    mask = (ONE << np.uint64(bits)) - ONE
-    number ^= number >> half
-    number = (number * SECOND_INVERSE) & mask
-    number ^= number >> half
-    number = (number * FIRST_INVERSE) & mask
-    return number ^ (number >> half)
+    return _mix(number, bits, SECOND_INVERSE, FIRST_INVERSE)
 
 
 @inlined
@@ -102,6 +105,13 @@ def _count(bucket, entry):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def _following(bucket, tries, buckets):  # type: ignore[no-untyped-def]
+    """The bucket after this one, before which there were so many others."""
+    bucket += tries + 1
+    return bucket - buckets if bucket >= buckets else bucket
+
+
+@inlined
 def holds(scrambled, table, buckets):  # type: ignore[no-untyped-def]
     """Whether a scrambled number is in the set."""
     begin, bucket, wanted = first_bucket(scrambled, buckets)
@@ -111,9 +121,7 @@ def holds(scrambled, table, buckets):  # type: ignore[no-untyped-def]
         found = _count(here, entry)
         if found != 0 or here[BUCKET - 1] == EMPTY:
             return found != 0
-        bucket += tries + 1
-        if bucket >= buckets:
-            bucket -= buckets
+        bucket = _following(bucket, tries, buckets)
     return False
 
 
@@ -125,9 +133,7 @@ def _insert(begin, bucket, wanted, table, buckets):  # type: ignore[no-untyped-d
         if here[BUCKET - 1] == EMPTY:
             here[BUCKET - np.int64(_count(here, EMPTY))] = wanted | np.uint32(tries)
             return True
-        bucket += tries + 1
-        if bucket >= buckets:
-            bucket -= buckets
+        bucket = _following(bucket, tries, buckets)
     return False
 
 
@@ -164,21 +170,30 @@ def _rest(entry, bucket, buckets):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def members(segment, bits, table, buckets, numbers):  # type: ignore[no-untyped-def]
-    """List the numbers of a segment, as they were added; returns how many there are."""
+def _list(segment, table, buckets, scrambled):  # type: ignore[no-untyped-def]
+    """List what is in a segment; returns how many there are."""
     count = 0
     for bucket in range(buckets):
         for i in range(BUCKET):
             entry = table[segment * buckets + bucket, i]
             if entry != EMPTY:
                 rest = _rest(entry, bucket, buckets) << np.uint64(LOG_SEGMENTS)
-                numbers[count] = unscramble(rest | np.uint64(segment), bits)
+                scrambled[count] = rest | np.uint64(segment)
                 count += 1
     return count
 
 
 @compiled
-def widen(table, old, new, rests):  # type: ignore[no-untyped-def]
+def members(segment, bits, table, buckets, numbers):  # type: ignore[no-untyped-def]
+    """List the numbers of a segment, as they were added; returns how many there are."""
+    count = _list(segment, table, buckets, numbers)
+    for i in range(count):
+        numbers[i] = unscramble(numbers[i], bits)
+    return count
+
+
+@compiled
+def widen(table, old, new, scrambled):  # type: ignore[no-untyped-def]
     """Give each segment more buckets, in place; returns whether all found room.
 
     The last segment is moved first, so none is written over before it was read.
@@ -186,20 +201,13 @@ def widen(table, old, new, rests):  # type: ignore[no-untyped-def]
     Args:
         table: with room for as many buckets as there will be.
         old, new: how many each segment has, and will have.
-        rests: room for the numbers of a segment.
+        scrambled: room for the numbers of a segment.
     """
     for segment in range(SEGMENTS - 1, -1, -1):
-        count = 0
-        for bucket in range(old):
-            for i in range(BUCKET):
-                entry = table[segment * old + bucket, i]
-                if entry != EMPTY:
-                    rests[count] = _rest(entry, bucket, old)
-                    count += 1
+        count = _list(segment, table, old, scrambled)
         table[segment * new : (segment + 1) * new] = EMPTY
         for i in range(count):
-            scrambled = (rests[i] << np.uint64(LOG_SEGMENTS)) | np.uint64(segment)
-            begin, bucket, wanted = first_bucket(scrambled, new)
+            begin, bucket, wanted = first_bucket(scrambled[i], new)
             if not _insert(begin, bucket, wanted, table, new):
                 return False
     return True

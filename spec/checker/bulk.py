@@ -203,6 +203,10 @@ class Engine(Protocol):
     def memory(self) -> int:
         """Bytes that the table of states takes."""
 
+    @property
+    def cut(self) -> int:
+        """How many words of a row no cell may leave or come to in another layout."""
+
     def __init__(self, tables: Tables, states: States, order: bool = False) -> None: ...
 
     def rebuild(self) -> None:
@@ -232,6 +236,7 @@ class BulkEngine:
     """
 
     name = "numpy"
+    cut = 0
 
     def __init__(self, tables: Tables, states: States, order: bool = False) -> None:
         self.tables = tables

@@ -21,18 +21,22 @@ class Column:
 
     def append(self, value: Any) -> None:
         """Add a number or a row at the end."""
-        if self.size == len(self.rows):
-            more = np.zeros_like(
-                self.rows, shape=(max(self.size, 64), *self.rows.shape[1:])
-            )
-            self.rows = np.concatenate([self.rows, more])
+        self._make_room(1)
         self.rows[self.size] = value
         self.size += 1
 
     def extend(self, values: Iterable[Any]) -> None:
         """Add several at the end."""
-        for value in values:
-            self.append(value)
+        new = list(values)
+        self._make_room(len(new))
+        self.rows[self.size : self.size + len(new)] = new
+        self.size += len(new)
+
+    def _make_room(self, count: int) -> None:
+        if self.size + count > len(self.rows):
+            shape = max(self.size, count, 64), *self.rows.shape[1:]
+            more = np.zeros_like(self.rows, shape=shape)
+            self.rows = np.concatenate([self.rows, more])
 
     @property
     def used(self) -> npt.NDArray[Any]:

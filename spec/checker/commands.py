@@ -67,10 +67,10 @@ def guarded_commands(exploration: Exploration) -> CommandSet:
                 source=command.source,
                 target=command.location,
                 reads=command.reads,
-                writes=command.outcome.writes,
-                choices=command.outcome.choices,
+                writes=command.writes,
+                choices=command.choices,
                 functions=exploration.functions(command),
-                raised=command.outcome.raised,
+                raised=command.raised,
             )
             for command in exploration.commands
         ),

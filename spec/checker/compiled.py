@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spec.checker.allocating import return_large_arrays
 from spec.checker.archive import Archive, best_cut
 from spec.checker.bulk import Found, Numbers
 from spec.checker.columns import Column, Lists
@@ -125,11 +126,12 @@ class CompiledEngine:
         order: whether threads sleep.
 
     Attributes:
-        checked, enabled, judged: which states are known to have each property; which
-            commands threads have, by the tree of their steps; for each command, of
-            which states it was said what is to be said.
+        checked, enabled, judged: which states are known to have each property, and
+            which all of them; which commands threads have, by the tree of their steps;
+            for each command, of which states it was said what is to be said.
         archived: states that are known and have left the store.
-        archiving: whether others may follow them.
+        tried: whether states were to be archived already; they are not if it does not
+            pay.
         unfollowed: how many steps of sleeping threads there were.
     """
 
@@ -137,12 +139,13 @@ class CompiledEngine:
     _made: tuple[Any, tuple[Any, ...]] | None
 
     def __init__(self, tables: Tables, states: States, order: bool = False) -> None:
+        return_large_arrays()
         self.tables = tables
         self.states = states
         self.order = order
         self.unfollowed = 0
-        self.archived = Archive(states.layout, 1)
-        self.archiving = True
+        self.archived = Archive(states.layout, 0)
+        self.tried = False
         self.sleep = Sleep(tables, states.size)
         self.misses = np.zeros((1 << 14, 3), np.int64)
         self.rebuild()
@@ -151,6 +154,11 @@ class CompiledEngine:
     def memory(self) -> int:
         """Bytes that the table of states and the archive take."""
         return self.table.nbytes + self.archived.memory
+
+    @property
+    def cut(self) -> int:
+        """How many words of a row no cell may leave or come to in another layout."""
+        return self.archived.cut
 
     def rebuild(self) -> None:
         """Start over from the stored states, after their layout changed."""
@@ -161,7 +169,7 @@ class CompiledEngine:
         self.work = workspace(words, len(self.tables.threads))
         self._made = None
         self.sleep.wake(self.states.size)
-        self.archived = self.archived.repacked(self.states.layout)
+        self.archived.repack(self.states.layout)
         self._enter_all()
 
     def archive(self, count: int) -> bool:
@@ -170,21 +178,32 @@ class CompiledEngine:
         Returns:
             whether that was done; not if their rows have few parts in common.
         """
-        rows, layout = self.states.rows, self.states.layout
-        if not self.archiving or layout.words < 2:
+        rows = self.states.rows
+        if self.archived.size:
+            self.archived.add(rows[:count])
+        elif not self._begin_archive(rows[:count]):
             return False
-        first = not self.archived.size
-        if first:
-            self.archived = Archive(layout, best_cut(rows[:count]), count)
-        self.archived.add(rows[:count])
-        if first and not self.archived.pays:
-            self.archiving, self.archived = False, Archive(layout, 1)
-            return False
-        self.states.replace(rows[count:].copy())
+        self.states.replace(rows[count:])
         self.sleep.leave(count)
         # most often the next level is about as large as this one
         self._enter_all(self.states.size)
         return True
+
+    def _begin_archive(self, rows: Words) -> bool:
+        """Archive the first states, if that pays; it is tried once, as it takes long.
+
+        Returns:
+            whether that was done.
+        """
+        layout = self.states.layout
+        if self.tried or layout.words < 2:
+            return False
+        self.tried = True
+        archive = Archive(layout, best_cut(rows), len(rows))
+        archive.add(rows)
+        if archive.pays:
+            self.archived = archive
+        return archive.pays
 
     def _enter_all(self, more: int = 0) -> None:
         """A new table, with room for more states than there are."""
@@ -202,7 +221,9 @@ class CompiledEngine:
         """The rows of the store, with room for as many new ones as the table has."""
         if self.states.size + AHEAD > FULL * len(self.table):
             self._enter_all()
-        return self.states.reserve(AHEAD)[: int(FULL * len(self.table))]
+        # machine code is left each time when there is no more room
+        more = max(AHEAD, self.states.size // 8)
+        return self.states.reserve(more)[: int(FULL * len(self.table))]
 
     def check(self, todo: Numbers, found: Found) -> None:
         """Evaluate the properties of the states at these positions."""
@@ -214,7 +235,7 @@ class CompiledEngine:
                 table.state_tree.used,
                 table.tree_slot.used,
                 table.forest.code,
-                self.checked.arrays(table.state_tree.size),
+                self.checked.arrays(table.state_tree.size + 1),
                 found.bad,
                 redo,
                 self.misses,

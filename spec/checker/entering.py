@@ -6,7 +6,16 @@ import numpy as np
 
 from spec.checker.archive import leave_out
 from spec.checker.compiling import compiled, inlined
-from spec.checker.hash_table import EMPTY, fetch_slots, find, slot_for, tag_for
+from spec.checker.hash_table import (
+    EMPTY,
+    fetch_slots,
+    find,
+    hash_rows,
+    row_of,
+    slot_for,
+    store,
+    tag_for,
+)
 
 
 @compiled
@@ -21,14 +30,15 @@ def enter(ends, count, rows, size, entered, archive, asleep):  # type: ignore[no
     batch, hashes, sleeping, chosen, numbers = ends
     table, position = entered
     since, threads = asleep[3:]
-    below = np.uint32((np.uint64(1) << np.uint64(position)) - np.uint64(1))
-    fetch_slots(batch, count, hashes, table)
+    hash_rows(batch, count, hashes)
+    fetch_slots(hashes, count, table)
     fetched = np.uint64(0)
     for i in range(count):
         entry = table[slot_for(hashes[i], len(table))]
         # no branch, which the processor would have to guess
-        wanted = np.int64(entry & ~below == tag_for(hashes[i], position))
-        fetched ^= np.uint64(rows[min(wanted * np.int64(entry & below), size - 1), 0])
+        row = row_of(entry, position)
+        wanted = np.int64(entry == tag_for(hashes[i], position) | row)
+        fetched ^= np.uint64(rows[min(wanted * np.int64(row), size - 1), 0])
     hashes[count] = fetched
     others = 0
     for i in range(count):
@@ -37,16 +47,14 @@ def enter(ends, count, rows, size, entered, archive, asleep):  # type: ignore[no
             chosen[others] = i
             others += 1
         else:
-            _agree(table[at] & below, sleeping[i], since, threads)
+            _agree(row_of(table[at], position), sleeping[i], since, threads)
     for chosen_one in range(leave_out(batch, chosen, others, archive, numbers)):
         i = chosen[chosen_one]
         at = find(batch[i], hashes[i], rows, table, position)
         if table[at] != EMPTY:
-            _agree(table[at] & below, sleeping[i], since, threads)
+            _agree(row_of(table[at], position), sleeping[i], since, threads)
         else:
-            for word in range(rows.shape[1]):
-                rows[size, word] = batch[i, word]
-            table[at] = tag_for(hashes[i], position) | np.uint32(size)
+            store(batch[i], hashes[i], rows, size, table, at, position)
             threads[size - since] = sleeping[i]
             size += 1
     return size

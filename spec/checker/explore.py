@@ -361,7 +361,8 @@ class Exploration:
         tabulation.count()
         self._learning = False
         if not self.states.layout.fits(self.tables.counts):
-            layout = self._layout()
+            self.counts = list(self.tables.counts)
+            layout = self.states.layout.grown(self.counts, self.engine.cut)
             self.tables.forest.lay_out(layout)
             self.levels.repack(layout)
             self.engine.rebuild()

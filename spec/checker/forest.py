@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spec.checker.growing import Growing
 from spec.checker.packing import WORD, Layout
 
 Ints = npt.NDArray[np.int32]
@@ -46,9 +47,15 @@ class Forest:
         self.nodes = array("i")
 
     def _keep(self, code: Ints) -> None:
-        self.code = code
+        self._space = Growing(np.int32)
+        self._grow(len(code))
+        self.code[:] = code
+
+    def _grow(self, count: int) -> None:
+        self._space.resize(count)
+        self.code = self._space.rows
         # single numbers are read and written faster through a view
-        self.view = memoryview(code)
+        self.view = memoryview(self.code)
 
     def __getstate__(self) -> dict[str, Any]:
         """What was learned; what was only asked is to be asked again."""
@@ -85,16 +92,33 @@ class Forest:
             path: cells and code numbers in the order in which they were read.
             leaf: the result, 0 or more.
         """
-        for cell, number in path:
+        for depth, (_, number) in enumerate(path):
             node = self.view[slot]
             if node < 0:
-                node = self._node(cell, number + 1)
-                self.view[slot] = node
-            elif number >= self.view[node + WIDTH]:
+                slot = self._branch(slot, path[depth:])
+                break
+            if number >= self.view[node + WIDTH]:
                 node = self._widened(node, number + 1)
                 self.view[slot] = node
             slot = node + CHILDREN + number
         self.view[slot] = LEAF - leaf
+
+    def _branch(self, slot: int, path: list[tuple[int, int]]) -> int:
+        """Let a slot lead through a new node for each cell; returns the last slot.
+
+        Most of what is learned is such nodes, so all of them are made at once.
+        """
+        self.view[slot] = end = self.size
+        code: list[int] = []
+        for cell, number in path:
+            self.nodes.append(end)
+            end += CHILDREN + number + 2
+            code += cell, self.places[cell], self.masks[cell], number + 1
+            code += [UNKNOWN] * number
+            code += end, UNKNOWN
+        first = self._room(len(code))
+        self.view[first:end] = memoryview(array("i", code))
+        return end - 2
 
     def look(self, slot: int) -> int | tuple[int, dict[int, int]]:
         """A leaf or `UNKNOWN`; else a cell, and for its codes the slots to go on."""
@@ -110,9 +134,10 @@ class Forest:
 
     def _room(self, count: int) -> int:
         first, self.size = self.size, self.size + count
-        if self.size > len(self.code):
-            more = np.full(max(len(self.code), count, 1024), UNKNOWN, np.int32)
-            self._keep(np.concatenate([self.code, more]))
+        used = len(self.code)
+        if self.size > used:
+            self._grow(used + max(used // 8, count, 1024))
+            self.code[used:] = UNKNOWN
         return first
 
     def _node(self, cell: int, width: int) -> int:

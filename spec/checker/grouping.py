@@ -39,17 +39,23 @@ class Grouping:
             looks: of all groups at one form.
             both: the number of two judgements together.
         """
-        self._forms += 1
         merged: dict[frozenset[int], Look] = {}
         for members, path, leaf in looks:
             cells = frozenset(cell for cell, _ in path)
-            for number in members:
-                self.seen[number].append(cells)
             others, first, judged = merged.get(cells, ((), path, 0))
             merged[cells] = (*others, *members), first, both(judged, leaf)
+        if self._forms < SAMPLE:
+            self._note(merged)
+        return list(merged.values())
+
+    def _note(self, merged: dict[frozenset[int], Look]) -> None:
+        """Take one more form into account; the last one decides."""
+        self._forms += 1
+        for cells, (members, _, _) in merged.items():
+            for number in members:
+                self.seen[number].append(cells)
         if self._forms == SAMPLE:
             self._partition()
-        return list(merged.values())
 
     def _partition(self) -> None:
         alike: dict[tuple[frozenset[int], ...], list[int]] = {}

@@ -52,6 +52,12 @@ def tag_for(mixed, position):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def row_of(entry, position):  # type: ignore[no-untyped-def]
+    """Where the row of an entry is."""
+    return entry & np.uint32((np.uint64(1) << np.uint64(position)) - np.uint64(1))
+
+
+@inlined
 def _next(at, table):  # type: ignore[no-untyped-def]
     """The slot after this one; the first one follows the last."""
     return at + 1 if at + 1 < len(table) else 0
@@ -69,15 +75,22 @@ def _same(one, other):  # type: ignore[no-untyped-def]
 @inlined
 def find(row, mixed, rows, table, position):  # type: ignore[no-untyped-def]
     """The slot of a row with this hash, or the empty one where it belongs."""
-    below = np.uint32((np.uint64(1) << np.uint64(position)) - np.uint64(1))
     tag = tag_for(mixed, position)
     at = slot_for(mixed, len(table))
     while table[at] != EMPTY:
-        entry = table[at]
-        if entry & ~below == tag and _same(rows[np.int64(entry & below)], row):
+        known = row_of(table[at], position)
+        if table[at] == tag | known and _same(rows[np.int64(known)], row):
             break
         at = _next(at, table)
     return at
+
+
+@inlined
+def store(row, mixed, rows, size, table, at, position):  # type: ignore[no-untyped-def]
+    """Add a row behind the others, and its entry in the empty slot that was found."""
+    for word in range(rows.shape[1]):
+        rows[size, word] = row[word]
+    table[at] = tag_for(mixed, position) | np.uint32(size)
 
 
 @compiled
@@ -85,7 +98,8 @@ def fill(rows, table, position, hashes):  # type: ignore[no-untyped-def]
     """Enter all rows, which are different, into an empty table."""
     for begin in range(0, len(rows), BLOCK):
         count = min(BLOCK, len(rows) - begin)
-        fetch_slots(rows[begin:], count, hashes, table)
+        hash_rows(rows[begin:], count, hashes)
+        fetch_slots(hashes, count, table)
         for i in range(count):
             at = slot_for(hashes[i], len(table))
             while table[at] != EMPTY:
@@ -94,10 +108,18 @@ def fill(rows, table, position, hashes):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def fetch_slots(rows, count, hashes, table):  # type: ignore[no-untyped-def]
-    """Hash rows, and look where they will be looked for, all at once."""
+def hash_rows(rows, count, hashes):  # type: ignore[no-untyped-def]
+    """Hash the first rows, so many."""
     for i in range(count):
         hashes[i] = hash_row(rows[i], rows.shape[1])
+
+
+@inlined
+def fetch_slots(hashes, count, table):  # type: ignore[no-untyped-def]
+    """Look where rows with these hashes will be looked for, all at once.
+
+    `hashes` has room for one more.
+    """
     fetched = np.uint64(0)
     for i in range(count):
         fetched ^= np.uint64(table[slot_for(hashes[i], len(table))])

@@ -58,7 +58,19 @@ def predicates(program: Program) -> list[Predicate]:
     ]
 
 
-class View:
+class ReadOnly:
+    """Cells as properties see them."""
+
+    def write(self, key: str, value: Hashable) -> None:
+        """Properties must not write."""
+        raise TypeError(f"a property assigns {key}")
+
+    def choose(self, question: str, options: Sequence[Any]) -> Any:
+        """Properties must not choose."""
+        raise TypeError(f"a property chooses {question}")
+
+
+class View(ReadOnly):
     """Read-only cells that note what is read."""
 
     def __init__(self, source: Source, reads: dict[str, Any]) -> None:
@@ -72,14 +84,6 @@ class View:
         except KeyError:
             value = self.reads[key] = self.source(key)
             return value
-
-    def write(self, key: str, value: Hashable) -> None:
-        """Properties must not write."""
-        raise TypeError(f"a property assigns {key}")
-
-    def choose(self, question: str, options: Sequence[Any]) -> Any:
-        """Properties must not choose."""
-        raise TypeError(f"a property chooses {question}")
 
 
 class ViewAfter(View):

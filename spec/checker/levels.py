@@ -143,7 +143,7 @@ class Levels:
         if not self.memory or used <= self.memory or self.first == self.last:
             return False
         self._write_until(self.last)
-        frontier = self.rows(self.last).copy()
+        frontier = self.rows(self.last)
         self.first = self.last
         self.states.replace(frontier)
         return True

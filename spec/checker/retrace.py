@@ -75,7 +75,7 @@ class Retracer:
         state, command = self._least_move(level, breaks)
         before = self.to_state(level, state)
         last = self._step(command, before, (id,))
-        why = self.tabulation.commands[command].outcome.why
+        why = self.tabulation.commands[command].why
         return Trace(before.initial, (*before.steps, last)), why
 
     def to_state(self, level: int, position: int) -> Trace:
@@ -127,7 +127,7 @@ class Retracer:
     def _move_text(self, level: int, pick: Pick) -> tuple[str, int, str]:
         command = self.tabulation.commands[pick[1]]
         state = self._state_text(level, pick[0])
-        return state, command.thread, repr(command.outcome.choices)
+        return state, command.thread, repr(command.choices)
 
     def _initial(self, position: int) -> dict[str, Any]:
         row = self.levels.rows(0)[position].tolist()
@@ -144,10 +144,9 @@ class Retracer:
             functions=self.tabulation.functions(command),
             reads=tuple(command.reads.items()),
             writes=tuple(
-                (key, state[key], value)
-                for key, value in command.outcome.writes.items()
+                (key, state[key], value) for key, value in command.writes.items()
             ),
-            choices=command.outcome.choices,
+            choices=command.choices,
             broken=broken,
         )
 

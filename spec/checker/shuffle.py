@@ -57,7 +57,7 @@ class ClusterEngine:
     """
 
     name = "cluster"
-    memory = 0
+    memory = cut = 0
     """States are stored elsewhere."""
 
     def __init__(

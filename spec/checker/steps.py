@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from sys import intern
 from types import GeneratorType
 from typing import Any, NamedTuple
 
@@ -33,6 +34,8 @@ class Past(NamedTuple):
 
 History = tuple[Past, ...]
 DONE: Location = ("done",)
+PLAIN = str, int, bool, type(None), frozenset
+"""Types whose values describe themselves."""
 MOST_SUSPENDED = 4
 """So many runs of a thread are kept at each location."""
 
@@ -114,11 +117,12 @@ class _Store:
         if key in self.written:
             return self.written[key]
         if key not in self.reads:
-            self.reads[key] = self.source(key)
+            # what is kept of many steps names the same few cells
+            self.reads[intern(key)] = self.source(key)
         return self.reads[key]
 
     def write(self, key: str, value: Hashable) -> None:
-        self.written[key] = value
+        self.written[intern(key)] = value
 
     def choose(self, question: str, options: Sequence[Any]) -> Any:
         if not options:
@@ -299,17 +303,10 @@ def _location(generator: Generator[Any, None, Any]) -> Location:
         frame = suspended.gi_frame
         assert frame is not None, "a suspended generator has a frame"
         alive = live_locals(frame.f_code, frame.f_lasti)
-        parts.append(
-            (
-                suspended.__qualname__,
-                frame.f_lasti,
-                tuple(
-                    (name, freeze(frame.f_locals[name]))
-                    for name in alive
-                    if name in frame.f_locals
-                ),
-            )
-        )
+        # collected anew each time that they are asked for
+        found = frame.f_locals
+        values = tuple((name, freeze(found[name])) for name in alive if name in found)
+        parts.append((suspended.__qualname__, frame.f_lasti, values))
     return tuple(parts)
 
 
@@ -319,6 +316,8 @@ def freeze(value: Any) -> Hashable:
     Records count by their names: what they hold is in the store. A generator that
     waits to be continued counts by its own location.
     """
+    if isinstance(value, PLAIN):
+        return value
     if isinstance(value, Record):
         return ("record", value.name)
     if isinstance(value, GeneratorType):
@@ -330,6 +329,4 @@ def freeze(value: Any) -> Hashable:
         )
     if isinstance(value, tuple | list):
         return tuple(freeze(item) for item in value)
-    if isinstance(value, str | int | bool | None | frozenset):
-        return value
     return (type(value).__qualname__,)

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 from spec.checker.grouping import Grouping, Look, Path
 from spec.checker.judgement import (
     Judgement,
-    View,
-    ViewAfter,
+    ReadOnly,
     plain,
     predicates,
     primed,
@@ -39,16 +38,24 @@ class ThreadTable:
     scripts: dict[tuple[int, tuple[Any, ...]], int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Command:
-    """A guarded command: `reads` is its guard, `outcome` what it does."""
+    """A guarded command: `reads` is its guard, `writes` what it does.
+
+    Attributes:
+        thread, source, location: of which thread, and where that stands before and
+            after it, in numbers.
+        choices, raised, why: see `Outcome`.
+    """
 
     thread: int
     source: int
-    reads: dict[str, Any]
-    outcome: Outcome
     location: int
-    form: int
+    reads: dict[str, Any]
+    writes: dict[str, Any]
+    choices: tuple[tuple[str, Any], ...]
+    raised: tuple[str, ...]
+    why: str
 
 
 Reader = Callable[[str], Any]
@@ -59,8 +66,11 @@ Field = tuple[int, int, int, int, list[Any]]
 """Number, word, shift and mask of a cell, and what its code numbers stand for."""
 
 
-class Reading:
-    """Reads cells of one row, and notes which cells were read and what was found.
+class Reading(dict[str, Any]):
+    """The cells of one row that were read, by name.
+
+    What is not there yet is read from the row, and it is noted which cell it was and
+    what was found. Most reads are repeated, and a dictionary answers these quickest.
 
     Args:
         fields: the cells by name; primed ones mean the second of two states.
@@ -70,19 +80,37 @@ class Reading:
     def __init__(self, fields: dict[str, Field], row: Sequence[int]) -> None:
         self.fields = fields
         self.row = row
-        self.path: list[tuple[int, int]] = []
+        self.path: Path = []
 
-    def __call__(self, key: str) -> Any:
-        """The value of a cell, noted."""
+    def __missing__(self, key: str) -> Any:
         cell, word, shift, mask, values = self.fields[key]
         code = (self.row[word] >> shift) & mask
         self.path.append((cell, code))
-        return values[code]
+        value = self[key] = values[code]
+        return value
 
     def peek(self, key: str) -> Any:
         """The value of a cell, not noted."""
         _, word, shift, mask, values = self.fields[key]
         return values[(self.row[word] >> shift) & mask]
+
+
+class Asked(dict[str, Any]):
+    """What a reader gave for each cell; it is asked once."""
+
+    def __init__(self, read: Reader) -> None:
+        self.read = read
+
+    def __missing__(self, key: str) -> Any:
+        value = self[key] = self.read(key)
+        return value
+
+
+class Shown(ReadOnly):
+    """Cells that are in a dictionary, or get there when they are asked for."""
+
+    def __init__(self, cells: dict[str, Any]) -> None:
+        self.read = cells.__getitem__
 
 
 class Tree(NamedTuple):
@@ -182,7 +210,7 @@ class Tabulation:
         """The functions that a command's step passed through, outermost first."""
         thread = list(self.program.threads.values())[command.thread]
         history, _ = self.threads[command.thread].histories[command.source]
-        script = [answer for _, answer in command.outcome.choices]
+        script = [answer for _, answer in command.choices]
         run = Stepper(thread).step(history, command.reads.__getitem__, script)
         assert run.outcome is not None, "a command is what the step did"
         return run.outcome.functions
@@ -238,8 +266,8 @@ class Tabulation:
     def _teach(self, tree: int, path: Path, leaf: int) -> None:
         self.tables.forest.learn(int(self.tables.tree_slot.rows[tree]), path, leaf)
 
-    def _property(self, number: int, reading: Reader) -> int:
-        return int(not self.program.states[number].holds(View(reading, {})))
+    def _property(self, number: int, reading: Reading) -> int:
+        return int(not self.program.states[number].holds(Shown(reading)))
 
     # -- steps ------------------------------------------------------------------------
 
@@ -270,7 +298,7 @@ class Tabulation:
         thread = self.threads[t]
         history, _ = thread.histories[location]
         standing = self.codes[thread.key].values[location]
-        run = self.steppers[t].step(history, reading, script, standing)
+        run = self.steppers[t].step(history, reading.__getitem__, script, standing)
         if run.outcome is None:
             trees = [
                 self._step_tree(t, location, (*script, option))
@@ -296,7 +324,10 @@ class Tabulation:
     ) -> int:
         place = self._place(t, outcome.location, outcome.history, outcome.resting)
         form = self._form(frozenset(outcome.writes), after_step(read, outcome.writes))
-        self.commands.append(Command(t, source, reads, outcome, place, form))
+        # where the thread stands is known by its number; the outcome, which tells it
+        # in full, takes most of the memory
+        did = outcome.writes, outcome.choices, outcome.raised, outcome.why
+        self.commands.append(Command(t, source, place, reads, *did))
         tables = self.tables
         tables.form.append(form)
         raised = Judgement(broken=outcome.raised) if outcome.raised else Judgement()
@@ -351,7 +382,7 @@ class Tabulation:
                 return value
 
             self.evaluations += 1
-            looks.append((members, path, self._judge(members, written, noting)))
+            looks.append((members, path, self._judge(members, written, Asked(noting))))
         return self.grouping.merge(looks, self._both)
 
     def _both(self, one: int, other: int) -> int:
@@ -362,13 +393,19 @@ class Tabulation:
         return self._judgement(found[one] + found[other])
 
     def _judge(
-        self, members: tuple[int, ...], written: frozenset[str], read: Reader
+        self, members: tuple[int, ...], written: frozenset[str], cells: dict[str, Any]
     ) -> int:
-        """What some of the predicates say together."""
-        reads: dict[str, Any] = {}
+        """What some of the predicates say together.
+
+        Args:
+            members: their numbers.
+            written: the cells that a step assigned.
+            cells: those before the step, and with primed names those after it.
+        """
         # a set of its own: predicates may keep what they computed for one
         assigned = set(written)
-        before, after = View(read, reads), ViewAfter(read, reads, assigned)
+        before = Shown(cells)
+        after = Shown(Asked(lambda key: cells[primed(key) if key in written else key]))
         said = []
         for number in members:
             predicate = self.predicates[number]

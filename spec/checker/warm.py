@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from spec.cells import Cells
+from spec.checker.archive import Archive
 from spec.checker.compiling import CACHES, cache_folder
 from spec.checker.explore import explore
 from spec.checker.packing import Layout, Word
@@ -32,16 +33,12 @@ def main() -> None:
     program = Program([{"p.n": 0}], {"once": once}, interchangeable=[("p",)])
     if find_spec("numba") is None:
         return
-    for folder in CACHES.glob("numba-*"):
-        if folder != cache_folder():
-            rmtree(folder, ignore_errors=True)
+    for folder in set(CACHES.glob("numba-*")) - {cache_folder()}:
+        rmtree(folder, ignore_errors=True)
     for engine in ("numba", "numpy"):
         explore(program, options=Options(engine=engine, symmetry=True))
-    from spec.checker.archive import Archive
-
     archive = Archive(Layout(("p.n", "p.m"), (1 << 20, 1 << 20), 0), 1)
     archive.add(np.zeros((1, 2), Word))
-    archive.repacked(archive.layout)
 
 
 if __name__ == "__main__":
