@@ -149,15 +149,14 @@ class Prover:
         pages = [p1, n["p2"], n["p3"], p, s.of(r), s.at_page(c), s.held(n["c"])]
         pages += [s.page(a, x), s.page(m, v), s.page(m2, v2), s.folio(s1), s.target(c)]
         pages += [s.of(s.at_reference(c))]
-        if self.proof.given:
-            swapped = s.folio(s.slot(m, v))
-            pages += [swapped, s.at_page(s.locked_by(swapped))]
         cpus = [n["c"], c, c2, s.by(r)]
         cpus += map(s.ptl_by, (a, b, m, m2, s.taken_for(r)))
         cpus += [s.locked_by(p1), s.locked_by(s.page(m, v))]
         cpus += [s.locked_by(s.page(m2, v2)), s.ptl_by(s.taken_for(s.at_reference(c)))]
         if self.proof.given:
+            swapped = s.folio(s.slot(m, v))
             cpus.append(s.locked_by(swapped))
+            pages += [swapped, s.at_page(s.locked_by(swapped))]
         slots = [s1, e, s.cached_in(p1), s.slot(m, v), s.slot(m2, v2), s.slot(a, x)]
         return {
             "#": list(places),
