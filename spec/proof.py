@@ -49,10 +49,11 @@ proof = Proof()
 # %% [markdown]
 # ## What is left out
 #
-# The proof leaves out NUMA hints, protections and large folios. What the rules of those
-# say is covered by exploration only; the [table](../reference/proof.md) names each such
-# rule, and `prove --without RULE` says what exploration finds. Memory ordering and
-# stale TLB entries have their own chapters.
+# The proof leaves out large folios. What their rules say is covered by exploration
+# only; the [table](../reference/proof.md) names each such rule, and
+# `prove --without RULE` says what exploration finds. How a mapping is protected (`vma`)
+# is no part of a state: at each step it may be anything. Memory ordering and stale TLB
+# entries have their own chapters.
 #
 # What pages contain ([AE-INV-8](guarantees.py#AE-INV-8)) comes in a
 # [third part](proof_contents.py). Until then KSM may find two pages equal or not,

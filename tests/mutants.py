@@ -196,6 +196,15 @@ MUTANTS = (
         slow=True,
     ),
     Mutant(
+        "the end of a NUMA hint makes any PTE writable",
+        "fault.do_numa_page",
+        'mm.vma[va] == "rw" and upgrade',
+        'mm.vma[va] == "rw"',
+        "read",
+        "ptl_lock",
+        "owner is alone",
+    ),
+    Mutant(
         "the page is not held while it is copied",
         "cow.wp_page_copy",
         HOLD,

@@ -163,6 +163,12 @@ WHERE = {
         processes=1,
         vas=XY,
     ),
+    "a NUMA hint": section(
+        ("A", "numa-hint; write 2; fork; gup rw get; device write 1; put"),
+        ("", "migrate"),
+        starts=("write 1",),
+        processes=2,
+    ),
     "moves": section(
         ("A", "uffdio move; mremap; write 2 at y"),
         ("", "reclaim"),
@@ -172,13 +178,14 @@ WHERE = {
         vas=XY,
     ),
 }
-"""What moves contents about."""
+"""What moves contents about; and NUMA hints."""
 
 
 QUICK = {
     *((model, name) for model in WRITTEN_FOR for name in ("a device", "MADV_FREE")),
     ("sketch", "swap"),
     ("sketch", "moves"),
+    ("sketch", "a NUMA hint"),
     ("upstream", "swap and migration"),
 }
 

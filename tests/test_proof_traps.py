@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 
@@ -12,7 +13,7 @@ from spec.migration_entry import MigrationEntry
 from spec.prover import domains
 from spec.prover.assertions import Proof, frames
 from spec.prover.deriving import derive
-from spec.prover.domains import NOTICING
+from spec.prover.domains import HINT, NOTICING, TRAPS
 from spec.prover.guards import KINDS, together
 from spec.prover.operations import operations
 from spec.prover.positions import next_statement
@@ -20,7 +21,7 @@ from spec.prover.proving import written
 from spec.releases import find_model
 
 OPERATIONS = {each.name: each for each in operations(find_model("sketch"))}
-ALIKE = [name for name, each in OPERATIONS.items() if each.traps != NOTICING]
+ALIKE = [name for name, each in OPERATIONS.items() if each.traps != TRAPS]
 SLOW = {"migrate", "reclaim", "merge", "merge in one process", "merge at two addresses"}
 
 
@@ -48,16 +49,16 @@ def steps(operation):
 def test_an_operation_that_is_given_one_trap_does_the_same_for_each(name):
     operation = OPERATIONS[name]
     one, other = (
-        steps(dataclasses.replace(operation, traps=(trap,))) for trap in NOTICING
+        steps(dataclasses.replace(operation, traps=(trap, HINT))) for trap in NOTICING
     )
     assert one == other
 
 
 def test_an_operation_that_tells_traps_apart_is_given_all():
     write = OPERATIONS["write"]
-    assert write.traps == NOTICING
-    one, other = (steps(dataclasses.replace(write, traps=(trap,))) for trap in NOTICING)
-    assert one != other
+    assert write.traps == TRAPS
+    made = [steps(dataclasses.replace(write, traps=(trap,))) for trap in TRAPS]
+    assert all(one != other for one, other in itertools.combinations(made, 2))
 
 
 @pytest.mark.parametrize("remembers", [False, True])
@@ -69,6 +70,7 @@ def test_the_steps_leave_out_only_what_a_clause_excludes(remembers):
     names = OPERATIONS["write"].names
     found = domains.entry_values({"p1"}, names, remembers)
     kinds = ["readable", *["readable-exclusive"] * remembers]
+    assert Pte("p1", False, HINT) in found
     for trap in ("", *NOTICING):
         assert Pte("p1", False, trap) in found
         assert {MigrationEntry("p1", kind, trap) for kind in kinds} <= {*found}

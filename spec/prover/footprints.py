@@ -19,7 +19,14 @@ from spec.checker.steps import DONE, History, Location, Outcome, Stepper
 from spec.decisions import Model
 from spec.memory import Machine, Names, Pte, Steps
 from spec.migration_entry import MigrationEntry
-from spec.prover.domains import CONTENTS, NOTICING, contents, entry_values, values
+from spec.prover.domains import (
+    CONTENTS,
+    HINT,
+    NOTICING,
+    contents,
+    entry_values,
+    values,
+)
 from spec.swap import SwapEntry
 
 Known = Mapping[str, Any]
@@ -31,6 +38,8 @@ and for the slot that the entry there names."""
 ANY = (ANY_REFERENCE, ANY_PROCESS, ANY_SLOT)
 CANNOT_HAPPEN = "cannot happen"
 """What a step breaks that the operation has no answer for."""
+FEW_TRAPS = (NOTICING[0], HINT)
+"""For operations that do not tell apart who has to notice a write."""
 KINDS = ("mms", "vas", "pages", "refs", "slots")
 
 
@@ -75,7 +84,7 @@ class Operation:
         names: what exists; further processes, pages and so on stand for all others.
         given: cells that are known when it begins.
         acting: the process that calls it, if one does.
-        traps: those that a PTE can have; one of several that are all the same to it.
+        traps: those that a PTE can have; one of those that are the same to it.
     """
 
     name: str
@@ -83,7 +92,7 @@ class Operation:
     names: Names
     given: Known = field(default_factory=dict)
     acting: str = "A"
-    traps: tuple[str, ...] = NOTICING[:1]
+    traps: tuple[str, ...] = FEW_TRAPS
 
     @property
     def all_names(self) -> frozenset[str]:

@@ -20,11 +20,12 @@ from spec import (
 )
 from spec.decisions import Foll, Model
 from spec.memory import Machine, Mm, Names, Page, Steps
-from spec.prover.domains import NOTICING, WRITTEN
+from spec.prover.domains import TRAPS, WRITTEN
 from spec.prover.footprints import (
     ANY_PROCESS,
     ANY_REFERENCE,
     ANY_SLOT,
+    FEW_TRAPS,
     Known,
     Operation,
 )
@@ -91,6 +92,7 @@ TRAPPING: dict[str, Callable[[Mm, str], Steps]] = {
     "clear_refs": protect.clear_refs,
     "uffd writeprotect": protect.uffd_writeprotect,
     "uffd unprotect": protect.uffd_unprotect,
+    "numa hint": protect.change_prot_numa,
 }
 
 
@@ -118,7 +120,7 @@ def operations(model: Model) -> Iterator[Operation]:
     """All of them, for one model."""
     at = on_address
     for name, access in FAULTING.items():
-        yield Operation(name, at(access), ONE, traps=NOTICING)
+        yield Operation(name, at(access), ONE, traps=TRAPS)
     yield Operation("read", at(fault.read), ONE)
     yield Operation("munmap", at(fault.munmap), TWO)
     yield Operation("madvise dontneed", at(fault.madvise_dontneed), TWO)
@@ -134,7 +136,7 @@ def operations(model: Model) -> Iterator[Operation]:
     yield Operation("uffdio move", moving(move.uffdio_move), MOVE)
     yield Operation("madvise free", at(lazyfree.madvise_free), ONE)
     for name, change in TRAPPING.items():
-        yield Operation(name, at(change), ONE, traps=NOTICING)
+        yield Operation(name, at(change), ONE, traps=TRAPS)
     for name, work in PICKED.items():
         yield Operation(name, on_page(work), TWO, acting="")
     for name, (names, given) in MERGED.items():
@@ -154,5 +156,5 @@ def requests(model: Model) -> Iterator[Operation]:
                     request(how, foll),
                     GUP,
                     given={"r1.state": "free"},
-                    traps=NOTICING if how == "slow" else NOTICING[:1],
+                    traps=TRAPS if how == "slow" else FEW_TRAPS,
                 )
