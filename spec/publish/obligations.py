@@ -57,7 +57,9 @@ def proof_page(site: Site) -> str:
         "a place where an operation stands: each step that it can take there keeps "
         "each clause of the invariant. Steps that say the same are looked at once, "
         "under the first operation that takes them; so are steps that differ by the "
-        "names of processes, addresses and pages only.",
+        "names of processes, addresses and pages only. Of each step it is asked first "
+        "whether it keeps what is said of owners, then, with contents, whether it "
+        "keeps what is said of [contents](../spec/proof_contents.py).",
     ]
     for model in WRITTEN_FOR:
         lines += ["", f"## {model}", "", ABOUT[model], ""]

@@ -172,7 +172,8 @@ def write(found: Iterable[Refutation], path: Path = RECORD) -> None:
 
 def spoken_of() -> frozenset[str]:
     """The guarantees that the proof speaks of."""
-    implied = {clause.of for clause in written().consequences}
+    parts = written().parts
+    implied = {clause.of for part in parts for clause in part.consequences}
     return frozenset(implied | {"AE-INV-3", "AE-INV-5", "AE-INV-6"})
 
 
