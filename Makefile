@@ -178,5 +178,7 @@ $(READY): $(VENV)/pyvenv.cfg requirements/dev.txt pyproject.toml
 	$(UV) pip install -q --compile-bytecode --python $(BIN)/python --require-hashes \
 		-r requirements/dev.txt && \
 	$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e . && \
-	$(BIN)/python -m spec.checker.warm
+	$(BIN)/python -m spec.checker.warm && \
+	echo "Learning what steps do" && \
+	$(BIN)/anon-exclusive check --bounds standard >/dev/null
 	@touch $@

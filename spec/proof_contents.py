@@ -7,9 +7,9 @@
 # steps are the same, with contents.
 #
 # The quantity is this: *where are the contents that a read at an address has to give?*
-# In one place at a time. In the page that is mapped there; in the page to which a
-# migration entry leads, until the new one is filled; in the page that the swap cache
-# has for a swap entry, or in the slot; nowhere, where nothing was written yet.
+# They are in the page that is mapped there; or in the page to which a migration entry
+# leads, and in the new one once it is filled; or in the page that the swap cache has for
+# a swap entry, else in its slot. Where nothing is, a read gives zeroes.
 #
 # What would lose them? A write to that place through another address or by a device:
 # who writes owns the page, and an owner is alone. Or a step that goes to another place
@@ -147,10 +147,10 @@ def copies_are_right(s: View, c: Any) -> Any:
 # ## What the flags say
 #
 # A clean page in the swap cache can be dropped: its slot has the contents. A device
-# makes no page dirty while it writes, only when it lets go of it. Until then the count
-# keeps the page ([AE-SWAP-6](writeback.py#AE-SWAP-6)). So with what MADV_FREE leaves
-# ([AE-SWAP-13](lazyfree.py#AE-SWAP-13)): neither clean nor written, it is dropped
-# without a slot.
+# does not make the page dirty while it writes, but when it lets go of it. Until then
+# the count keeps the page ([AE-SWAP-6](writeback.py#AE-SWAP-6)). The same is true of a
+# page that MADV_FREE has marked: while it is clean it can be dropped without a slot
+# ([AE-SWAP-13](lazyfree.py#AE-SWAP-13)).
 
 
 # %%
@@ -187,9 +187,9 @@ def free_pages_are_dirty(s: View, p: Any) -> Any:
 # %% [markdown]
 # ## Who writes while contents move
 #
-# Migration fills the new page when nothing maps the old one any more, and nobody can
-# write to it: whoever could had been counted. KSM compares two pages that nobody writes
-# to, for the same reason.
+# Migration fills the new page when nothing maps the old one any more
+# ([AE-ASM-7](proof.py#AE-ASM-7)) and nobody can write to it: whoever could had been
+# counted. KSM compares two pages that nobody writes to, for the same reason.
 
 
 # %%
