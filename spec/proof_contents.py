@@ -8,8 +8,8 @@
 #
 # The quantity is this: *where are the contents that a read at an address has to give?*
 # They are in the page that is mapped there; or in the page to which a migration entry
-# leads, and in the new one once it is filled; or in the page that the swap cache has for
-# a swap entry, else in its slot. Where nothing is, a read gives zeroes.
+# leads, and in the new one once it is filled; or in the page that the swap cache has
+# for a swap entry, else in its slot. Where nothing is, a read gives zeroes.
 #
 # What would lose them? A write to that place through another address or by a device:
 # who writes owns the page, and an owner is alone. Or a step that goes to another place
