@@ -88,7 +88,8 @@ def has_stored(s: View, p: Any, q: Any) -> Any:
 # %% [markdown]
 # ## The invariant
 #
-# The first four clauses are the argument: wherever the contents are, they are right.
+# The first three clauses are the argument: wherever the contents are, they are right.
+# The fourth says what is read where they are nowhere.
 
 
 # %%
