@@ -21,7 +21,7 @@ from spec.clients import Section
 from spec.prover.assertions import Clause
 from spec.prover.concrete import Concrete, Explored, instances
 from spec.prover.counterexample import spot
-from spec.prover.proving import Attempt, Obligation
+from spec.prover.proving import Attempt, Obligation, written
 from spec.releases import find_model
 from spec.removals import Place, Run, run_of
 
@@ -114,9 +114,9 @@ def _search(
     assert shown.example is not None, "there is something to look for"
     wanted = shown.example.clause
     whole = program(section, find_model(model), removed)
-    prover = Attempt(find_model(model), only=["put"]).prover()
-    explored = Explored(section, whole, prover.proof, prover.before)
-    clauses = [clause for clause in prover.clauses if clause.name == wanted]
+    like = Attempt(find_model(model), only=["put"]).prover().before
+    explored = Explored(section, whole, written(), like)
+    clauses = [clause for clause in written().assumed() if clause.name == wanted]
     states = [explored.clause(clause) for clause in clauses]
     states += [each for each in whole.states if each.id == wanted]
     steps = [replace(p, enforced=True) for p in whole.steps if p.id == wanted]
