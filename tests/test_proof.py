@@ -230,7 +230,6 @@ def test_the_command_says_what_is_not_proved(monkeypatch):
     [
         ("AE-ORD-1", "AE-INV-9", "sketch"),
         ("AE-HUGE-4", "AE-INV-", "sketch"),
-        ("AE-KSM-6", "AE-INV-8", "sketch"),
         ("AE-GUP-4", "AE-INV-1", "upstream"),
     ],
 )

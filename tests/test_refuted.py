@@ -56,8 +56,8 @@ def test_some_rules_are_refuted_and_some_are_outside():
 @pytest.mark.parametrize(
     "rule",
     [
-        pytest.param("AE-FORK-2", marks=pytest.mark.slow),
-        *("AE-CLR-1", "AE-WP-5", "AE-KSM-3"),
+        *(pytest.param(r, marks=pytest.mark.slow) for r in ("AE-FORK-2", "AE-WP-5")),
+        *("AE-CLR-1", "AE-KSM-3"),
     ],
 )
 def test_a_row_is_found_again(rule):
@@ -95,9 +95,17 @@ def test_what_exploration_breaks_and_the_proof_does_not_is_told():
     assert refuted.unexplained(missed)
 
 
+def test_contents_that_are_lost_are_reached():
+    """A counterexample to the proof of contents is looked for among its clauses."""
+    names = {clause.name for clause in written().everything()}
+    about = [each for each in SHOWN.values() if each.shown.example.clause in names]
+    assert any(each.reached is not None for each in about)
+    assert all(each.shown.example.contents for each in about)
+
+
 # -- rules that only upstream's proof rests on -----------------------------------------
 
-ELSEWHERE = ("AE-GUP-4", "AE-MIGR-5")
+ELSEWHERE = ("AE-GUP-4",)
 """Exploration breaks nothing of the sketch without them, and guarantees of upstream."""
 
 
@@ -284,9 +292,9 @@ def test_the_command_shows_both_states_and_whether_they_are_reached():
 
 
 def test_the_command_says_what_a_rule_outside_the_proof_protects():
-    done = CliRunner().invoke(main, ["prove", "--without", "AE-WP-5"])
+    done = CliRunner().invoke(main, ["prove", "--without", "AE-ORD-1"])
     assert done.exit_code == 1
-    assert "outside the proof: AE-INV-8" in done.output
+    assert "outside the proof: AE-INV-9" in done.output
 
 
 def test_the_command_gives_the_states_to_machines():
