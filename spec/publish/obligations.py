@@ -44,7 +44,8 @@ holders are. On every explored state both are evaluated, the count and the holde
 so is what [AE-ASM-7](../spec/proof.py#AE-ASM-7) says of walks: that fork visits each
 address of the child and writes to none twice, that a migration takes a new page when
 nothing maps the old one, and that no migration entry leads to a page that is unlocked
-again.
+again. What does not agree is named; [AE-ASM-7](../spec/proof.py#AE-ASM-7) says what it
+means.
 """
 
 
