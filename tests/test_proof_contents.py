@@ -9,18 +9,19 @@ from __future__ import annotations
 import mutants
 import pytest
 
-from spec.bounds import program
 from spec.clients import section
 from spec.memory import Names, Pte
-from spec.prover.abstraction import COMPARISONS, old_pages_are_unmapped
-from spec.prover.concrete import Explored
 from spec.prover.domains import WRITTEN, contents
 from spec.prover.operations import DEVICE_WRITE
-from spec.prover.proving import REFUTED, WRITTEN_FOR, Attempt, prove
+from spec.prover.proving import REFUTED, WRITTEN_FOR, Attempt, prove, written
 from spec.prover.removal import keys
 from spec.releases import find_model
 
 pytest.importorskip("z3", reason="the solver is not installed")
+from invariant import judged
+
+from spec.prover.abstraction import COMPARISONS, old_pages_are_unmapped
+
 SKETCH = find_model("sketch")
 
 
@@ -195,12 +196,8 @@ QUICK = {
 )
 def test_reachable_states_satisfy_the_invariant(model, name):
     """The clauses of contents; and a page that one PTE maps has one mapping."""
-    of, where = find_model(model), WHERE[name]
-    attempt = Attempt(of, only=["transient"])
-    found = Explored(where, program(where, of), attempt.proof, attempt.prover().before)
-    judged = [found.clause(each) for each in attempt.proof.everything()]
-    judged += [found.property(c.name, c.agrees) for c in COMPARISONS]
-    verdict = found.exploration(judged).run()
+    clauses = written().everything()
+    verdict = judged(WHERE[name], find_model(model), clauses, COMPARISONS)
     assert verdict.complete
     assert not verdict.violations
     assert verdict.states > 40
@@ -208,12 +205,9 @@ def test_reachable_states_satisfy_the_invariant(model, name):
 
 def test_each_clause_of_contents_speaks_of_something():
     """Where the operations lose contents, explored states break clauses."""
-    where = WHERE["swap"]
-    whole = program(where, SKETCH, frozenset({"AE-SWAP-7"}))
-    attempt = Attempt(SKETCH, only=["transient"])
-    found = Explored(where, whole, attempt.proof, attempt.prover().before)
-    judged = [found.clause(each) for each in attempt.proof.everything()]
-    broken = {v.property for v in found.exploration(judged).run().violations}
+    clauses = written().everything()
+    verdict = judged(WHERE["swap"], SKETCH, clauses, without={"AE-SWAP-7"})
+    broken = {v.property for v in verdict.violations}
     assert "swapped contents are right" in broken
 
 

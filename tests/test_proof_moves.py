@@ -6,7 +6,6 @@ import mutants
 import pytest
 
 from spec import move
-from spec.bounds import program
 from spec.clients import put, section
 from spec.counts import run
 from spec.decisions import Foll
@@ -21,8 +20,9 @@ from spec.prover.removal import keys
 from spec.releases import find_model
 
 pytest.importorskip("z3", reason="the solver is not installed")
+from invariant import judged
+
 from spec.prover.abstraction import COMPARISONS
-from spec.prover.concrete import Explored
 from spec.prover.counting import overwritten
 
 MOVES = ("mremap", "uffdio move")
@@ -129,12 +129,7 @@ QUICK = {
 )
 def test_reachable_states_satisfy_the_invariant(model, name):
     """And counts say of them what holders say."""
-    of, where = find_model(model), WHERE[name]
-    attempt = Attempt(of, only=["transient"])
-    found = Explored(where, program(where, of), attempt.proof, attempt.prover().before)
-    judged = [found.clause(each) for each in attempt.proof.assumed()]
-    judged += [found.property(each.name, each.agrees) for each in COMPARISONS]
-    verdict = found.exploration(judged).run()
+    verdict = judged(WHERE[name], find_model(model), comparisons=COMPARISONS)
     assert verdict.complete
     assert not verdict.violations
     assert verdict.states > 40

@@ -16,7 +16,6 @@ from spec.cli import main
 from spec.clients import section
 from spec.models import DECISIONS, Upstream, governs
 from spec.prover import unpromised
-from spec.prover.concrete import Explored
 from spec.prover.promises import Promises, promises_of
 from spec.prover.proving import Attempt, prove
 from spec.proving import broken
@@ -29,6 +28,8 @@ from spec.releases import find_model
 from spec.rules import find, load
 
 pytest.importorskip("z3", reason="the solver is not installed")
+from invariant import judged
+
 UPSTREAM = find_model("upstream")
 
 
@@ -108,11 +109,7 @@ WHERE = {
 
 @pytest.mark.parametrize("where", WHERE.values(), ids=WHERE)
 def test_reachable_states_satisfy_the_invariant(where):
-    attempt = Attempt(UPSTREAM, only=["transient"])
-    like = attempt.prover().before
-    found = Explored(where, program(where, UPSTREAM), attempt.proof, like)
-    clauses = [found.clause(each) for each in attempt.proof.assumed()]
-    verdict = found.exploration(clauses).run()
+    verdict = judged(where, UPSTREAM)
     assert verdict.complete
     assert not verdict.violations
     assert verdict.states > 100

@@ -10,18 +10,19 @@ import mutants
 import pytest
 from click.testing import CliRunner
 
-from spec.bounds import MIGRATION, SMALL, program
+from spec.bounds import MIGRATION, SMALL
 from spec.cli import main
 from spec.clients import section
 from spec.publish import agreed, counterexamples, obligations, refuted
 
 pytest.importorskip("z3", reason="the solver is not installed")
+from invariant import judged
+
 from spec.prover import abstraction
 from spec.prover.abstraction import COMPARISONS, agreement
-from spec.prover.concrete import Explored
 from spec.prover.finite import telling
 from spec.prover.holders import HOLDERS, TEMPORARY
-from spec.prover.proving import Attempt, written
+from spec.prover.proving import written
 from spec.releases import find_model
 
 SKETCH = find_model("sketch")
@@ -211,16 +212,7 @@ def test_the_argument_comes_first():
 
 def explored(number: int, without: tuple[str, ...] = ()):
     """A small section, judged by the whole invariant."""
-    return judged(SMALL[number], without)
-
-
-def judged(section, without: tuple[str, ...] = ()):
-    """A section, judged by the whole invariant."""
-    like = Attempt(SKETCH, only=["put"]).prover().before
-    whole = program(section, SKETCH, frozenset(without))
-    made = Explored(section, whole, written(), like)
-    clauses = [made.clause(clause) for clause in written().assumed()]
-    return made.exploration(clauses).run()
+    return judged(SMALL[number], SKETCH, without=without)
 
 
 def test_the_invariant_is_true_of_explored_states():
@@ -237,7 +229,7 @@ def test_the_invariant_is_true_where_pages_are_merged():
         processes=1,
         vas=("x", "y"),
     )
-    verdict = judged(merging)
+    verdict = judged(merging, SKETCH)
     assert verdict.complete
     assert not verdict.violations
     assert verdict.states > 100
