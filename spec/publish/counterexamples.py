@@ -207,7 +207,8 @@ def abstraction() -> Iterator[str]:
         (
             each["bounds"],
             f"{each['states']:,}",
-            "; ".join(each["disagrees"]) or "agree on all",
+            "; ".join(f"contradicted: {name}" for name in each["disagrees"])
+            or "agree on all",
             each["made"]
             + ("" if each["code"] == refuted.code_now() else ", other code"),
         )
