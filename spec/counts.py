@@ -158,6 +158,11 @@ def folio_mapcount(page: Page) -> int:
     return whole + sum(part.mapcount for part in folio_pages(page))
 
 
+def folio_mapped(page: Page) -> bool:
+    """Whether a PTE or PMD maps a page of the folio."""
+    return folio_mapcount(page) > 0
+
+
 # %% [markdown]
 # ## References and mappings
 #

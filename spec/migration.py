@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 from spec.counts import (
     alloc_page,
+    folio_mapped,
     folio_trylock,
     folio_unlock,
     get_page,
@@ -102,9 +103,10 @@ def may_migrate(mm: Mm, page: Page) -> bool:
 # %% [markdown]
 # ## Moving
 #
-# When the mappings are gone, the references that are left tell whether somebody still
-# uses the page: one of the caller, one of the swap cache. For a page that is not in the
-# swap cache Linux compares and does not freeze the count
+# A page that is still mapped stays: one PTE had to be restored, or KSM has mapped the
+# page where the walk had been. When the mappings are gone, the references that are left
+# tell whether somebody still uses it: one of the caller, one of the swap cache. For a
+# page that is not in the swap cache Linux compares and does not freeze the count
 # (`folio_migrate_mapping()`: "No turning back from here"). That suffices. A page that
 # no PTE maps gets new references only from a GUP-fast that read the PTE long ago, and
 # that one lets go. In the swap cache the count is frozen while the new page takes the
@@ -131,7 +133,8 @@ def migrate_folio(page: Page) -> Steps:
 def unmap_and_move(page: Page) -> Steps:
     """Unmap, move, and map again: the new page, or the old one."""
     new = None
-    if (yield from try_to_migrate(page)):
+    yield from try_to_migrate(page)
+    if not folio_mapped(page):
         new = folio_migrate_mapping(page)
     yield
     if new is not None:

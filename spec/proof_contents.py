@@ -189,9 +189,8 @@ def free_pages_are_dirty(s: View, p: Any) -> Any:
 # ## Who writes while contents move
 #
 # Migration fills the new page when nothing maps the old one any more and nobody can
-# write to it: whoever could had been counted. That nothing maps it is an assumption,
-# which has an exception ([AE-ASM-7](proof.py#AE-ASM-7)). KSM compares two pages that
-# nobody writes to, for the same reason.
+# write to it: whoever could had been counted. KSM compares two pages that nobody writes
+# to, for the same reason.
 
 
 # %%

@@ -102,33 +102,18 @@ def while_forking(s: View, c: Any, c2: Any) -> Any:
 @proof.at("share", ("copy_present_pte", "page.anon_exclusive"))
 def before_the_bit_is_cleared(s: View, c: Any, r: Any) -> Any:
     """Nobody relies on the page, and GUP-fast will notice."""
-    p = s.at_page(c)
+    p, writable = s.at_page(c), s.writable(s.at_process(c), s.at_address(c))
     unprotected = no(both(promised(s, r), s.same(s.of(r), p)))
-    known = either(s.at_writable(c), no(s.writable(s.at_process(c), s.at_address(c))))
+    known = s.same(s.at_writable(c), writable)
     return both(locked_mapping(s, c), s.odd(s.at_process(c)), unprotected, known)
 
 
 @proof.at("protect", ("copy_present_pte", "mm.pte[va]"))
 def before_the_pte_is_protected(s: View, c: Any) -> Any:
-    """The bit is clear, and GUP-fast will notice."""
+    """The bit is clear, the PTE is writable, and GUP-fast will notice."""
     clear = no(s.exclusive(s.at_page(c)))
-    return both(locked_mapping(s, c), clear, s.odd(s.at_process(c)))
-
-
-def trap_is_known(s: View, c: Any) -> Any:
-    """If the PTE has a trap, the one that the CPU remembers has it, too."""
-    trapped = s.trapped(s.at_process(c), s.at_address(c))
-    return both(locked_mapping(s, c), implies(trapped, s.at_trapped(c)))
-
-
-@proof.at(
-    "trap copied",
-    ("copy_present_pte", "page.anon_exclusive"),
-    ("copy_present_pte", "mm.pte[va]"),
-)
-def before_the_trap_is_copied(s: View, c: Any) -> Any:
-    """The PTE that replaces the one of the parent will have the same trap."""
-    return trap_is_known(s, c)
+    writable = s.writable(s.at_process(c), s.at_address(c))
+    return both(locked_mapping(s, c), clear, writable, s.odd(s.at_process(c)))
 
 
 @proof.at(
@@ -138,8 +123,10 @@ def before_the_trap_is_copied(s: View, c: Any) -> Any:
     at_trapped="orig_pte",
 )
 def before_the_trap_ends(s: View, c: Any) -> Any:
-    """The fault knows whether somebody has to be told of the write."""
-    return trap_is_known(s, c)
+    """The fault knows whether somebody has to be told of the write: if the PTE has a
+    trap, the one that it remembers has it, too."""
+    trapped = s.trapped(s.at_process(c), s.at_address(c))
+    return both(locked_mapping(s, c), implies(trapped, s.at_trapped(c)))
 
 
 @proof.at("give", ("copy_present_pte", "get_page"))

@@ -10,7 +10,6 @@ import mutants
 import pytest
 
 from spec.clients import section
-from spec.memory import Names, Pte
 from spec.prover.domains import WRITTEN, contents
 from spec.prover.operations import DEVICE_WRITE
 from spec.prover.proving import REFUTED, WRITTEN_FOR, Attempt, prove, written
@@ -20,7 +19,7 @@ from spec.releases import find_model
 pytest.importorskip("z3", reason="the solver is not installed")
 from invariant import judged
 
-from spec.prover.abstraction import COMPARISONS, old_pages_are_unmapped
+from spec.prover.abstraction import COMPARISONS
 
 SKETCH = find_model("sketch")
 
@@ -211,24 +210,7 @@ def test_each_clause_of_contents_speaks_of_something():
     assert "swapped contents are right" in broken
 
 
-# -- what is assumed and left out ------------------------------------------------------
-
-
-class Values(dict):
-    """Cells by name."""
-
-    read = dict.__getitem__
-
-
-def test_a_migration_that_leaves_a_mapping_is_seen():
-    """AE-ASM-7 can fail."""
-    names = Names(mms=("A",), pages=("p1", "p2"), cpus=("cpu0",))
-    before = Values({"cpu0.hold": "p1", "p2.refcount": 0})
-    after = Values({"cpu0.target": "p2", "A.pte[x]": None})
-    written = {"cpu0.target"}
-    assert old_pages_are_unmapped(before, after, written, names)
-    after["A.pte[x]"] = Pte("p1", False)
-    assert not old_pages_are_unmapped(before, after, written, names)
+# -- what steps say of contents --------------------------------------------------------
 
 
 def test_contents_are_others_than_those_that_are_known():

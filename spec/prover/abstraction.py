@@ -16,7 +16,7 @@ from spec.bounds import find_bounds, program
 from spec.checker.program import StateProperty, StepProperty, Verdict
 from spec.clients import Section
 from spec.decisions import Model
-from spec.memory import Names, Pte
+from spec.memory import Names
 from spec.migration_entry import MigrationEntry
 from spec.prover.concrete import Concrete, Explored, count
 from spec.prover.holders import (
@@ -106,6 +106,7 @@ COMPARISONS = (
     Comparison("no holder", "p", _refcount, 0, HOLDERS),
     Comparison("one holder", "p", _refcount, 1, HOLDERS),
     Comparison("one temporary", "p", _unexpected, 1, TEMPORARY),
+    Comparison("not mapped", "p", _mappings, 0, MAPPINGS),
     Comparison("one mapping", "p", _mappings, 1, MAPPINGS),
     Comparison("not pinned", "p", _pins, 0, PINS),
     # whoever swaps in claims the slot: a count that is no entry
@@ -126,22 +127,6 @@ def unlocked_pages_are_mapped_again(cells: Any, names: Names) -> bool:
         for m in names.mms
         for v in names.vas
         for entry in [cells.read(f"{m}.pte[{v}]")]
-    )
-
-
-def old_pages_are_unmapped(
-    before: Any, after: Any, written: set[str], names: Names
-) -> bool:
-    """A migration that takes a new page has replaced all mappings of the old one."""
-    return not any(
-        isinstance(entry, Pte) and entry.pfn == before.read(f"{c}.hold")
-        for c in names.cpus
-        for new in [after.read(f"{c}.target")]
-        if f"{c}.target" in written and new is not None
-        if before.read(f"{new}.refcount") == 0
-        for m in names.mms
-        for v in names.vas
-        for entry in [after.read(f"{m}.pte[{v}]")]
     )
 
 
@@ -238,7 +223,6 @@ def _explored(
 
 def _walks(names: Names) -> Iterator[StepProperty]:
     for name, holds in (
-        ("migration replaces each mapping", old_pages_are_unmapped),
         ("fork writes to each address once", addresses_are_written_once),
         ("fork visits each address", addresses_are_all_visited),
     ):

@@ -207,6 +207,8 @@ def count_atoms(reads: dict[str, Any]) -> Iterator[Atom]:
                 cache = reads[f"{record}.swap"] is not None
                 if value - mapcount - cache <= 1:
                     yield ("one temporary", record)
+        elif name == "mapcount" and value == 0:
+            yield ("not mapped", record)
         elif name == "mapcount" and value == 1:
             yield ("one mapping", record)
         elif name == "pincount" and value == 0:
@@ -282,8 +284,6 @@ def read_atoms(command: Command, place: Place, remembers: bool) -> Iterator[Atom
         and "unmap_and_move" in place.functions
     ):
         yield ("no migration entry", "p1")
-    if place.operation.name == "migrate" and command.writes.get("cpu0.target"):
-        yield ("not mapped", "p1")
     for key, value in command.reads.items():
         record, name, va = split(key)
         if key in place.own or record in ANY or isinstance(value, Unasked):

@@ -42,10 +42,8 @@ The proof has no counts ([AE-ASM-6](../spec/proof.py#AE-ASM-6)). Where an operat
 compares `refcount`, `pincount` or the like with a number, the proof asks who the
 holders are. On every explored state both are evaluated, the count and the holders, and
 so is what [AE-ASM-7](../spec/proof.py#AE-ASM-7) says of walks: that fork visits each
-address of the child and writes to none twice, that a migration takes a new page when
-nothing maps the old one, and that no migration entry leads to a page that is unlocked
-again. What does not agree is named; [AE-ASM-7](../spec/proof.py#AE-ASM-7) says what it
-means.
+address of the child and writes to none twice, and that no migration entry leads to a
+page that is unlocked again. What does not agree is named.
 """
 
 
