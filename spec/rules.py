@@ -429,6 +429,7 @@ CHAPTERS = (
     "tlb",
     "proof",
     "proof_places",
+    "proof_contents",
 )
 """The chapters in the order in which they are read."""
 

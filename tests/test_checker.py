@@ -183,10 +183,10 @@ def test_a_hash_collision_starts_over_and_loses_nothing(monkeypatch):
 
     from spec.checker import visited
 
-    real = visited.hash_rows
+    real = visited.hashes_of
     monkeypatch.setattr(
         visited,
-        "hash_rows",
+        "hashes_of",
         lambda rows, seed: (
             real(rows, seed) % np.uint64(3) if seed == 1 else real(rows, seed)
         ),

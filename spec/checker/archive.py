@@ -256,7 +256,7 @@ def best_cut(rows: Words) -> int:
 
 def _different(rows: Words) -> int:
     """How many different ones there are, but for a few with the same hash."""
-    return len(np.unique(visited.hash_rows(rows, 1)))
+    return len(np.unique(visited.hashes_of(rows, 1)))
 
 
 @compiled

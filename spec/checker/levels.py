@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spec.checker.packing import Layout, States, Words
-from spec.checker.visited import Hashes, hash_rows
+from spec.checker.visited import Hashes, hashes_of
 
 Numbers = npt.NDArray[np.int64]
 SEED = 1
@@ -34,7 +34,7 @@ class Run:
     @staticmethod
     def write(place: Path, rows: Words) -> Run:
         """Write the states of a level, beginning the names of files with `place`."""
-        hashes = hash_rows(rows, SEED)
+        hashes = hashes_of(rows, SEED)
         order = np.argsort(hashes)
         np.save(f"{place}.rows.npy", rows[order])
         np.save(f"{place}.hashes.npy", hashes[order])
@@ -117,7 +117,7 @@ class Levels:
             return False
         begin = self.base[-1] - self.offset
         new = self.states.rows[begin:]
-        hashes = hash_rows(new, SEED)
+        hashes = hashes_of(new, SEED)
         order = np.argsort(hashes)
         known = np.zeros(len(new), bool)
         for run in self.runs[: self.first]:

@@ -19,7 +19,7 @@ from spec.checker.bulk import Engine, Flags, Found, Numbers
 from spec.checker.explore import engine_for
 from spec.checker.packing import Layout, States, Words
 from spec.checker.tables import Tables
-from spec.checker.visited import Visited, hash_rows
+from spec.checker.visited import Visited, hashes_of
 
 SHARDS = 1 << 10
 """Many more than workers, so that those of a lost worker can be dealt out evenly."""
@@ -86,7 +86,7 @@ def store(shards: Shards, attempt: int, known: int, parts: Sequence[Words]) -> W
 
 def shard_of(rows: Words) -> Numbers:
     """The shard of each state."""
-    numbers: Numbers = (hash_rows(rows, SEED) % np.uint64(SHARDS)).astype(np.int64)
+    numbers: Numbers = (hashes_of(rows, SEED) % np.uint64(SHARDS)).astype(np.int64)
     return numbers
 
 

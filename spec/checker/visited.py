@@ -23,7 +23,7 @@ class Collision(Exception):
     """Two different rows have one hash; start over with another seed."""
 
 
-def hash_rows(rows: Words, seed: int) -> Hashes:
+def hashes_of(rows: Words, seed: int) -> Hashes:
     """A number for each row; different rows seldom have the same."""
     mixed = np.full(len(rows), seed, np.uint64)
     for word in range(rows.shape[1]):
@@ -54,7 +54,7 @@ class Visited:
         while True:
             try:
                 self.runs = []
-                hashes = hash_rows(self.states.rows, self.seed)
+                hashes = hashes_of(self.states.rows, self.seed)
                 order = np.argsort(hashes)
                 if (np.diff(hashes[order].view(np.int64)) == 0).any():
                     raise Collision
@@ -74,7 +74,7 @@ class Visited:
 
     def _add(self, rows: Words) -> None:
         hashes, first, inverse = np.unique(
-            hash_rows(rows, self.seed), return_index=True, return_inverse=True
+            hashes_of(rows, self.seed), return_index=True, return_inverse=True
         )
         if not np.array_equal(rows[first][inverse], rows):
             raise Collision

@@ -135,6 +135,11 @@ class Proof:
         """The assertions, after those of the proof that comes first."""
         return [each for part in self.parts for each in part.assertions]
 
+    @property
+    def every_consequence(self) -> list[Clause]:
+        """The guarantees that follow, after those from the proof that comes first."""
+        return [each for part in self.parts for each in part.consequences]
+
     def everything(self) -> list[Clause]:
         """What is to be shown: the clauses, and the assertions as clauses."""
         return [*self.clauses, *(a.clause() for a in self.assertions)]

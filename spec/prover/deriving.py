@@ -53,11 +53,7 @@ def derive(model: Model, without: frozenset[str], operation: Operation) -> Deriv
     wrong = sum(
         now is not command for now, command in zip(judged, possible, strict=True)
     )
-    steps = [
-        step
-        for contents in (False, True)
-        for step in symbolic(judged, made.places, made.remembers, contents=contents)
-    ]
+    steps = symbolic(judged, made.places, made.remembers)
     return Derived(made.places, steps, len(judged), wrong)
 
 

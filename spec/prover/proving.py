@@ -140,6 +140,7 @@ class Attempt:
         workers: how many processes look at operations.
 
     Attributes:
+        parts: the proofs, by whether they are of contents.
         places: where operations can stand.
         steps: what they can do there; each once.
         footprints: how many the steps were made from.
@@ -155,6 +156,7 @@ class Attempt:
         workers: int = 1,
     ) -> None:
         self.proof = written() if proof is None else proof
+        self.parts = dict(zip((False, True), self.proof.parts, strict=False))
         self.model = model
         self.without = without
         wanted = frozenset(only)
@@ -174,11 +176,6 @@ class Attempt:
         ]
         self.steps = list({self.key(step): step for step in reversed(every)}.values())
         self.steps.reverse()
-
-    @property
-    def parts(self) -> dict[bool, Proof]:
-        """The proofs, by whether they are of contents."""
-        return dict(zip((False, True), self.proof.parts, strict=False))
 
     def _ends(self, contents: bool) -> Iterator[list[tuple[str, dict[str, Any]]]]:
         """For each place, the assertions that speak of it, and of which things."""

@@ -224,6 +224,8 @@ def own_atoms(own: dict[str, Any]) -> Iterator[Atom]:
     for name, field in (("cpu0.hold", "holds"), ("cpu0.target", "prepares")):
         if name not in own:
             yield ("is", field, ("c",), False)
+    if own.get("r1.state") == "pending":
+        yield ("is", "by", ("r1",), "c")
     for key, value in own.items():
         record, name, _ = split(key)
         if name == "ptl":
@@ -241,10 +243,7 @@ def own_atoms(own: dict[str, Any]) -> Iterator[Atom]:
             yield from cell_atoms(key, value, False)
         elif name == "write_protect_seq":
             yield ("is", "odd", (record,), True)
-        elif record == "r1" and own.get("r1.state") == "pending":
-            yield ("is", "by", (record,), "c")
-            yield from cell_atoms(key, value, False)
-        elif record == "r1" and own.get("r1.state") == "live":
+        elif record == "r1" and own["r1.state"] != "free":
             yield from cell_atoms(key, value, False)
 
 
@@ -344,39 +343,76 @@ def write_fields(command: Command, place: Place, remembers: bool) -> Iterator[Wr
                 yield ("written_by", (record,), "r1")
 
 
-def symbolic(
-    commands: list[Command], places: list[Place], remembers: bool, *, contents: bool
-) -> list[SymbolicStep]:
-    """The steps that footprints stand for; those that say the same are one.
+@dataclass(frozen=True)
+class Said:
+    """What a footprint says in the fields of the proof.
 
-    What footprints do to things that stand for all others is put together: each of
-    those is in one of the situations.
+    Attributes:
+        command: the footprint.
+        guard: what is found.
+        writes: what is assigned.
+    """
+
+    command: Command
+    guard: frozenset[Atom]
+    writes: frozenset[Write]
+
+    def of_owners(self) -> Said:
+        """The same without what tells something only where contents matter."""
+        return Said(
+            self.command,
+            frozenset(atom for atom in self.guard if not speaks(atom)),
+            frozenset(write for write in self.writes if write[0] not in OF_CONTENTS),
+        )
+
+
+def symbolic(
+    commands: list[Command], places: list[Place], remembers: bool
+) -> list[SymbolicStep]:
+    """The steps that footprints stand for: of owners, then the same with contents.
+
+    What a footprint breaks at once is the business of the proof of owners.
 
     Args:
         commands: the footprints.
         places: where they begin and end.
         remembers: whether entries remember the bit.
-        contents: say what they do to contents as well.
+    """
+    said = [
+        Said(
+            command,
+            frozenset(read_atoms(command, places[command.source], remembers)),
+            frozenset(write_fields(command, places[command.source], remembers)),
+        )
+        for command in commands
+    ]
+    of_owners = [each.of_owners() for each in said]
+    of_contents = [each for each in said if not each.command.raised]
+    return [
+        *weakest(_steps(of_owners, remembers, contents=False), places),
+        *weakest(_steps(of_contents, remembers, contents=True), places),
+    ]
+
+
+def _steps(said: list[Said], remembers: bool, *, contents: bool) -> list[SymbolicStep]:
+    """The steps; footprints that say the same are one.
+
+    What footprints do to things that stand for all others is put together: each of
+    those is in one of the situations.
     """
     groups: dict[Any, list[Command]] = defaultdict(list)
-    for command in commands:
-        if contents and command.raised:
-            continue
-        place = places[command.source]
-        read = read_atoms(command, place, remembers)
-        guard = frozenset(atom for atom in read if contents or not speaks(atom))
-        assigned = write_fields(command, place, remembers)
-        writes = frozenset(w for w in assigned if contents or w[0] not in OF_CONTENTS)
+    for each in said:
+        command = each.command
         key = (
             command.source,
             command.target,
-            guard,
-            writes,
+            each.guard,
+            each.writes,
             command.bound,
             command.raised,
         )
         groups[key].append(command)
-    made = [
+    return [
         SymbolicStep(
             source,
             target,
@@ -390,7 +426,6 @@ def symbolic(
         )
         for (source, target, guard, writes, bound, raised), found in groups.items()
     ]
-    return weakest(made, places)
 
 
 MAPPED = ("one mapping", "not mapped")

@@ -172,8 +172,7 @@ def write(found: Iterable[Refutation], path: Path = RECORD) -> None:
 
 def spoken_of() -> frozenset[str]:
     """The guarantees that the proof speaks of."""
-    parts = written().parts
-    implied = {clause.of for part in parts for clause in part.consequences}
+    implied = {clause.of for clause in written().every_consequence}
     return frozenset(implied | {"AE-INV-3", "AE-INV-5", "AE-INV-6"})
 
 
