@@ -66,6 +66,13 @@ CHANGES = {
         "migrate",
         "clean pages are stored",
     ),
+    "a page that is mapped is moved": (
+        "migration.unmap_and_move",
+        "if not folio_mapped(page):",
+        "if True:",
+        "migrate",
+        "unfilled pages are unused",
+    ),
     "the page is clean before it is written": (
         "writeback.end_swap_write",
         "    page.machine.slots[str(page.swap)].value = page.value\n",
@@ -105,7 +112,11 @@ CHANGES = {
 """Changes to operations: where, what, by what, who does it, and what is not kept."""
 
 
-SLOWLY = ("the new page is not filled", "the new page looks clean")
+SLOWLY = (
+    "the new page is not filled",
+    "the new page looks clean",
+    "a page that is mapped is moved",
+)
 
 
 @pytest.mark.parametrize(
