@@ -10,7 +10,8 @@ UV := $(TOOLS)/bin/uv
 READY := $(VENV)/.done
 SITE := build/site
 DRIVING_A_BROWSER := $(addprefix tests/test_,site.py reader.py explorer.py browser.py)
-OF_THE_PROOF := $(wildcard tests/test_proof*.py) tests/test_refuted.py tests/test_mutants.py
+OF_THE_PROOF := $(wildcard tests/test_proof*.py)
+OF_ITS_FAILURE := tests/test_refuted.py tests/test_mutants.py
 
 export NO_MKDOCS_2_WARNING := 1
 export JUPYTER_NO_CONFIG := 1
@@ -23,13 +24,13 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve live site test lint format cells unit-tests proof-tests slow-tests \
-	browser-tests browser spin bench lighthouse records kernels qemu man anchors release \
-	publish lock clean
+.PHONY: help serve live site test lint format cells unit-tests proof-tests \
+	refutation-tests slow-tests browser-tests browser spin bench lighthouse records \
+	kernels qemu man anchors release publish lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' Makefile | \
-		awk -F ' ## *' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+		awk -F ' ## *' '{ printf "  make %-17s %s\n", $$1, $$2 }'
 
 serve: site  ## run every notebook, build the site strictly, show it (PORT=8000)
 	@$(BIN)/python -m spec.publish.serve $(SITE) $(PORT)
@@ -44,7 +45,7 @@ site: $(READY)  ## build the site into build/site; any dead link or failing cell
 # The site computes what all tests read; then each kind needs one core, longest first.
 test: lint site  ## check everything
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target \
-		unit-tests browser-tests proof-tests cells
+		unit-tests browser-tests proof-tests refutation-tests cells
 
 lint: $(READY)  ## formatting, lint, types
 	$(BIN)/ruff format --check .
@@ -58,12 +59,15 @@ format: $(READY)  ## format and fix what can be fixed by machine
 cells: $(READY)  ## notebook cells and doctests
 	$(BIN)/python -m pytest -rs spec notebooks
 
-unit-tests: $(READY)  ## the tests beside the package, but for the next two
-	$(BIN)/python -m pytest -rs tests \
-		$(addprefix --ignore=,$(DRIVING_A_BROWSER) $(OF_THE_PROOF))
+unit-tests: $(READY)  ## the tests beside the package, but for the next three
+	$(BIN)/python -m pytest -rs tests $(addprefix --ignore=, \
+		$(DRIVING_A_BROWSER) $(OF_THE_PROOF) $(OF_ITS_FAILURE))
 
 proof-tests: $(READY)  ## the tests of the proof, if the solver is there
 	$(BIN)/python -m pytest -rs $(OF_THE_PROOF)
+
+refutation-tests: $(READY)  ## the proof without rules, and of changed operations
+	$(BIN)/python -m pytest -rs $(OF_ITS_FAILURE)
 
 slow-tests: $(READY)  ## more of what quick tests show: mutants, upstream's proof
 	$(BIN)/python -m pytest -rs -m slow tests
@@ -109,7 +113,7 @@ qemu:  ## install Debian's QEMU for x86, to boot other kernels
 kernels: $(READY)  ## fetch Debian's kernels, run all tests on each, compare with the models
 	$(BIN)/anon-exclusive kernel witness --afresh --programs 300
 
-bench: $(READY)  ## measure all engines (BENCH="--bounds small --runs 5"); takes an hour
+bench: $(READY)  ## measure all engines (BENCH="--bounds small"); takes half an hour
 	$(BIN)/python -m spec.bench $(BENCH)
 
 man: $(READY)  ## write the man page into build/anon-exclusive.1

@@ -503,6 +503,7 @@ MUTANTS = (
         "mprotect rw",
         "ptl_lock",
         "tracked addresses have a trap",
+        slow=True,
     ),
     Mutant(
         "soft-dirty waits for a write before the PTE has its trap",
@@ -512,6 +513,7 @@ MUTANTS = (
         "clear_refs",
         "ptl_lock",
         "tracked addresses have a trap",
+        slow=True,
     ),
     Mutant(
         "mprotect forgets the trap of what it write-protects",
@@ -521,6 +523,7 @@ MUTANTS = (
         "mprotect r",
         "ptl_lock",
         "tracked addresses have a trap",
+        slow=True,
     ),
     Mutant(
         "reclaim unmaps a PTE with a trap",

@@ -116,6 +116,7 @@ SLOWLY = (
     "the new page is not filled",
     "the new page looks clean",
     "a page that is mapped is moved",
+    "a clean page is mapped as if it were dirty",
 )
 
 
@@ -188,7 +189,6 @@ WHERE = {
 
 QUICK = {
     *((model, "a device") for model in WRITTEN_FOR),
-    ("sketch", "MADV_FREE"),
     ("sketch", "swap"),
     ("sketch", "moves"),
     ("sketch", "a NUMA hint"),

@@ -115,7 +115,6 @@ QUICK = {
     ("sketch", "mremap beside GUP-fast"),
     ("sketch", "UFFDIO_MOVE beside GUP-fast"),
     ("sketch", "a migration entry"),
-    ("upstream", "a swap entry"),
 }
 
 
