@@ -240,7 +240,7 @@ MUTANTS = (
         PROTECT + GIVE + CLEAR,
         "fork",
         "fork",
-        "before the pte is protected",
+        "before the child maps",
         slow=True,
     ),
     Mutant(

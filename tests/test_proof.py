@@ -61,7 +61,7 @@ MERGING = {
     "AE-KSM-4": "while suspended",
     "AE-KSM-5": "before the pte is restored",
     "AE-KSM-6": "before the page is replaced",
-    "AE-KSM-7": "promise is kept",
+    "AE-KSM-7": "mapped contents are right",
 }
 """Rules for merging, and what is not kept without them."""
 QUICKLY = ("AE-KSM-6",)
