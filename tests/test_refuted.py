@@ -72,7 +72,21 @@ def test_a_row_is_found_again(rule):
     assert now.asking == recorded.asking
     if recorded.shown is not None:
         assert now.shown is not None
-        assert now.shown.example == recorded.shown.example
+        assert like(now.shown.example) == like(recorded.shown.example)
+
+
+def like(example):
+    """The same, but for which contents there are: any will do that differ."""
+
+    def blurred(state):
+        return {key: None if has_contents(key) else state[key] for key in state}
+
+    before, after = blurred(example.before), blurred(example.after)
+    return replace(example, before=before, after=after)
+
+
+def has_contents(key):
+    return key.endswith(".value") or ".expected[" in key
 
 
 def test_no_rule_without_which_the_proof_fails_is_called_outside():
