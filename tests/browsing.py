@@ -58,14 +58,11 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(chromium: Browser, url: str) -> Iterator[Page]:
-    """A page of a new profile; at its end nothing may have gone wrong in it."""
-    context = chromium.new_context()
-    context.set_default_timeout(10_000)
-    page = context.new_page()
+def watched(page: Page, url: str) -> list[str]:
+    """Everything that goes wrong in the page from now on, as it happens."""
     troubles: list[str] = []
-    context.on(
+    page.context.set_default_timeout(10_000)
+    page.context.on(
         "request",
         lambda request: (
             None
@@ -82,6 +79,46 @@ def page(chromium: Browser, url: str) -> Iterator[Page]:
             else None
         ),
     )
+    return troubles
+
+
+@pytest.fixture
+def page(chromium: Browser, url: str) -> Iterator[Page]:
+    """A page of a new profile; at its end nothing may have gone wrong in it."""
+    context = chromium.new_context()
+    page = context.new_page()
+    troubles = watched(page, url)
     yield page
     context.close()
     assert not troubles, troubles
+
+
+@pytest.fixture(scope="session")
+def _kept(chromium: Browser, url: str) -> Iterator[tuple[Page, list[str]]]:
+    page = chromium.new_page()
+    yield page, watched(page, url)
+    page.close()
+
+
+@pytest.fixture
+def kept_page(_kept: tuple[Page, list[str]]) -> Iterator[Page]:
+    """One page for all tests that change nothing in its profile: a new one takes long.
+
+    What goes wrong between two tests is told by the later one.
+    """
+    page, troubles = _kept
+    yield page
+    found = troubles.copy()
+    troubles.clear()
+    assert not found, found
+
+
+def settle(page: Page) -> None:
+    """Wait until a loaded page has nothing to do: none fetches anything after that.
+
+    That no request is made for half a second would be the longest part of a test.
+    """
+    page.evaluate(
+        """() => new Promise((resolve) =>
+          requestAnimationFrame(() => requestIdleCallback(() => resolve())))"""
+    )

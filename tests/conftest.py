@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from browsing import chromium, page, url
+from browsing import _kept, chromium, kept_page, page, url
 
 from spec.publish.verdicts import Store, fill
 
-__all__ = ["chromium", "page", "store", "url"]
+__all__ = ["_kept", "chromium", "kept_page", "page", "store", "url"]
 
 
 @pytest.fixture(scope="session")
