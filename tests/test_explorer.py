@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from spec.rules import find, load
 SMALL = Place("small", 2)
 
 
+@cache
 def walked(removed: tuple[str, ...] = ()) -> explored.Made:
     return explored.section_graph(SMALL, "sketch", removed, most=explored.EVERYTHING)
 
