@@ -70,7 +70,10 @@ def test_braces_are_closed(tests: dict[str, str]) -> None:
         assert text.splitlines()[-1].startswith("exists (")
 
 
-def test_command_writes_all(tmp_path: Path, tests: dict[str, str]) -> None:
+def test_command_writes_all(
+    tmp_path: Path, tests: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spec.lkmm.litmus_tests", lambda: tests)
     folder = tmp_path / "lkmm"
     done = CliRunner().invoke(main, ["export", "--to", "lkmm", str(folder)])
     assert done.exit_code == 0
