@@ -42,10 +42,11 @@ site: $(READY)  ## build the site into build/site; any dead link or failing cell
 	$(BIN)/mkdocs build --strict
 	$(BIN)/python -m spec.publish.links $(SITE)
 
-# The site computes what all tests read; then each kind needs one core, longest first.
-test: lint site  ## check everything
+# The site computes what all tests read, and needs both cores; then each kind needs
+# one, longest first but for lint: nothing further begins once it has failed.
+test: site  ## check everything
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target \
-		unit-tests browser-tests proof-tests refutation-tests cells
+		lint unit-tests proof-tests browser-tests refutation-tests cells
 
 lint: $(READY)  ## formatting, lint, types
 	$(BIN)/ruff format --check .
