@@ -107,9 +107,11 @@ def said(found: Verdict) -> str:
 
 # %%
 before, after = UpTo72(), Upstream()
-print("before, rules:     ", said(verdict(before)))
-print("before, guarantees:", said(verdict(before, rules=False)))
-print("after, both:       ", said(verdict(after)))
+ruled, guaranteed = verdict(before), verdict(before, rules=False)
+repaired = verdict(after)
+print("before, rules:     ", said(ruled))
+print("before, guarantees:", said(guaranteed))
+print("after, both:       ", said(repaired))
 
 # %% [markdown]
 # So the old code broke the sentence of the rule, and no guarantee: the count was a
@@ -118,9 +120,9 @@ print("after, both:       ", said(verdict(after)))
 # ([AE-COW-3](../spec/cow.py#AE-COW-3)).
 
 # %%
-assert verdict(before).violations[0].property == "AE-SWAP-10"
-assert verdict(before, rules=False).holds
-assert verdict(after).holds
+assert ruled.violations[0].property == "AE-SWAP-10"
+assert guaranteed.holds
+assert repaired.holds
 
 # %% [markdown]
 # ## A change that would not be sound
