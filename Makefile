@@ -38,6 +38,7 @@ serve: site  ## run every notebook, build the site strictly, show it (PORT=8000)
 live: $(READY)  ## show the site and rebuild it at each change (PORT=8000)
 	$(BIN)/mkdocs serve --strict --dev-addr 127.0.0.1:$(PORT)
 
+# It leaves in build/learned what steps do, so that the first check need not learn it.
 site: $(READY)  ## build the site into build/site; any dead link or failing cell ends it
 	$(BIN)/mkdocs build --strict
 	$(BIN)/python -m spec.publish.links $(SITE)
@@ -183,7 +184,5 @@ $(READY): $(VENV)/pyvenv.cfg requirements/dev.txt pyproject.toml
 	$(UV) pip install -q --compile-bytecode --python $(BIN)/python --require-hashes \
 		-r requirements/dev.txt && \
 	$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e . && \
-	$(BIN)/python -m spec.checker.warm && \
-	echo "Learning what steps do" && \
-	$(BIN)/anon-exclusive check --bounds standard >/dev/null
+	$(BIN)/python -m spec.checker.warm
 	@touch $@
