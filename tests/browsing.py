@@ -6,6 +6,7 @@ import functools
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,11 +59,14 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def watched(page: Page, url: str) -> list[str]:
-    """Everything that goes wrong in the page from now on, as it happens."""
+@contextmanager
+def opened(chromium: Browser, url: str) -> Iterator[tuple[Page, list[str]]]:
+    """A page of a new profile, and everything that goes wrong in it, as it happens."""
+    context = chromium.new_context()
+    context.set_default_timeout(10_000)
+    page = context.new_page()
     troubles: list[str] = []
-    page.context.set_default_timeout(10_000)
-    page.context.on(
+    context.on(
         "request",
         lambda request: (
             None
@@ -79,25 +83,22 @@ def watched(page: Page, url: str) -> list[str]:
             else None
         ),
     )
-    return troubles
+    yield page, troubles
+    context.close()
 
 
 @pytest.fixture
 def page(chromium: Browser, url: str) -> Iterator[Page]:
     """A page of a new profile; at its end nothing may have gone wrong in it."""
-    context = chromium.new_context()
-    page = context.new_page()
-    troubles = watched(page, url)
-    yield page
-    context.close()
+    with opened(chromium, url) as (page, troubles):
+        yield page
     assert not troubles, troubles
 
 
 @pytest.fixture(scope="session")
 def _kept(chromium: Browser, url: str) -> Iterator[tuple[Page, list[str]]]:
-    page = chromium.new_page()
-    yield page, watched(page, url)
-    page.close()
+    with opened(chromium, url) as kept:
+        yield kept
 
 
 @pytest.fixture
