@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from spec.memory import ZERO_PAGE, Machine, Names, Pte
 from spec.migration_entry import MigrationEntry
 from spec.prover.assertions import frames
-from spec.prover.counting import held, mapped, named, pinned
+from spec.prover.counting import COUNTED, counts
 from spec.prover.footprints import OVER, Place
 from spec.prover.positions import next_statement
-from spec.prover.steps import SymbolicStep, contents_value
+from spec.prover.steps import SymbolicStep, contents_value, split
 from spec.publish.traces import alive, described, in_use, machine_of
 from spec.swap import SwapEntry
 
@@ -222,12 +222,10 @@ def cells(facts: Facts, world: World) -> dict[str, Any]:
         found |= _cpu(facts, cpu, name)
     for page in names.pages:
         found |= _page(facts, page)
-    for page in names.pages:
-        found |= _counts(facts, page, found)
     for slot in names.slots:
         folio = facts["folio", (slot,)] if facts["has_folio", (slot,)] else None
-        found |= {f"{slot}.folio": folio, f"{slot}.count": named(found, slot)}
-    return found | dict(_contents(facts, names))
+        found[f"{slot}.folio"] = folio
+    return found | _counts(facts, found) | dict(_contents(facts, names))
 
 
 def _contents(facts: Facts, names: Names) -> Iterator[tuple[str, Any]]:
@@ -327,10 +325,12 @@ def _page(facts: Facts, name: str) -> dict[str, Any]:
     }
 
 
-def _counts(facts: Facts, name: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    used = not facts["free", (name,)]
-    return {
-        f"{name}.refcount": max(held(found, name), int(used)),
-        f"{name}.mapcount": mapped(found, name),
-        f"{name}.pincount": pinned(found, name),
-    }
+def _counts(facts: Facts, found: Mapping[str, Any]) -> dict[str, int]:
+    """What is counted: at least what is found, and one where a page is used."""
+    least = counts(found)
+    made = {key: least[key] for key in found if split(key)[1] in COUNTED}
+    for key, count in made.items():
+        record, name, _ = split(key)
+        if name == "refcount":
+            made[key] = max(count, int(not facts["free", (record,)]))
+    return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,42 +14,32 @@ from spec.swap import SwapEntry
 
 HOLDING = ("hold", "target", "pfn")
 """Cells that name a page and hold it."""
+COUNTED = ("refcount", "mapcount", "pincount", "count")
+"""What is counted: holders, mappings and pins of a page, entries that name a slot."""
 
 
-def held(values: Mapping[str, Any], page: str) -> int:
-    """How many holders of a page these cells are."""
-    total = 0
-    for key, value in values.items():
+def counts(cells: Mapping[str, Any]) -> Counter[str]:
+    """What the counts would be if there were no other holders than these cells.
+
+    >>> dict(counts({"A.pte[x]": Pte("p1", True), "cpu0.hold": "p1"}))
+    {'p1.refcount': 2, 'p1.mapcount': 1}
+    """
+    found: Counter[str] = Counter()
+    for key, value in cells.items():
         if isinstance(value, Pte):
-            total += value.pfn == page
+            found[f"{value.pfn}.refcount"] += 1
+            found[f"{value.pfn}.mapcount"] += 1
+        elif isinstance(value, SwapEntry):
+            found[f"{value.slot}.count"] += 1
         elif value is not None:
             record, name, _ = split(key)
-            total += (name in HOLDING and value == page) or (
-                name == "swap" and record == page
-            )
-    return total
-
-
-def mapped(values: Mapping[str, Any], page: str) -> int:
-    """How many of these cells map a page."""
-    return sum(isinstance(v, Pte) and v.pfn == page for v in values.values())
-
-
-def pinned(values: Mapping[str, Any], page: str) -> int:
-    """How many references among these cells pin a page."""
-    return sum(
-        bool(value) and values.get(f"{owner(key)}.pfn") == page
-        for key, value in values.items()
-        if key.endswith(".pin")
-    )
-
-
-def named(values: Mapping[str, Any], slot: str) -> int:
-    """How many swap entries among these cells name a slot."""
-    return sum(isinstance(v, SwapEntry) and v.slot == slot for v in values.values())
-
-
-COUNTS = {"refcount": held, "mapcount": mapped, "pincount": pinned, "count": named}
+            if name in HOLDING:
+                found[f"{value}.refcount"] += 1
+            elif name == "swap":
+                found[f"{record}.refcount"] += 1
+            elif name == "pin" and value:
+                found[f"{cells.get(f'{record}.pfn')}.pincount"] += 1
+    return found
 
 
 def miscounted(command: Command, place: Place) -> Iterator[str]:
@@ -58,15 +49,17 @@ def miscounted(command: Command, place: Place) -> Iterator[str]:
     before = {**UNUSED, **place.own, **command.reads}
     before |= dict.fromkeys(unread(command, place), remembered(place))
     after = {**before, **command.writes}
-    for name, count in COUNTS.items():
-        for record in _records(before, after, name):
-            key = f"{record}.{name}"
-            least = count(before, record)
-            was = before.get(key, least)  # a count that is not read does not change
-            is_ = after.get(key, was)
-            changed = count(after, record) - least
-            if is_ - was != changed and was >= least:
-                yield f"{key} changes by {is_ - was}, its holders by {changed}"
+    least, now = counts(before), counts(after)
+    touched = {owner(key) for key in after}
+    for key in {*least, *now, *command.writes}:
+        record, name, _ = split(key)
+        if name not in COUNTED or record not in touched:
+            continue
+        was = before.get(key, least[key])  # a count that is not read does not change
+        is_ = after.get(key, was)
+        changed = now[key] - least[key]
+        if is_ - was != changed and was >= least[key]:
+            yield f"{key} changes by {is_ - was}, its holders by {changed}"
 
 
 def unread(command: Command, place: Place) -> list[str]:
@@ -83,11 +76,7 @@ def overwritten(command: Command, place: Place) -> list[str]:
 def contradictory(command: Command, place: Place) -> bool:
     """Whether a footprint finds a count that is less than the holders that it finds."""
     found = {**place.own, **command.reads}
-    return any(
-        f"{record}.{name}" in found and found[f"{record}.{name}"] < count(found, record)
-        for name, count in COUNTS.items()
-        for record in _records(found, found, name)
-    )
+    return any(found.get(key, least) < least for key, least in counts(found).items())
 
 
 def remembered(place: Place) -> Pte | None:
@@ -106,12 +95,3 @@ def cleared(place: Place) -> bool:
 
 
 UNUSED = {"cpu0.hold": None, "cpu0.target": None}
-
-
-def _records(
-    before: Mapping[str, Any], after: Mapping[str, Any], name: str
-) -> set[str]:
-    """The pages, or the slots, that cells belong to."""
-    first = "s" if name == "count" else "p"
-    keys = {*before, *after}
-    return {owner(key) for key in keys if key.startswith(first)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from functools import cache
 from typing import Any
 
 from spec.memory import ZERO_PAGE, Names, Pte
@@ -81,15 +82,26 @@ def entry_values(
         remembers: whether entries remember the bit.
         traps: those that it can have.
     """
+    return _entries(fresh(seen, names), names.slots, remembers, traps)
+
+
+@cache
+def _entries(
+    pages: tuple[str, ...],
+    slots: tuple[str, ...],
+    remembers: bool,
+    traps: tuple[str, ...],
+) -> list[Any]:
+    """The same, of these pages and slots."""
     kinds = ["readable", *["readable-exclusive"] * remembers]
     entries: list[Any] = [None, Pte(ZERO_PAGE, False)]
-    for page in fresh(seen, names):
+    for page in pages:
         entries += [Pte(page, True), MigrationEntry(page, "writable")]
         for trap in ("", *traps):
             entries.append(Pte(page, False, trap))
             if trap != HINT:
                 entries += [MigrationEntry(page, kind, trap) for kind in kinds]
-    for slot in names.slots:
+    for slot in slots:
         entries += [SwapEntry(slot), *[SwapEntry(slot, True)] * remembers]
     return entries
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from spec.cells import Cells
 from spec.checker.program import rest
-from spec.checker.steps import DONE, History, Location, Outcome, Stepper
+from spec.checker.steps import DONE, History, Location, Outcome, Source, Stepper
 from spec.decisions import Model
 from spec.memory import Machine, Names, Pte, Steps
 from spec.migration_entry import MigrationEntry
@@ -41,14 +41,20 @@ CANNOT_HAPPEN = "cannot happen"
 FEW_TRAPS = (NOTICING[0], HINT)
 """For operations that do not tell apart who has to notice a write."""
 KINDS = ("mms", "vas", "pages", "refs", "slots")
+NAMING = ("pte", "refcount", "pfn", "folio")
+"""Cells whose values depend on which names were mentioned."""
 
 
 class _Ask(Exception):
-    """The step reads a cell of which nothing is known."""
+    """The step looks at a flag that it has read, and nothing is known of it."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
         self.key = key
+
+
+class _Excluded(Exception):
+    """The step reads a cell that can hold nothing, given what is known."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class Operation:
     acting: str = "A"
     traps: tuple[str, ...] = FEW_TRAPS
 
-    @property
+    @cached_property
     def all_names(self) -> frozenset[str]:
         """Everything that has a name."""
         return frozenset(n for kind in KINDS for n in getattr(self.names, kind))
@@ -171,6 +177,7 @@ class Footprints:
         self.commands: list[Command] = []
         self.remembers = model.entry_remembers(Machine(Names(), model).pages["p1"])
         self._numbers: dict[Any, int] = {}
+        self._found: dict[Any, tuple[int, tuple[str, ...]]] = {}
 
     def add(self, operation: Operation) -> None:
         """Learn all footprints of `operation`."""
@@ -183,11 +190,16 @@ class Footprints:
             todo += 1
 
     def _thread(self, operation: Operation) -> Callable[[Cells], Steps]:
+        machines: dict[int, Machine] = {}
+
         # what the generator can see counts as known where it stands: nothing but steps
         def begin(cells: Cells) -> Steps:
-            model, without = self.model, self.without
-            machine = Machine(operation.names, model, cells, "cpu0", without)
-            return operation.begin(machine)
+            # a machine is made of handles to the cells, which all runs have in common
+            if id(cells) not in machines:
+                model, without = self.model, self.without
+                made = Machine(operation.names, model, cells, "cpu0", without)
+                machines[id(cells)] = made
+            return operation.begin(machines[id(cells)])
 
         def thread(cells: Cells) -> Steps:
             steps = begin(cells)
@@ -202,6 +214,15 @@ class Footprints:
         """The number of a place, and what its operands are called this time."""
         if outcome.location == DONE:
             return OVER, ()
+        found = (operation.name, outcome.location, tuple(own.items()))
+        if found not in self._found:
+            self._found[found] = self._placed(operation, outcome, own)
+        return self._found[found]
+
+    def _placed(
+        self, operation: Operation, outcome: Outcome, own: dict[str, Any]
+    ) -> tuple[int, tuple[str, ...]]:
+        """The same of a location that is met for the first time with these names."""
         known = operation.all_names
         seen = (outcome.location, *sorted(own.items()), *map(owner, own))
         operands = tuple(dict.fromkeys(names_in(seen, known)))
@@ -229,23 +250,44 @@ class Footprints:
         pending: list[dict[str, Any]] = [dict(place.own)]
         while pending:
             known = pending.pop()
-
-            def source(key: str, known: dict[str, Any] = known) -> Any:
-                if key in known:
-                    return known[key]
-                if key.partition(".")[2] in COPIED:
-                    return Unasked(key)
-                raise _Ask(key)
-
             try:
-                found = list(stepper.outcomes(place.history, source))
+                found = list(
+                    stepper.outcomes(place.history, self._source(place, known, pending))
+                )
             except _Ask as ask:
                 pending += self._answers(place, known, ask.key)
+            except _Excluded:
+                continue
             except (KeyError, AssertionError):
                 self._cannot_happen(place, known)
             else:
                 for reads, outcome in found:
                     self._learn(place, reads, outcome)
+
+    def _source(
+        self, place: Place, known: dict[str, Any], pending: list[dict[str, Any]]
+    ) -> Source:
+        """What a step reads: of a cell that is not known one value that it can have.
+
+        Args:
+            place: where the operation stands.
+            known: cells that are known; what is read is added.
+            pending: gets the same with each other value, to be tried later.
+        """
+
+        def source(key: str) -> Any:
+            if key in known:
+                return known[key]
+            if key.partition(".")[2] in COPIED:
+                return Unasked(key)
+            answers = list(self._answers(place, known, key))
+            if not answers:
+                raise _Excluded
+            known[key] = answers.pop()[key]
+            pending.extend(answers)
+            return known[key]
+
+        return source
 
     def _answers(
         self, place: Place, known: dict[str, Any], key: str
@@ -254,8 +296,7 @@ class Footprints:
         names = place.operation.names
         record, _, name = key.partition(".")
         name = name.partition("[")[0]
-        told = {k: v for k, v in known.items() if record in ANY or owner(k) not in ANY}
-        seen = {*place.operands, *names_in(told, place.operation.all_names)}
+        seen = self._seen(place, known, record) if name in NAMING else set()
         if name == "pte":
             here = replace(names, slots=slots_of(record, names))
             traps = place.operation.traps
@@ -270,6 +311,16 @@ class Footprints:
                 yield from self._counted_on(place, now, value)
             else:
                 yield now
+
+    def _seen(self, place: Place, known: Known, record: str) -> set[str]:
+        """The names that were mentioned before a cell of a record is read."""
+        names = place.operation.all_names
+        seen = {*place.operands}
+        for key, value in known.items():
+            of = owner(key)
+            if record in ANY or of not in ANY:
+                seen.update(name for name in (of, name_of(value)) if name in names)
+        return seen
 
     def _counted_on(
         self, place: Place, now: dict[str, Any], value: int
@@ -324,21 +375,24 @@ def slots_of(record: str, names: Names) -> tuple[str, ...]:
     return tuple(slot for slot in names.slots if (slot == ANY_SLOT) == here)
 
 
+def name_of(value: Any) -> Any:
+    """The page or slot that an entry leads to; any other value itself.
+
+    >>> name_of(SwapEntry("s1"))
+    's1'
+    """
+    if isinstance(value, Pte | MigrationEntry):
+        return value.pfn
+    return value.slot if isinstance(value, SwapEntry) else value
+
+
 def names_in(value: Any, known: frozenset[str]) -> Iterator[str]:
     """The names that a value mentions, in order."""
-    if isinstance(value, str):
-        if value in known:
-            yield value
-    elif isinstance(value, tuple | list):
+    if isinstance(value, tuple | list):
         for item in value:
             yield from names_in(item, known)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from names_in((owner(key), item), known)
-    elif isinstance(value, Pte | MigrationEntry):
-        yield from names_in(value.pfn, known)
-    elif isinstance(value, SwapEntry):
-        yield from names_in(value.slot, known)
+    elif name_of(value) in known:
+        yield name_of(value)
 
 
 def canonical(operands: tuple[str, ...], names: Names) -> dict[str, str]:

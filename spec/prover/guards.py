@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 Atom = tuple[Any, ...]
@@ -72,7 +73,7 @@ def complete(key: Any, values: set[Any], rest: Iterable[Fact], named: set[str]) 
     if key[0] == "kind":
         return values >= {"mapped", UNMAPPED} or values >= {*KINDS, EMPTY}
     if key[0] in PAGES_AND_SLOTS:
-        others = {*named, *names_of(rest)}
+        others = named.union(*map(names_in, rest))
         alike = {name for name in others if name[0] in "ps" and name[1:].isdigit()}
         first = next(iter(values))[0]
         return {n for n in alike if n[0] == first} <= values and not values <= others
@@ -86,6 +87,12 @@ def names_of(value: Any) -> Iterator[str]:
     elif isinstance(value, tuple | frozenset):
         for part in value:
             yield from names_of(part)
+
+
+@cache
+def names_in(fact: Fact) -> frozenset[str]:
+    """The same of one fact, found once."""
+    return frozenset(names_of(fact))
 
 
 def folded(guard: Guard) -> frozenset[Fact]:

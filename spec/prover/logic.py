@@ -133,10 +133,6 @@ class Effect:
         """A formula about the state after the step, in terms of the state before."""
         return z3.substitute_funs(formula, *self._pairs) if self._pairs else formula
 
-    def of_all(self, formulas: list[Any]) -> list[Any]:
-        """The same for several at once, which is quicker."""
-        return list(self.of(z3.And(*formulas)).children()) if formulas else []
-
 
 def mentioned(formula: Any) -> frozenset[str]:
     """The names of all functions in a formula.

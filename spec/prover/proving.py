@@ -13,7 +13,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -270,28 +269,102 @@ def rules_of(place: Place) -> tuple[str, ...]:
     return tuple(dict.fromkeys(asked))
 
 
+# -- sentences -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What is to be shown that does not speak of steps.
+
+    Attributes:
+        obligation: the name of the obligation that it belongs to.
+        contents: whether it is of contents.
+        ask: how the solver is asked.
+        clause: what.
+    """
+
+    obligation: str
+    contents: bool
+    ask: Callable[[Prover, Clause], Answer]
+    clause: Clause
+
+
+def sentences(attempt: Attempt) -> Iterator[Sentence]:
+    """The beginning, the consequences, the lemmas."""
+    from spec.prover.solver import Prover
+
+    for contents, part in attempt.parts.items():
+        for clause in part.everything():
+            yield Sentence("at first", contents, Prover.at_first, clause)
+    for contents, part in attempt.parts.items():
+        for clause in part.consequences:
+            name = f"invariant implies {clause.of}"
+            yield Sentence(name, contents, Prover.follows, clause)
+    for contents, part in attempt.parts.items():
+        for lemma in part.lemmas:
+            name = f"lemma: {lemma.name}"
+            yield Sentence(name, contents, Prover.set_under, lemma)
+
+
 # -- asking the solver -----------------------------------------------------------------
 
+Question = int | Sentence
+"""A step, by number, or a sentence."""
 Answered = tuple[str, tuple[str, ...], float]
-"""What is found of a step, the clauses, and the solver's seconds."""
+"""What is found, the clauses, and the solver's seconds."""
 
 
 def answers(
-    attempt: Attempt, numbers: list[int], workers: int
-) -> Iterator[tuple[int, Answered]]:
-    """What the solver says of steps, by number, in any order."""
+    attempt: Attempt, numbers: list[int], others: list[Sentence], workers: int
+) -> Iterator[tuple[Question, Answered]]:
+    """What the solver says of steps and of sentences, in any order.
 
-    def begin() -> Callable[[int], Answered]:
-        return partial(_check, attempt)
+    Those of owners stand first and those of contents last, so that two processes
+    need one solver each.
+    """
+    groups: dict[Any, list[int]] = defaultdict(list)
+    for number in numbers:
+        groups[_done(attempt.steps[number])].append(number)
+    asked: list[Sentence | list[int]] = []
+    for contents in (False, True):
+        asked += [other for other in others if other.contents == contents]
+        asked += [group for key, group in groups.items() if key[0] == contents]
 
-    return side_by_side(begin, numbers, workers, at_once=8)
+    def begin() -> Callable[[int], list[Answered]]:
+        return lambda number: list(_answered(attempt, asked[number]))
+
+    for number, found in side_by_side(begin, range(len(asked)), workers, at_once=4):
+        each = asked[number]
+        yield from zip(each if isinstance(each, list) else [each], found, strict=True)
 
 
-def _check(attempt: Attempt, number: int) -> Answered:
+def _done(step: SymbolicStep) -> Any:
+    """What a step does: those with the same differ only by what they find."""
+    freed = frozenset(atom for atom in step.guard if atom[0] == "becomes free")
+    does = (step.writes, step.each, step.bound, step.raised, freed)
+    return step.contents, step.source, step.target, does
+
+
+def _answered(attempt: Attempt, asked: Sentence | list[int]) -> Iterator[Answered]:
+    """What is found of a sentence, or of each of the steps that do the same.
+
+    The seconds of an answer to all steps are shared among them.
+    """
     began = time.monotonic()
-    step = attempt.steps[number]
-    found, clauses = _answer(attempt, attempt.prover(contents=step.contents), step)
-    return found, clauses, time.monotonic() - began
+    if isinstance(asked, Sentence):
+        answer = asked.ask(attempt.prover(contents=asked.contents), asked.clause)
+        yield answer.found, answer.clauses, time.monotonic() - began
+        return
+    steps = [attempt.steps[number] for number in asked]
+    prover = attempt.prover(contents=steps[0].contents)
+    if len(steps) > 1 and prover.all_kept(steps, attempt.places):
+        each = (time.monotonic() - began) / len(steps)
+        yield from [(PROVED, (), each)] * len(steps)
+        return
+    for step in steps:
+        began = time.monotonic()
+        found, clauses = _answer(attempt, prover, step)
+        yield found, clauses, time.monotonic() - began
 
 
 def _answer(
@@ -330,7 +403,7 @@ def prove(
     Args:
         model: the model.
         without: ids of rules that its operations do not obey.
-        report: called with how many steps are done, and of how many.
+        report: called with how many questions are answered, and of how many.
         workers: how many processes to use; by default one for each CPU.
         only: names of the operations to look at; by default all.
         proof: the invariant; by default that of the chapter.
@@ -344,31 +417,39 @@ def prove(
     removed = frozenset(without)
     workers = workers or os.cpu_count() or 1
     attempt = Attempt(model, removed, only, proof, workers)
-    made = [counted(attempt), *([] if known else _sentences(attempt))]
+    others = [] if known else list(sentences(attempt))
+    numbers = [
+        number
+        for number, step in enumerate(attempt.steps)
+        if not known or attempt.key(step) not in known
+    ]
+    owners: dict[Question, Obligation] = {
+        **{each: Obligation(each.obligation) for each in others},
+        **{number: attempt.obligation(attempt.steps[number]) for number in numbers},
+    }
     found: dict[str, Obligation] = {}
-    steps = enumerate(attempt.steps)
-    numbers = [n for n, step in steps if attempt.key(step) not in known]
-    owners = {number: attempt.obligation(attempt.steps[number]) for number in numbers}
     for each in owners.values():
         found.setdefault(each.name, each)
     interrupted = False
-    answered: dict[int, Answered] = {}
+    answered: dict[Question, Answered] = {}
     try:
-        for number, answer in answers(attempt, numbers, workers):
-            answered[number] = answer
-            report(len(answered), len(numbers))
+        for question, answer in answers(attempt, numbers, others, workers):
+            answered[question] = answer
+            report(len(answered), len(owners))
     except KeyboardInterrupt:
         interrupted = True
-    # in the order of steps: which worker was quicker must not show
-    for number, (verdict, clauses, seconds) in sorted(answered.items()):
-        obligation = found[owners[number].name]
+    # in the order of questions: which worker was quicker must not show
+    for question in (each for each in owners if each in answered):
+        verdict, clauses, seconds = answered[question]
+        obligation = found[owners[question].name]
         obligation.note(verdict, clauses, seconds)
-        if verdict != PROVED:
-            obligation.failed.append(number)
+        if verdict != PROVED and isinstance(question, int):
+            obligation.failed.append(question)
     exemplify(found.values(), attempt)
     seconds = time.monotonic() - began
     ids = tuple(sorted(removed))
-    return Result(model.name, ids, [*made, *found.values()], seconds, interrupted)
+    every = [counted(attempt), *found.values()]
+    return Result(model.name, ids, every, seconds, interrupted)
 
 
 def exemplify(obligations: Iterable[Obligation], attempt: Attempt) -> None:
@@ -390,33 +471,3 @@ def counted(attempt: Attempt) -> Obligation:
         before="every footprint counts what it changes",
         steps=attempt.footprints - attempt.miscounted,
     )
-
-
-def _sentences(attempt: Attempt) -> Iterator[Obligation]:
-    """What does not speak of steps: the beginning, the consequences, the lemma."""
-    first = Obligation("at first")
-    by_id: dict[str, Obligation] = defaultdict(lambda: Obligation(""))
-    lemmas = []
-    for contents, part in attempt.parts.items():
-        prover = attempt.prover(contents=contents)
-        for clause in prover.clauses:
-            _note(first, prover.at_first, clause)
-        for clause in part.consequences:
-            made = by_id[clause.of]
-            made.operation = f"invariant implies {clause.of}"
-            _note(made, prover.follows, clause)
-        for lemma in part.lemmas:
-            made = Obligation(f"lemma: {lemma.name}")
-            _note(made, prover.set_under, lemma)
-            lemmas.append(made)
-    yield first
-    yield from by_id.values()
-    yield from lemmas
-
-
-def _note(
-    obligation: Obligation, ask: Callable[[Clause], Answer], clause: Clause
-) -> None:
-    began = time.monotonic()
-    answer = ask(clause)
-    obligation.note(answer.found, answer.clauses, time.monotonic() - began)

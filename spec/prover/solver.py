@@ -10,7 +10,7 @@ follows from the whole.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,7 @@ from spec.prover.footprints import (
     OVER,
     Place,
 )
+from spec.prover.guards import Guard
 from spec.prover.holders import HOLDERS, TESTS, none
 from spec.prover.logic import (
     Effect,
@@ -94,7 +95,11 @@ class Prover:
         ]
         self.small: dict[Any, Any] = {}
         broken = [z3.Not(self._some(clause)) for clause in self.clauses]
-        self.broken = [(formula, mentioned(formula)) for formula in broken]
+        self._broken_of = {
+            flag: (z3.Implies(flag, formula), mentioned(formula))
+            for (_, flag), formula in zip(self.violated, broken, strict=True)
+        }
+        self._questions: dict[frozenset[str], tuple[Any, Any]] = {}
         self._facts: dict[Any, list[Any]] = {}
         self._atoms: dict[Atom, Any] = {}
 
@@ -195,10 +200,13 @@ class Prover:
 
     def guard(self, step: SymbolicStep, place: Place) -> Iterator[Any]:
         """What is true before a step, besides the invariant."""
-        for atom in sorted(step.guard, key=repr):
-            if atom[0] != "becomes free":
-                yield self.found(atom)
+        yield from self._found_all(step.guard)
         yield from self._standing(place)
+
+    def _found_all(self, guard: Guard) -> list[Any]:
+        """What a guard says of the state before the step."""
+        atoms = sorted(guard, key=repr)
+        return [self.found(atom) for atom in atoms if atom[0] != "becomes free"]
 
     def _standing(self, place: Place) -> list[Any]:
         """Where the CPU stands before a step, and at which things."""
@@ -288,12 +296,27 @@ class Prover:
             places: of the proof.
             quickly: only ask what is enough to prove nearly all that can be proved.
         """
-        source = places[step.source]
-        target = None if step.target == OVER else places[step.target]
-        facts = list(self.guard(step, source))
-        if not step.raised:
-            facts += self._broken(step, source, target)
+        facts = [*self.guard(step, places[step.source]), *self._wrong(step, places)]
         return self.ask(facts, step.raised, quickly=quickly)
+
+    def all_kept(self, steps: Sequence[SymbolicStep], places: list[Place]) -> bool:
+        """Whether it is shown at once that steps which do the same keep every clause.
+
+        Args:
+            steps: they differ only by what they find.
+            places: of the proof.
+        """
+        common = frozenset.intersection(*(step.guard for step in steps))
+        some = [z3.And(*self._found_all(step.guard - common)) for step in steps]
+        facts = [*self._found_all(common), *self._standing(places[steps[0].source])]
+        facts += [z3.Or(*some), *self._wrong(steps[0], places)]
+        return self.ask(facts, quickly=True).found == "proved"
+
+    def _wrong(self, step: SymbolicStep, places: list[Place]) -> list[Any]:
+        """What has to be excluded, if a step is taken that breaks nothing at once."""
+        target = None if step.target == OVER else places[step.target]
+        broken = self._broken(step, places[step.source], target)
+        return [] if step.raised else list(broken)
 
     def _broken(
         self, step: SymbolicStep, source: Place, target: Place | None
@@ -308,17 +331,19 @@ class Prover:
     def _kept_by(self, after: Symbolic) -> Iterator[Any]:
         """Some clause does not hold after a step; unchanged ones are left out."""
         effect = Effect(self.before, after)
-        changed = [
-            (flag, broken)
-            for (_, flag), (broken, fields) in zip(
-                self.violated, self.broken, strict=True
-            )
-            if not fields.isdisjoint(effect.changed)
+        if effect.changed not in self._questions:
+            self._questions[effect.changed] = self._question(effect.changed)
+        broken, some = self._questions[effect.changed]
+        yield from (effect.of(broken), some)
+
+    def _question(self, changed: frozenset[str]) -> tuple[Any, Any]:
+        """Which clauses are broken that speak of these fields; that one of them is."""
+        flags = [
+            flag
+            for flag, (_, fields) in self._broken_of.items()
+            if not fields.isdisjoint(changed)
         ]
-        flags = [flag for flag, _ in changed]
-        now = effect.of_all([broken for _, broken in changed])
-        yield from map(z3.Implies, flags, now)
-        yield z3.Or(*flags)
+        return z3.And(*(self._broken_of[flag][0] for flag in flags)), z3.Or(*flags)
 
     def ask(
         self, facts: list[Any], raised: tuple[str, ...] = (), *, quickly: bool = False
