@@ -65,6 +65,17 @@ def unfilled(s: View, p: Any) -> Any:
     return both(s.locked(p), s.get("at:fresh", c), new)
 
 
+def fills(s: View, c: Any) -> Any:
+    """The CPU migrates to a new page that does not have the contents yet."""
+    return both(s.get("at:fresh", c), s.prepares(c))
+
+
+def merges(s: View, c: Any) -> Any:
+    """The CPU is in KSM at a page that it write-protects, or has."""
+    names = ("unused", "shareable", "write-protected")
+    return either(*(s.get(f"at:{name}", c) for name in names))
+
+
 def arrives(s: View, m: Any, v: Any, p: Any) -> Any:
     """A migration entry will be replaced by the page, which has the contents."""
     return both(arriving(s, m, v, p), no(unfilled(s, p)))
@@ -203,17 +214,28 @@ def new_pages_are_locked(s: View, c: Any) -> Any:
 
 
 @contents.clause
-def unfilled_pages_are_unused(s: View, c: Any, m: Any, v: Any, r: Any, c2: Any) -> Any:
-    """Until the new page is filled, nothing maps the old one, no device writes to
-    either, KSM does not keep the old one, and nobody copies the new one or writes it to
-    a slot."""
+def unfilled_pages_are_unmapped(s: View, c: Any, m: Any, v: Any) -> Any:
+    """Until the new page is filled, nothing maps the old one."""
+    return implies(fills(s, c), no(maps(s, m, v, s.at_page(c))))
+
+
+@contents.clause
+def unfilled_pages_are_not_written(s: View, c: Any, r: Any) -> Any:
+    """Until the new page is filled, no device writes to it or to the old one."""
     old, new = s.at_page(c), s.target(c)
     written = either(device_writes(s, r, old), device_writes(s, r, new))
+    return implies(fills(s, c), no(written))
+
+
+@contents.clause
+def unfilled_pages_are_unused(s: View, c: Any, c2: Any) -> Any:
+    """Until the new page is filled, KSM does not keep the old one, and nobody copies
+    the new one or writes it to a slot."""
+    old, new = s.at_page(c), s.target(c)
     uses = either(s.get("at:writing", c2), s.get("at:copying", c2))
     used = both(uses, s.same(s.at_page(c2), new))
     kept = both(s.prepares(c2), s.same(s.target(c2), old))
-    unused = no(either(maps(s, m, v, old), written, used, kept))
-    return implies(both(s.get("at:fresh", c), s.prepares(c)), unused)
+    return implies(fills(s, c), no(either(used, kept)))
 
 
 @contents.clause
@@ -222,7 +244,7 @@ def unfilled_pages_are_stored(s: View, c: Any) -> Any:
     old, new = s.at_page(c), s.target(c)
     stored = implies(no(s.dirty(old)), has_stored(s, new, old))
     flags = implies(s.cached(new), both(s.swapbacked(old), stored))
-    return implies(both(s.get("at:fresh", c), s.prepares(c)), flags)
+    return implies(fills(s, c), flags)
 
 
 @contents.clause
@@ -238,25 +260,36 @@ def ksm_pages_are_not_written(s: View, r: Any, p: Any) -> Any:
 
 
 @contents.clause
-def merged_pages_are_not_written(s: View, c: Any, r: Any, c2: Any) -> Any:
-    """No device writes to a page that KSM write-protects, and a copy of it is equal."""
-    p = s.at_page(c)
-    copies = both(s.get("at:copying", c2), s.same(s.at_page(c2), p))
-    equal = implies(copies, s.same(s.at_contents(c2), s.value(p)))
-    names = ("unused", "shareable", "write-protected")
-    here = either(*(s.get(f"at:{name}", c) for name in names))
-    return implies(here, both(no(device_writes(s, r, p)), equal))
+def merged_pages_are_not_written(s: View, c: Any, r: Any) -> Any:
+    """No device writes to a page that KSM write-protects."""
+    return implies(merges(s, c), no(device_writes(s, r, s.at_page(c))))
 
 
 @contents.clause
-def suspended_pages_stay(s: View, c: Any, m: Any, v: Any, c2: Any) -> Any:
+def copies_of_merged_pages_are_equal(s: View, c: Any, c2: Any) -> Any:
+    """A copy of a page that KSM write-protects is equal to it."""
+    p = s.at_page(c)
+    copies = both(s.get("at:copying", c2), s.same(s.at_page(c2), p))
+    equal = implies(copies, s.same(s.at_contents(c2), s.value(p)))
+    return implies(merges(s, c), equal)
+
+
+@contents.clause
+def suspended_pages_stay(s: View, c: Any, m: Any, v: Any) -> Any:
     """Whoever has cleared a PTE for a moment has locked the page, or is UFFDIO_MOVE:
-    then no other address leads to it, and KSM does not share it."""
+    then no other address leads to it."""
     p, here = s.at_page(c), both(s.same(m, s.at_process(c)), s.same(v, s.at_address(c)))
     other = both(either(maps(s, m, v, p), waits(s, m, v, p)), no(here))
+    return implies(s.get("at:cleared", c), either(locked_page(s, c), no(other)))
+
+
+@contents.clause
+def suspended_pages_are_not_shared(s: View, c: Any, c2: Any) -> Any:
+    """Nor is that page a KSM page, nor will it be one."""
+    p = s.at_page(c)
     kept = both(s.prepares(c2), s.same(s.target(c2), p))
-    alone = no(either(other, kept, s.ksm(p)))
-    return implies(s.get("at:cleared", c), either(locked_page(s, c), alone))
+    shared = either(kept, s.ksm(p))
+    return implies(s.get("at:cleared", c), either(locked_page(s, c), no(shared)))
 
 
 # %% [markdown]

@@ -71,7 +71,7 @@ CHANGES = {
         "if not folio_mapped(page):",
         "if True:",
         "migrate",
-        "unfilled pages are unused",
+        "unfilled pages are unmapped",
     ),
     "the page is clean before it is written": (
         "writeback.end_swap_write",

@@ -8,9 +8,10 @@ first one is.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
-from spec.prover.guards import names_of
+from spec.prover.guards import names_in
 from spec.prover.state import NAMES
 
 ALIKE = {sort: NAMES[sort] for sort in "mvp"}
@@ -37,14 +38,21 @@ def unnamed(facts: Iterable[tuple[Any, ...]]) -> frozenset[Any]:
     known = list(facts)
     said: dict[str, list[str]] = {}
     for fact in known:
-        for name in {*names_of(fact)} & SORT_OF.keys():
-            said.setdefault(name, []).append(_text(fact, {**SORT_OF, name: ""}))
+        for name, text in _said(fact).items():
+            said.setdefault(name, []).append(text)
     order = sorted(said, key=lambda name: (sorted(said[name]), name))
     names: dict[str, str] = {}
     for sort, free in ALIKE.items():
         mine = [name for name in order if SORT_OF[name] == sort]
         names |= dict(zip(mine, free, strict=False))
-    return frozenset(_renamed(fact, names) for fact in known)
+    return frozenset(_renamed(fact, names) if _said(fact) else fact for fact in known)
+
+
+@cache
+def _said(fact: tuple[Any, ...]) -> dict[str, str]:
+    """What a fact says of each name in it; the same facts are met again and again."""
+    named = names_in(fact) & SORT_OF.keys()
+    return {name: _text(fact, {**SORT_OF, name: ""}) for name in named}
 
 
 def _text(value: Any, names: dict[str, str]) -> str:

@@ -90,8 +90,8 @@ def names_of(value: Any) -> Iterator[str]:
 
 
 @cache
-def names_in(fact: Fact) -> frozenset[str]:
-    """The same of one fact, found once."""
+def names_in(fact: tuple[Any, ...]) -> frozenset[str]:
+    """The same of one fact or atom, found once."""
     return frozenset(names_of(fact))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import z3
@@ -25,6 +25,7 @@ class Symbolic(View):
     def __init__(self, fields: dict[str, Function], promises: Promises) -> None:
         self.fields = fields
         self.promises = promises
+        self._written: dict[tuple[str, Function], tuple[Any, Any]] = {}
 
     def get(self, name: str, *arguments: Any) -> Any:
         """The value of a field."""
@@ -45,12 +46,17 @@ class Symbolic(View):
 
         return at_most_one(self, HOLDERS, p)
 
-    def with_(self, updates: Iterable[tuple[str, Function]]) -> Symbolic:
-        """The state after updates; each takes the old function and arguments."""
-        after = dict(self.fields)
-        for name, update in updates:
-            after[name] = _updated(after[name], update)
-        return Symbolic(after, self.promises)
+    def with_(self, changed: Mapping[str, Function]) -> Symbolic:
+        """The state with other functions for some fields."""
+        return Symbolic({**self.fields, **changed}, self.promises)
+
+    def written(self, name: str, after: Function) -> tuple[Any, Any]:
+        """A field and a formula for what it is after a step; made once."""
+        if (name, after) not in self._written:
+            symbol: Any = self.fields[name]
+            arguments = [z3.Var(i, symbol.domain(i)) for i in range(symbol.arity())]
+            self._written[name, after] = symbol, after(*arguments)
+        return self._written[name, after]
 
     def blank(self, live: str) -> Iterator[Any]:
         """Nothing has happened: there is one process, and every page is free."""
@@ -95,7 +101,8 @@ def unknown(
     return Symbolic(functions, promises)
 
 
-def _updated(old: Function, update: Function) -> Function:
+def updated(old: Function, update: Function) -> Function:
+    """A field after an update, which takes the old function and arguments."""
     return lambda *arguments: update(old, *arguments)
 
 
@@ -118,14 +125,12 @@ class Effect:
     """
 
     def __init__(self, before: Symbolic, after: Symbolic) -> None:
-        self._pairs: list[tuple[Any, Any]] = []
-        changed = set()
-        for name, function in before.fields.items():
-            if after.fields[name] is not function:
-                symbol: Any = function
-                arguments = [z3.Var(i, symbol.domain(i)) for i in range(symbol.arity())]
-                self._pairs.append((symbol, after.get(name, *arguments)))
-                changed.add(name)
+        changed = {
+            name: function
+            for name, function in after.fields.items()
+            if before.fields[name] is not function
+        }
+        self._pairs = [before.written(*each) for each in changed.items()]
         self.changed = frozenset(changed)
         """The fields that the step assigns."""
 

@@ -10,9 +10,11 @@ follows from the whole.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import z3
@@ -29,16 +31,20 @@ from spec.prover.guards import Guard
 from spec.prover.holders import HOLDERS, TESTS, none
 from spec.prover.logic import (
     Effect,
+    Function,
     Symbolic,
     assigned,
     constants,
     mentioned,
     unknown,
+    updated,
 )
 from spec.prover.promises import Promises
 from spec.prover.state import NAMES
 from spec.prover.steps import Atom, Rep, SymbolicStep
 
+Change = tuple[Rep | tuple[Any, ...], Any]
+"""Where a field is assigned, by names or for all in a situation, and the value."""
 SEED = 8
 EFFORT = 40_000_000
 """A question that takes more (z3's ``rlimit``) is answered with unknown.
@@ -102,6 +108,7 @@ class Prover:
         self._questions: dict[frozenset[str], tuple[Any, Any]] = {}
         self._facts: dict[Any, list[Any]] = {}
         self._atoms: dict[Atom, Any] = {}
+        self._after: dict[tuple[str, tuple[Change, ...]], Function] = {}
 
     def _solver(self) -> Any:
         solver = z3.Solver()
@@ -227,23 +234,45 @@ class Prover:
         self, step: SymbolicStep, source: Place, target: Place | None
     ) -> Symbolic:
         """The state after a step, in terms of the one before."""
-        updates: list[tuple[str, Callable[..., Any]]] = []
+        changes: dict[str, list[Change]] = defaultdict(list)
         for rep in step.each:
             for field, _, value in rep.writes:
-                updates.append((field, self._each(rep, value)))
+                changes[field].append((rep, value))
         for field, where, value in sorted(step.writes, key=repr):
-            place = tuple(self.value(name) for name in where)
-            if field == "sequence count":
-                updates.append(("raced", self._race(place[0])))
-            else:
-                updates.append((field, assigned(place, self.value(value))))
-        return self.before.with_([*updates, *self._arrival(step, source, target)])
+            name = "raced" if field == "sequence count" else field
+            changes[name].append((where, value))
+        for field, value in self._arrival(step, source, target):
+            changes[field].append((("c",), value))
+        return self.before.with_(
+            {
+                field: self._changed(field, tuple(all_))
+                for field, all_ in changes.items()
+            }
+        )
 
-    def _race(self, m: Any) -> Callable[..., Any]:
+    def _changed(self, field: str, changes: tuple[Change, ...]) -> Function:
+        """A field after changes: the same function whenever they are the same."""
+        key = field, changes
+        if key not in self._after:
+            function = self.before.fields[field]
+            for where, value in changes:
+                function = updated(function, self._update(where, value))
+            self._after[key] = function
+        return self._after[key]
+
+    def _update(self, where: Rep | tuple[Any, ...], value: Any) -> Function:
+        if isinstance(where, Rep):
+            return self._each(where, value)
+        place = tuple(self.value(name) for name in where)
+        if value is None:  # the sequence count
+            return self._race(place[0])
+        return assigned(place, self.value(value))
+
+    def _race(self, m: Any) -> Function:
         at_process = self.before.fields["at_process"]
         return lambda old, c: z3.Or(old(c), at_process(c) == m)
 
-    def _each(self, rep: Rep, value: Any) -> Callable[..., Any]:
+    def _each(self, rep: Rep, value: Any) -> Function:
         def update(old: Any, *things: Any) -> Any:
             when = [self._any(atom, things) for atom in sorted(rep.when, key=repr)]
             if rep.over == "r":
@@ -270,19 +299,17 @@ class Prover:
 
     def _arrival(
         self, step: SymbolicStep, source: Place, target: Place | None
-    ) -> Iterator[tuple[str, Callable[..., Any]]]:
+    ) -> Iterator[tuple[str, Any]]:
         """Where the CPU stands after a step, as far as it did not before."""
-        c = self.names["c"]
         for assertion in self.proof.every_assertion:
             here = target is not None and stands(assertion, target)
             if here != stands(assertion, source):
-                yield f"at:{assertion.name}", assigned((c,), z3.BoolVal(here))
+                yield f"at:{assertion.name}", here
             if here and target is not None:
                 names = dict(zip(target.operands, step.bound, strict=True))
                 for role, value in roles(assertion, target).items():
-                    now = self.value(names.get(value, value))
                     if role in self.before.fields:
-                        yield role, assigned((c,), now)
+                        yield role, names.get(value, value)
 
     # -- questions --------------------------------------------------------------------
 
@@ -400,16 +427,23 @@ class Prover:
             z3.Not(self.before.get(f"at:{assertion.name}", c))
             for assertion in self.proof.every_assertion
         ]
-        effect = self.before.with_([("exclusive", assigned((p,), z3.BoolVal(True)))])
-        return self.ask([*facts, *self._kept_by(effect)])
+        set_ = self._changed("exclusive", ((("p1",), True),))
+        return self.ask(
+            [*facts, *self._kept_by(self.before.with_({"exclusive": set_}))]
+        )
 
     def at_first(self, clause: Clause) -> Answer:
         """Is a clause true of a state in which nothing has happened?"""
-        nothing = self.before.blank(live="A")
-        solver = z3.Solver()
-        solver.add(*nothing, z3.Not(self._some(clause)))
-        kept = solver.check() == z3.unsat
+        with _given(self._blank, [z3.Not(self._some(clause))]) as found:
+            kept = found == z3.unsat
         return Answer("proved") if kept else Answer("refuted", (clause.name,))
+
+    @cached_property
+    def _blank(self) -> Any:
+        """A solver that knows that nothing has happened."""
+        solver = z3.Solver()
+        solver.add(*self.before.blank(live="A"))
+        return solver
 
 
 @contextmanager
