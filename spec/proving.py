@@ -91,7 +91,7 @@ def within(rule: Rule, model: Model) -> Rule:
 
 
 class Counter:
-    """A line on standard error that says how many steps are done."""
+    """A line on standard error that says how many questions are answered."""
 
     def __init__(self) -> None:
         self.is_seen = sys.stderr.isatty()
@@ -100,7 +100,7 @@ class Counter:
         """Rewrite the line, if somebody can see it."""
         if self.is_seen:
             end = "\n" if done == of else ""
-            click.echo(f"\r{done:,} of {of:,} steps", nl=False, err=True)
+            click.echo(f"\r{done:,} of {of:,} questions", nl=False, err=True)
             click.echo(end, nl=False, err=True)
 
 

@@ -4,7 +4,8 @@ Each question is asked up to three times. First only that part of the invariant 
 assumed that was of use before, then all of it, of those things only that the step and
 the clause mention: that is enough for nearly all. Where it is not, the invariant is
 assumed of everything, and the solver gives a counterexample. What follows from a part
-follows from the whole.
+follows from the whole. Steps that differ only by what they find are first asked about
+together.
 """
 
 from __future__ import annotations
