@@ -22,10 +22,9 @@ from spec.prover.proving import (
     WRITTEN_FOR,
     Obligation,
     Result,
-    prove,
 )
-from spec.prover.removal import Removal, prove_without
-from spec.publish import records, refuted
+from spec.prover.removal import Removal
+from spec.publish import records, refuted, worlds
 from spec.releases import find_model
 from spec.rules import Rule
 
@@ -47,7 +46,8 @@ def prove_command(model: str, without: tuple[str, ...], as_json: bool) -> None:
     sketch, or the weaker one of upstream. What the solver refutes or cannot decide is
     listed, and the exit status is 1. Without a rule, only steps are looked at that are
     new: the model with all rules has the others, too. If these keep the invariant,
-    exploration has to say what the rule is for.
+    exploration has to say what the rule is for. Of memory ordering and of stale
+    translations all situations are listed that any number of CPUs can be in.
     """
     result, removal = or_exit_2(lambda: asked_for(model, without))
     explored = list(ablations(result.without)) if result.proved else []
@@ -75,8 +75,8 @@ def asked_for(name: str, without: tuple[str, ...]) -> tuple[Result, Removal | No
     model = find_model(name)
     rules = [within(removable(id), model) for id in without]
     if not rules:
-        return prove(model, report=Counter()), None
-    found = prove_without(model, [rule.id for rule in rules], Counter())
+        return worlds.prove(model, report=Counter()), None
+    found = worlds.prove_without(model, [rule.id for rule in rules], Counter())
     return found.result, found
 
 
@@ -156,18 +156,19 @@ def print_result(result: Result) -> None:
     )
     print_failures(result)
     if result.proved:
-        click.echo("Proved, for any number of processes, pages and references.")
+        click.echo("Proved, for any number of processes, pages, references and CPUs.")
 
 
 def print_removal(found: Removal, explored: Iterable[Ablation] = ()) -> None:
     """What the removal of rules changes: the new steps, and those that fail."""
     result = found.result
     click.echo(f"model {result.model} without {', '.join(result.without)}")
-    operations = len(found.asking)
-    click.echo(
-        f"{found.new:,} new steps of {operations} operations, {result.seconds:.1f} s; "
-        f"{found.alike:,} are steps of {result.model} as well"
-    )
+    if found.asking or not worlds.elsewhere(result.without):
+        click.echo(
+            f"{found.new:,} new steps of {len(found.asking)} operations, "
+            f"{result.seconds:.1f} s; {found.alike:,} are steps of {result.model} as "
+            f"well"
+        )
     print_failures(result)
     for id in result.without:
         click.echo(f"{id}: {searched(id, result.model)}")
@@ -216,9 +217,10 @@ def searched(id: str, model: str) -> str:
     """Whether exploration reaches the counterexample; or why there is none.
 
     Counterexamples are looked for on the normative model. Of another one it is known
-    which guarantee the removal breaks, if the rule is removed from that model.
+    which guarantee the removal breaks, if the rule is removed from that model; so it is
+    of a rule of another world.
     """
-    if model != NORMATIVE:
+    if model != NORMATIVE or worlds.elsewhere([id]):
         return broken(id, model)
     known = refuted.read().get(id)
     if known is None:

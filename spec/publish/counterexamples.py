@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from spec.prover.counterexample import Counterexample
 from spec.prover.proving import Obligation
-from spec.publish import agreed, drawings, refuted, traces
+from spec.publish import agreed, drawings, refuted, traces, worlds
 from spec.publish.refuted import Refutation
 from spec.publish.tables import table
 
@@ -87,12 +87,18 @@ def without_each(site: Site) -> Iterator[str]:
     others = [each.other for each in found if each.other is not None]
     elsewhere = [each for each in others if refuted.stands(each) == "refuted"]
     told = {each.rule for each in elsewhere}
-    kept = [each for each in found if refuted.stands(each) == "kept"]
+    of_worlds = worlds.refuted(site, (rule.id for rule in refuted.wanted()))
+    kept = [
+        each
+        for each in found
+        if refuted.stands(each) == "kept" and each.rule not in of_worlds
+    ]
     yield from dated(found)
     yield ""
     yield (
         f"Of {len(refuted.wanted())} rules that the sketch has to keep, the proof "
-        f"fails without {len(failing)}, and is the same without {len(kept)}."
+        f"fails without {len(failing) + len(of_worlds)}, and is the same without "
+        f"{len(kept)}."
     )
     yield ""
     yield table(HEADER, [row(site, each) for each in failing], "ae-wrap")
@@ -100,6 +106,7 @@ def without_each(site: Site) -> Iterator[str]:
         if id in known and known[id].shown is not None:
             yield from drawn(site, known[id])
     yield from unknown(site, [*found, *others])
+    yield from worlds.without_each(site, PAGE, of_worlds)
     yield from of_other_models(site, elsewhere)
     yield "\n### Rules that the proof does not rest on\n"
     rows = [

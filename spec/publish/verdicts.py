@@ -47,6 +47,8 @@ NORMATIVE = "sketch"
 
 _ASKS = "publish/verdicts.py"
 """This module: what is kept is what it asks for."""
+_ADDS = "publish/worlds.py"
+"""What is proved besides what the solver proves."""
 _DRAWN_WITH = ("publish/drawings.py", "publish/litmus.py", "publish/traces.py")
 """What is kept of litmus tests has their traces, as text and as pictures."""
 _EXPLORED_WITH = (
@@ -82,7 +84,7 @@ def _keys(
     further = [*FURTHER_TESTS, *PROVES]
     return {
         **dict.fromkeys(["check", "ablate"], code([*RUNS_TESTS, *PROVES])),
-        "prove": code(RUNS_TESTS),
+        **dict.fromkeys(["prove", "world"], code(RUNS_TESTS, also=[_ADDS])),
         "litmus": code(further, also=_DRAWN_WITH),
         "graphs": code(further, also=_EXPLORED_WITH),
         **dict.fromkeys(["exercised", "selftest", "promises"], code(PROVES)),
@@ -236,12 +238,27 @@ class Store:
 
     def prove(self, model: str) -> proving.Result:
         """The proof of a model."""
-        from spec.prover.proving import prove
+        from spec.publish import worlds
         from spec.releases import find_model
 
         found: proving.Result = self.get(
-            f"prove.{model}", lambda: prove(find_model(model))
+            f"prove.{model}", lambda: worlds.prove(find_model(model))
         )
+        return found
+
+    def world(self, rule: str) -> proving.Obligation:
+        """What any number of CPUs do without a rule of a world of their own."""
+        from spec.prover.proving import NORMATIVE
+        from spec.publish import worlds
+        from spec.releases import find_model
+        from spec.rules import find
+
+        def compute() -> proving.Obligation:
+            of = [find(rule).world]
+            [made] = worlds.obligations(find_model(NORMATIVE), [rule], of)
+            return made
+
+        found: proving.Obligation = self.get(f"world.{rule}", compute)
         return found
 
     def litmus(self) -> dict[str, tuple[Group, ...]]:
@@ -311,7 +328,7 @@ def jobs() -> list[Job]:
     from spec.litmus.exercise import ASKED_OF
     from spec.models import MODELS
     from spec.prover.proving import WRITTEN_FOR
-    from spec.publish import explored
+    from spec.publish import explored, worlds
     from spec.rules import load
 
     names = [name for name in BOUNDS if name != TOO_LARGE]
@@ -326,6 +343,8 @@ def jobs() -> list[Job]:
     # the graphs of litmus tests are made from the results of these
     graphs: list[Job] = [("graphs", name) for name in explored.sources()]
     proofs: list[Job] = [("prove", model) for model in WRITTEN_FOR]
+    few = [rule for world in worlds.WORLDS for rule in worlds.duties(world)]
+    proofs += [("world", rule) for rule in few]
     runs: list[Job] = [*proofs, *exercised, ("selftest",), ("promises",), *graphs]
     return [*reversed(checks), *removals, *runs]
 
