@@ -19,7 +19,7 @@ from spec.prover import unpromised
 from spec.prover.promises import Promises, promises_of
 from spec.prover.proving import Attempt, prove
 from spec.proving import broken
-from spec.publish import obligations, recorded
+from spec.publish import obligations, recorded, refuted
 from spec.publish.pages import Site
 from spec.publish.recorded import Recorded
 from spec.publish.unpromised import REACHED
@@ -245,6 +245,15 @@ def test_the_page_has_both(store):
     for more in unpromised.MORE:
         assert f"{{#{more.id}}}" in page
         assert f'id="{more.id}-AE-INV-2"' in page
+
+
+def test_the_page_has_the_worlds_of_their_own(store):
+    page = obligations.proof_page(Site(store))
+    assert page.count("| store buffers, any number of CPUs |") == 2 + 6
+    assert page.count("| stale translations, any number of CPUs |") == 2 + 1
+    failing = [each for each in refuted.read().values() if each.failing]
+    of = f"Of {len(refuted.wanted())} rules that the sketch has to keep"
+    assert f"{of}, the proof fails without {len(failing) + 7}," in page
 
 
 def test_a_rule_of_the_sketch_is_none_of_upstream():
