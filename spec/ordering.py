@@ -290,6 +290,23 @@ def references_after_the_pte(step: WorldStep[Ordering]) -> bool:
 # whether it ran ([AE-FAST-4](gup_fast.py#AE-FAST-4)); `read_seqcount_retry()` has the
 # barrier that this takes.
 #
+# ## Any number of CPUs
+#
+# The shapes have two CPUs, and each runs once. For more it is enough to look at one CPU
+# in GUP-fast and one that clears the bit, both again and again:
+#
+# - All others in GUP-fast change nothing that is shared but the count, and whoever
+#   clears the bit asks only whether the count is zero. So one thread stands for all of
+#   them, which has references or none whenever it likes.
+# - All others that clear the bit wait for the page table lock. Its release and its
+#   acquisition order what one of them stored before what the next one loads. So it may
+#   as well be one CPU that goes on after a full barrier.
+#
+# Every state of these three is explored. AE-INV-9 holds in all of them, and without any
+# one of the six rules it does not: [the page of the proof](../reference/proof.md) has
+# the obligation and what fails. That GUP-fast stores nothing, and that each reference
+# counts once, is checked in the same states.
+#
 # ## Under the kernel's own memory model
 #
 # `anon-exclusive export --to lkmm FOLDER` writes both shapes as litmus tests for herd7,

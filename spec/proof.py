@@ -53,7 +53,9 @@ proof = Proof()
 # only; the [table](../reference/proof.md) names each such rule, and
 # `prove --without RULE` says what exploration finds. How a mapping is protected (`vma`)
 # is no part of a state: at each step it may be anything. Memory ordering and stale TLB
-# entries have their own chapters.
+# entries have their own chapters. What these say is proved apart from this, and without
+# the solver: of [store buffers](ordering.py#any-number-of-cpus) and of
+# [translations](tlb.py#any-number-of-cpus), for any number of CPUs.
 #
 # What pages contain ([AE-INV-8](guarantees.py#AE-INV-8)) comes in a
 # [third part](proof_contents.py). Until then KSM may find two pages equal or not,

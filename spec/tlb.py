@@ -192,6 +192,19 @@ def flush_before_copying(step: WorldStep[Process]) -> bool:
 
 
 # %% [markdown]
+# ## Any number of CPUs
+#
+# The shape has three CPUs. CPUs are all alike here, and what one does depends on what
+# all share and on its own translation. So of any number of them every two are looked
+# at, together with what all share: that is a *view*. A third CPU can be beside two
+# others wherever it is beside each of them in a view that was found. From there each of
+# the three takes a step, and what two of them then see of each other is a view again.
+# In the end no step finds a new one. What any number of CPUs can do is among these
+# views, and AE-INV-10 holds in all of them. Without AE-ORD-7 it does not.
+#
+# One CPU to a view is too few: it does not tell that no two copy at the same time.
+# [The page of the proof](../reference/proof.md) has the obligation.
+#
 # ## Example
 #
 # CPU 0 has a writable translation. The permission is taken away, the flush put off. A
