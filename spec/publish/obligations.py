@@ -59,6 +59,11 @@ def proof_page(site: Site) -> str:
         "names of processes, addresses and pages only. Of each step it is asked first "
         "whether it keeps what is said of owners, then, with contents, whether it "
         "keeps what is said of [contents](../spec/proof_contents.py).",
+        "",
+        "The last obligations of each model are not the solver's. They are of "
+        "[store buffers](../spec/ordering.py#any-number-of-cpus) and of "
+        "[stale translations](../spec/tlb.py#any-number-of-cpus), where the situations "
+        "of any number of CPUs are few enough to be listed: they are counted as steps.",
     ]
     for model in WRITTEN_FOR:
         lines += ["", f"## {model}", "", ABOUT[model], ""]
