@@ -40,7 +40,7 @@ from spec.rules import Rule
 @click.option("--without", multiple=True, metavar="RULE", help="Do not obey RULE.")
 @as_json
 def prove_command(model: str, without: tuple[str, ...], as_json: bool) -> None:
-    """Prove the guarantees for any number of processes, pages and references.
+    """Prove the guarantees for any number of processes, pages, references and CPUs.
 
     Every atomic step of every operation is shown to keep the invariant: that of the
     sketch, or the weaker one of upstream. What the solver refutes or cannot decide is

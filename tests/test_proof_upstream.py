@@ -17,9 +17,9 @@ from spec.clients import section
 from spec.models import DECISIONS, Upstream, governs
 from spec.prover import unpromised
 from spec.prover.promises import Promises, promises_of
-from spec.prover.proving import Attempt, prove
+from spec.prover.proving import Attempt
 from spec.proving import broken
-from spec.publish import obligations, recorded, refuted
+from spec.publish import obligations, recorded, refuted, worlds
 from spec.publish.pages import Site
 from spec.publish.recorded import Recorded
 from spec.publish.unpromised import REACHED
@@ -50,7 +50,7 @@ def test_upstream_is_proved(store):
 
 @pytest.mark.slow
 def test_upstream_is_proved_as_recorded(store):
-    result, known = prove(UPSTREAM), store.prove("upstream")
+    result, known = worlds.prove(UPSTREAM), store.prove("upstream")
     assert result.proved
     assert [o.name for o in result.obligations] == [o.name for o in known.obligations]
     assert [o.steps for o in result.obligations] == [o.steps for o in known.obligations]
