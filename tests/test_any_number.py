@@ -10,12 +10,12 @@ from click.testing import CliRunner
 from spec import ordering, tlb
 from spec.cells import PlainCells
 from spec.checker import any_number
-from spec.checker.any_number import WORLDS, Views, flushed_in_time, in_order
+from spec.checker.any_number import WORLDS, AnyNumber, Views, flushed_in_time, in_order
 from spec.checker.program import rest
 from spec.checker.steps import Stepper
 from spec.cli import main
 from spec.memory import Steps
-from spec.prover.proving import PROVED, REFUTED
+from spec.prover.proving import PROVED, REFUTED, UNKNOWN
 from spec.publish import worlds
 from spec.releases import find_model
 
@@ -45,6 +45,17 @@ def test_without_a_rule_they_do_not(rule: str) -> None:
 def test_only_the_world_of_a_rule_fails():
     whole = list(worlds.obligations(SKETCH, ["AE-ORD-7"]))
     assert [each.found for each in whole] == [PROVED, REFUTED]
+
+
+def test_what_was_not_explored_to_the_end_is_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def half(without: frozenset[str]) -> AnyNumber:
+        return AnyNumber("tlb", "AE-INV-10", 5, "", complete=False, seconds=0.0)
+
+    monkeypatch.setitem(WORLDS, "tlb", half)
+    [made] = worlds.obligations(SKETCH, [], ["tlb"])
+    assert (made.found, made.clauses) == (UNKNOWN, ("not all was explored",))
 
 
 # -- what is rested on -----------------------------------------------------------------

@@ -15,13 +15,22 @@ from typing import TYPE_CHECKING
 from spec.decisions import Model
 from spec.models import governs
 from spec.prover import proving, removal
-from spec.prover.proving import PROVED, REFUTED, Obligation, Report, Result, silent
+from spec.prover.proving import (
+    PROVED,
+    REFUTED,
+    UNKNOWN,
+    Obligation,
+    Report,
+    Result,
+    silent,
+)
 from spec.prover.removal import Removal
 from spec.publish import records
 from spec.publish.tables import table
 from spec.rules import Rule, find, load
 
 if TYPE_CHECKING:
+    from spec.checker.any_number import AnyNumber
     from spec.publish.pages import Site
 
 WORLDS = {"ordering": "store buffers", "tlb": "stale translations"}
@@ -64,10 +73,16 @@ def obligations(
             before=f"keep {found.guarantee}",
             rules=duties(world),
             steps=found.states,
-            found=PROVED if found.holds else REFUTED,
-            clauses=(found.broken,) if found.broken else (),
+            found=_word(found),
+            clauses=() if found.holds else (found.broken or "not all was explored",),
             seconds=found.seconds,
         )
+
+
+def _word(found: AnyNumber) -> str:
+    if found.broken:
+        return REFUTED
+    return PROVED if found.complete else UNKNOWN
 
 
 def prove(model: Model, report: Report = silent, workers: int = 0) -> Result:
@@ -102,7 +117,8 @@ def _with(
     more = list(obligations(model, without, worlds))
     seconds = result.seconds + time.monotonic() - began
     every = [*result.obligations, *more]
-    return replace(result, obligations=every, seconds=seconds)
+    interrupted = any(each.found == UNKNOWN for each in more)
+    return replace(result, obligations=every, seconds=seconds, interrupted=interrupted)
 
 
 # -- on the page -----------------------------------------------------------------------
@@ -124,9 +140,10 @@ def without_each(site: Site, page: str, found: dict[str, Obligation]) -> Iterato
     """
     yield "\n### Rules of memory ordering and of stale translations\n"
     yield (
-        "Nothing is assumed of how many CPUs there are. Of GUP-fast one CPU is looked "
-        "at, as all others share nothing with it but the count. Of CPUs that have "
-        "translations each two are, and a third one wherever it can be beside them.\n"
+        "Nothing is assumed of how many CPUs there are. In GUP-fast one CPU is looked "
+        "at, as the others share nothing with it but the count. Of CPUs that have "
+        "translations every two are looked at, and a third one wherever it can be "
+        "beside them.\n"
     )
     rows = [
         (site.link(id, page), each.operation, each.clauses[0], reached(id))
