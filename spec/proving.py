@@ -151,8 +151,8 @@ def print_result(result: Result) -> None:
     click.echo(f"model {result.model}")
     steps = sum(each.steps for each in result.obligations)
     click.echo(
-        f"{len(result.obligations):,} obligations, {steps:,} steps and sentences, "
-        f"{result.seconds:.1f} s"
+        f"{len(result.obligations):,} obligations, {steps:,} steps, sentences and "
+        f"situations, {result.seconds:.1f} s"
     )
     print_failures(result)
     if result.proved:

@@ -84,8 +84,8 @@ def of_model(site: Site, model: str) -> Iterator[str]:
     solver = sum(each.seconds for each in made)
     yield (
         f"{discharged} of {len(made)} obligations are proved, with "
-        f"{sum(each.steps for each in made):,} questions and footprints, in "
-        f"{solver:.0f} s of the solver. "
+        f"{sum(each.steps for each in made):,} questions, footprints and "
+        f"situations, in {solver:.0f} s of the solver. "
         f"{when(result, site.store.as_recorded(f'prove.{model}'))}"
     )
     yield ""
