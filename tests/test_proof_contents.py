@@ -113,6 +113,8 @@ CHANGES = {
 
 
 SLOWLY = (
+    "the copy is of nothing",
+    "the page is clean before it is written",
     "the new page is not filled",
     "the new page looks clean",
     "a page that is mapped is moved",

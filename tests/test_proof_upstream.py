@@ -127,7 +127,7 @@ def test_reachable_states_satisfy_the_invariant(where):
         pytest.param("AE-FAST-4", "gup rw pin fast-only", marks=pytest.mark.slow),
         pytest.param("AE-SWAP-3", "reclaim", marks=pytest.mark.slow),
         pytest.param("AE-SWAP-5", "reclaim", marks=pytest.mark.slow),
-        ("AE-SWAP-6", "reclaim"),
+        pytest.param("AE-SWAP-6", "reclaim", marks=pytest.mark.slow),
         pytest.param("AE-SWAP-10", "read", marks=pytest.mark.slow),
         ("AE-SWAP-11", "fork"),
         pytest.param("AE-MIGR-8", "migrate", marks=pytest.mark.slow),
