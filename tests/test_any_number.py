@@ -133,7 +133,7 @@ def bare(location: Any) -> Any:
     return tuple((name.split(".")[-1], at) for name, at, _ in location[1:])
 
 
-@pytest.mark.parametrize("cpus", [2, 3, 4])
+@pytest.mark.parametrize("cpus", [2, 3, pytest.param(4, marks=pytest.mark.slow)])
 def test_views_have_all_that_a_few_cpus_can_do(cpus: int) -> None:
     made: list[Views] = []
 
