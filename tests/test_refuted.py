@@ -87,11 +87,8 @@ def like(example):
     return replace(example, before=before, after=after)
 
 
-def test_no_rule_without_which_the_proof_fails_is_called_outside(store):
+def test_no_rule_without_which_the_proof_fails_is_called_outside():
     class Names:
-        def __init__(self) -> None:
-            self.store = store
-
         def link(self, id: str, page: str) -> str:
             return f"<{id}>"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from spec.prover.proving import WRITTEN_FOR, Obligation, Result
-from spec.publish import counterexamples, unpromised, worlds
+from spec.publish import counterexamples, unpromised
 from spec.publish.recorded import Recorded
 from spec.publish.refuted import LEFT_OUT, read, stands
 from spec.publish.tables import table
@@ -125,7 +125,6 @@ def outside(site: Site) -> Iterator[str]:
     Of some topics it leaves out a part only: rules without which it fails are not here.
     """
     told = {id for id, each in read().items() if stands(each) == "refuted"}
-    told |= worlds.refuted(site, load()).keys()
     rows = [
         (site.link(rule.id, PAGE), LEFT_OUT[rule.topic])
         for rule in load().values()

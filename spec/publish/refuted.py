@@ -26,10 +26,7 @@ from spec.rules import Rule
 RECORD = SOURCES / "records" / "refuted.json"
 MOST = 30_000
 """A section in which no counterexample is found is left at so many states."""
-LEFT_OUT = {
-    "HUGE": "large folios are left out",
-    "ORD": "memory is sequentially consistent; the chapter on ordering explores it",
-}
+LEFT_OUT = {"HUGE": "large folios are left out"}
 """Topics of which the proof leaves something out, with what it is."""
 
 
