@@ -135,10 +135,12 @@ def page_folio(page: Page) -> Page:
 
 
 def folio_pages(page: Page) -> list[Page]:
-    """All pages of the folio."""
+    """All pages of the folio: a row of as many pages as a process has addresses."""
     if page.head is None:
         return [page]
-    return [p for p in page.machine.pages.values() if p.head == page.head]
+    names, pages = page.machine.names, page.machine.pages
+    first = names.pages.index(page.head)
+    return [pages[name] for name in names.pages[first : first + len(names.vas)]]
 
 
 def bit_of(page: Page) -> Page:

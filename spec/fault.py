@@ -102,9 +102,10 @@ def handle_pte_fault(mm: Mm, va: str, flags: FaultFlags) -> Steps:
 def do_anonymous_page(mm: Mm, va: str, flags: FaultFlags) -> Steps:
     """First touch: the zeropage for a read, a fresh page for a write."""
     yield from ptl_lock(mm)
-    if mm.pte[va] is None and flags.write:
+    empty = mm.pmd is None and mm.pte[va] is None
+    if empty and flags.write:
         map_new_page(mm, va, contents=0, flags=flags)
-    elif mm.pte[va] is None:
+    elif empty:
         mm.pte[va] = Pte(ZERO_PAGE, writable=False)
     ptl_unlock(mm)
 

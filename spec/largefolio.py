@@ -254,13 +254,13 @@ class DetachedTable(HugePmd):
 def collapse_huge_page(mm: Mm, va: str) -> Steps:
     """Replace the pages that a process maps by a large folio (``MADV_COLLAPSE``)."""
     yield from mmap_write_lock(mm)
+    yield from ptl_lock(mm)
     ptes = [mm.pte[each] for each in mm.machine.names.vas]
     mapped = [page for pte in ptes if (page := may_collapse(mm, pte)) is not None]
     collapsed = mm.pmd is None and len(mapped) == len(ptes)
     if collapsed:
-        yield from ptl_lock(mm)
         collapsed = yield from collapse_locked(mm, mapped)
-        ptl_unlock(mm)
+    ptl_unlock(mm)
     mmap_write_unlock(mm)
     return collapsed
 
