@@ -37,7 +37,10 @@ FURTHER_TESTS = ("promises.py", "selftest.py")
 """What only makes further litmus tests."""
 RUNS_TESTS = ("litmus", *FURTHER_TESTS)
 """What only litmus tests are made and run with."""
-PROVES = ("prover", "proof.py", "proof_places.py", "proof_contents.py")
+PROVES = (
+    "prover",
+    *(f"proof{part}.py" for part in ("", "_places", "_contents", "_folios")),
+)
 """What only the proof is made with."""
 
 

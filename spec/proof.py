@@ -49,17 +49,16 @@ proof = Proof()
 # %% [markdown]
 # ## What is left out
 #
-# The proof leaves out large folios. What their rules say is covered by exploration
-# only; the [table](../reference/proof.md) names each such rule, and
-# `prove --without RULE` says what exploration finds. How a mapping is protected (`vma`)
-# is no part of a state: at each step it may be anything. Memory ordering and stale TLB
-# entries have their own chapters. What these say is proved apart from this, and without
-# the solver: of [store buffers](ordering.py#any-number-of-cpus) and of
+# How a mapping is protected (`vma`) is no part of a state: at each step it may be
+# anything. Memory ordering and stale TLB entries have their own chapters. What these
+# say is proved apart from this, and without the solver: of
+# [store buffers](ordering.py#any-number-of-cpus) and of
 # [translations](tlb.py#any-number-of-cpus), for any number of CPUs.
 #
 # What pages contain ([AE-INV-8](guarantees.py#AE-INV-8)) comes in a
 # [third part](proof_contents.py). Until then KSM may find two pages equal or not,
-# whatever was written.
+# whatever was written. In these three parts each page is a folio of its own. Large
+# folios have a [fourth part](proof_folios.py), with the same clauses.
 #
 # The proof is of the sketch and of upstream, which promises less. What upstream does
 # not promise [can be reached](proof_places.py#what-upstream-does-not-promise).
@@ -122,7 +121,7 @@ def maps(s: View, m: Any, v: Any, p: Any) -> Any:
 
 def writes(s: View, m: Any, v: Any, p: Any) -> Any:
     """The CPU may write to the page through the PTE, perhaps once it is restored."""
-    now, c = both(s.maps(m, v, p), s.writable(m, v)), s.ptl_by(m)
+    now, c = both(s.maps(m, v, p), s.writable_at(m, v)), s.ptl_by(m)
     again = both(s.at_writable(c), no(s.get("at:shareable", c)))
     return either(now, both(suspended(s, m, v, p), again))
 
@@ -142,14 +141,23 @@ def waits(s: View, m: Any, v: Any, p: Any) -> Any:
 
 def has_bit(s: View, m: Any, v: Any, p: Any) -> Any:
     """The page has the bit and is mapped here, or the entry here remembers the bit."""
-    mapped = both(maps(s, m, v, p), s.exclusive(p))
+    mapped = both(maps(s, m, v, p), s.bit(p))
     return either(mapped, both(waits(s, m, v, p), s.marked(m, v)))
+
+
+def at_mapping(s: View, name: str, m: Any, v: Any, p: Any) -> Any:
+    """Who holds the page table lock stands at an assertion about this mapping, or about
+    the PMD that it is a part of."""
+    c = s.ptl_by(m)
+    here = both(s.stands(name, c, m, v, p), no(s.huge(m)))
+    whole = both(s.covers(m, v, p), s.get(f"at:{name}", c), s.same(s.at_process(c), m))
+    return both(s.ptl(m), either(here, whole))
 
 
 def owns(s: View, m: Any, v: Any, p: Any) -> Any:
     """The PTE or entry has the page for itself, or the bit is about to be set."""
     to_be_written = both(s.moving(m, v), s.writable(m, v), waits(s, m, v, p))
-    to_be_set = both(s.ptl(m), s.stands("set", s.ptl_by(m), m, v, p))
+    to_be_set = at_mapping(s, "set", m, v, p)
     return either(has_bit(s, m, v, p), writes(s, m, v, p), to_be_written, to_be_set)
 
 
@@ -216,13 +224,13 @@ def promise_is_kept(s: View, r: Any) -> Any:
 def promise_is_mapped(s: View, r: Any) -> Any:
     """If the promise outlives fork, the page is mapped, and has the bit."""
     mapped = maps(s, s.taken_for(r), s.taken_at(r), s.of(r))
-    return implies(both(promised(s, r), s.firm(r)), both(s.exclusive(s.of(r)), mapped))
+    return implies(both(promised(s, r), s.firm(r)), both(s.bit(s.of(r)), mapped))
 
 
 @proof.clause
 def bit_is_not_in_an_entry(s: View, m: Any, v: Any, p: Any) -> Any:
     """No entry leads to a page whose bit is set."""
-    return implies(s.exclusive(p), no(waits(s, m, v, p)))
+    return implies(s.bit(p), no(waits(s, m, v, p)))
 
 
 @proof.clause
@@ -242,7 +250,7 @@ def entries_remember(s: View, m: Any, v: Any) -> Any:
 @proof.clause
 def nobody_owns_ksm_pages(s: View, m: Any, v: Any, p: Any) -> Any:
     """A KSM page has no owner."""
-    owned = either(owns(s, m, v, p), s.exclusive(p))
+    owned = either(owns(s, m, v, p), s.bit(p))
     return implies(s.ksm(p), no(owned))
 
 
@@ -260,28 +268,28 @@ def bit_was_asked_for(s: View, m: Any, v: Any, p: Any) -> Any:
 @proof.clause
 def mapped_pages_are_in_use(s: View, m: Any, v: Any) -> Any:
     """A mapped page is not free."""
-    return implies(s.mapped(m, v), no(s.free(s.page(m, v))))
+    return implies(s.mapped(m, v), no(s.free(s.head(s.page(m, v)))))
 
 
 @proof.clause
 def referenced_pages_are_in_use(s: View, r: Any) -> Any:
     """A page with a reference is not free."""
     taken = both(either(s.pending(r), s.returned(r)), s.anonymous(r))
-    return implies(taken, no(s.free(s.of(r))))
+    return implies(taken, no(s.free(s.head(s.of(r)))))
 
 
 @proof.clause
 def held_pages_are_in_use(s: View, c: Any) -> Any:
     """A page that a CPU holds is not free."""
-    held = implies(s.holds(c), no(s.free(s.held(c))))
-    return both(held, implies(s.prepares(c), no(s.free(s.target(c)))))
+    held = implies(s.holds(c), no(s.free(s.head(s.held(c)))))
+    return both(held, implies(s.prepares(c), no(s.free(s.head(s.target(c))))))
 
 
 @proof.clause
 def free_pages_are_blank(s: View, p: Any) -> Any:
     """A free page has no bit, is no KSM page and not in the swap cache."""
     marked = either(s.exclusive(p), s.ksm(p), s.cached(p))
-    return implies(s.free(p), no(marked))
+    return implies(s.free(s.head(p)), no(marked))
 
 
 @proof.clause
@@ -329,9 +337,11 @@ def slots_have_their_page(s: View, e: Any) -> Any:
 @proof.clause
 def entries_are_under_migration(s: View, m: Any, v: Any) -> Any:
     """The page of a migration entry is locked by the CPU that migrates it."""
-    p, c = s.page(m, v), s.locked_by(s.page(m, v))
+    p, c = s.page(m, v), s.locked_by(s.head(s.page(m, v)))
     moves = both(s.get("at:migrating", c), s.same(s.at_page(c), p))
-    return implies(s.moving(m, v), both(s.locked(p), moves))
+    at_work = either(s.get("at:unmapping", c), s.get("at:mapping again", c))
+    splits = both(at_work, s.same(s.row(s.at_lock(c)), s.row(p)))
+    return implies(s.moving(m, v), both(s.locked(s.head(p)), either(moves, splits)))
 
 
 @proof.clause
@@ -422,8 +432,8 @@ def writer_has_the_bit(s: View, m: Any, v: Any, p: Any) -> Any:
     """If the model sets the bit on all that may be written: a writable PTE maps a page
     that has it, unless fork is about to write-protect the PTE; a writable entry
     remembers it."""
-    protects = both(s.ptl(m), s.stands("protect", s.ptl_by(m), m, v, p))
-    mapped = implies(writes(s, m, v, p), either(s.exclusive(p), protects))
+    protects = at_mapping(s, "protect", m, v, p)
+    mapped = implies(writes(s, m, v, p), either(s.bit(p), protects))
     entry = implies(both(s.moving(m, v), s.writable(m, v)), s.marked(m, v))
     return implies(s.promises.marks, both(mapped, entry))
 

@@ -33,22 +33,24 @@ from spec.prover.words import both, either, implies, no
 
 # %%
 def locked_mapping(s: View, c: Any) -> Any:
-    """The CPU holds the page table lock of a PTE that maps its page."""
+    """The CPU holds the page table lock of a PTE or PMD that maps its page."""
     m, v, p = s.at_process(c), s.at_address(c), s.at_page(c)
-    return both(s.ptl(m), s.same(s.ptl_by(m), c), s.maps(m, v, p))
+    whole = both(s.huge(m), s.same(s.huge_page(m), p))
+    return both(s.ptl(m), s.same(s.ptl_by(m), c), either(s.maps(m, v, p), whole))
 
 
 def locked_page(s: View, c: Any) -> Any:
     """The CPU holds the folio lock of its page."""
-    return both(s.locked(s.at_page(c)), s.same(s.locked_by(s.at_page(c)), c))
+    folio = s.head(s.at_page(c))
+    return both(s.locked(folio), s.same(s.locked_by(folio), c))
 
 
 @proof.at("reuse", ("wp_can_reuse_anon_folio", "reuse ="))
 def before_the_test(s: View, c: Any) -> Any:
     """The page is mapped read-only, locked, has no bit and is no KSM page."""
     p = s.at_page(c)
-    unwritable = no(s.writable(s.at_process(c), s.at_address(c)))
-    plain = both(unwritable, no(s.exclusive(p)), no(s.ksm(p)))
+    unwritable = no(s.writable_at(s.at_process(c), s.at_address(c)))
+    plain = both(unwritable, no(s.bit(p)), no(s.ksm(p)))
     return both(locked_mapping(s, c), locked_page(s, c), plain)
 
 
@@ -65,7 +67,7 @@ def before_the_bit_is_set(s: View, c: Any) -> Any:
 @proof.at("got", ("is_or_becomes_exclusive", "return True"), only="sketch")
 def before_the_reference(s: View, c: Any) -> Any:
     """The bit is set and the mapping stays."""
-    return both(locked_mapping(s, c), s.exclusive(s.at_page(c)))
+    return both(locked_mapping(s, c), s.bit(s.at_page(c)))
 
 
 @proof.at("copying", ("wp_page_copy", ""), at_page="old")
@@ -73,7 +75,7 @@ def while_copying(s: View, c: Any) -> Any:
     """The page is held, so that it does not get its bit while it is mapped here, and
     mmap_lock is shared, so that mremap does not move it here."""
     m, v, p = s.at_process(c), s.at_address(c), s.at_page(c)
-    held = both(s.holds(c), s.same(s.held(c), p), s.read_locked(c, m))
+    held = both(s.holds(c), s.one_folio(s.held(c), p), s.read_locked(c, m))
     return both(held, no(owns(s, m, v, p)))
 
 
@@ -99,20 +101,25 @@ def while_forking(s: View, c: Any, c2: Any) -> Any:
     return both(mine, no(s.unborn(child)), no(s.live(child)), alone)
 
 
-@proof.at("share", ("copy_present_pte", "page.anon_exclusive"))
+@proof.at(
+    "share",
+    ("copy_present_pte", "page.anon_exclusive"),
+    ("copy_huge_pmd", "folio.anon_exclusive"),
+)
 def before_the_bit_is_cleared(s: View, c: Any, r: Any) -> Any:
     """Nobody relies on the page, and GUP-fast will notice."""
-    p, writable = s.at_page(c), s.writable(s.at_process(c), s.at_address(c))
-    unprotected = no(both(promised(s, r), s.same(s.of(r), p)))
+    p, writable = s.at_page(c), s.writable_at(s.at_process(c), s.at_address(c))
+    whole = both(s.huge(s.at_process(c)), s.one_folio(s.of(r), p))
+    unprotected = no(both(promised(s, r), either(s.same(s.of(r), p), whole)))
     known = s.same(s.at_writable(c), writable)
     return both(locked_mapping(s, c), s.odd(s.at_process(c)), unprotected, known)
 
 
-@proof.at("protect", ("copy_present_pte", "mm.pte[va]"))
+@proof.at("protect", ("copy_present_pte", "mm.pte[va]"), ("copy_huge_pmd", "mm.pmd ="))
 def before_the_pte_is_protected(s: View, c: Any) -> Any:
     """The bit is clear, the PTE is writable, and GUP-fast will notice."""
-    clear = no(s.exclusive(s.at_page(c)))
-    writable = s.writable(s.at_process(c), s.at_address(c))
+    clear = no(s.bit(s.at_page(c)))
+    writable = s.writable_at(s.at_process(c), s.at_address(c))
     return both(locked_mapping(s, c), clear, writable, s.odd(s.at_process(c)))
 
 
@@ -129,11 +136,11 @@ def before_the_trap_ends(s: View, c: Any) -> Any:
     return both(locked_mapping(s, c), implies(trapped, s.at_trapped(c)))
 
 
-@proof.at("give", ("copy_present_pte", "get_page"))
+@proof.at("give", ("copy_present_pte", "get_page"), ("copy_huge_pmd", "get_page"))
 def before_the_child_maps(s: View, c: Any) -> Any:
     """The bit is clear and the PTE read-only: nobody owns the page."""
-    unwritable = no(s.writable(s.at_process(c), s.at_address(c)))
-    return both(locked_mapping(s, c), no(s.exclusive(s.at_page(c))), unwritable)
+    unwritable = no(s.writable_at(s.at_process(c), s.at_address(c)))
+    return both(locked_mapping(s, c), no(s.bit(s.at_page(c))), unwritable)
 
 
 # %% [markdown]
@@ -141,7 +148,11 @@ def before_the_child_maps(s: View, c: Any) -> Any:
 
 
 # %%
-@proof.at("snapshot", ("gup_fast_pte_range", "if not grab"))
+@proof.at(
+    "snapshot",
+    ("gup_fast_pte_range", "if not grab"),
+    ("TransHugePmd.gup_fast_pmd_leaf", "if not grab"),
+)
 def before_the_grab(s: View, c: Any) -> Any:
     """Nothing: the PTE may have changed already."""
     return True
@@ -154,7 +165,11 @@ def own_reference(s: View, c: Any) -> Any:
     return both(s.pending(r), s.same(s.by(r), c), s.anonymous(r), through)
 
 
-@proof.at("grabbed", ("gup_fast_pte_range", "if mm.pmd"))
+@proof.at(
+    "grabbed",
+    ("gup_fast_pte_range", "if mm.pmd"),
+    ("TransHugePmd.gup_fast_pmd_leaf", "if mm.pmd"),
+)
 def before_the_pte_is_compared(s: View, c: Any, m: Any, v: Any) -> Any:
     """The reference is there, and where it was taken. If it was moved with its page, no
     other address of the process owns the page, and it is no migration's new one."""
@@ -166,23 +181,31 @@ def before_the_pte_is_compared(s: View, c: Any, m: Any, v: Any) -> Any:
     return both(own_reference(s, c), either(here, moved))
 
 
-@proof.at("rechecked", ("gup_fast_pte_range", "if not mm.model"))
+@proof.at(
+    "rechecked",
+    ("gup_fast_pte_range", "if not mm.model"),
+    ("TransHugePmd.gup_fast_pmd_leaf", "if not mm.model"),
+)
 def before_the_bit_is_tested(s: View, c: Any) -> Any:
     """If the page has the bit, its address owns it."""
     r = s.at_reference(c)
-    found = either(s.exclusive(s.of(r)), both(s.remembers, s.at_writable(c)))
+    found = either(s.bit(s.of(r)), both(s.remembers, s.at_writable(c)))
     relies = both(s.protected(r), no(s.raced(c)), found)
     owned = has_bit(s, s.taken_for(r), s.taken_at(r), s.of(r))
-    firm = implies(s.firm(r), s.exclusive(s.of(r)))
+    firm = implies(s.firm(r), s.bit(s.of(r)))
     return both(own_reference(s, c), implies(relies, both(owned, firm)))
 
 
-@proof.at("bit seen", ("gup_fast_pte_range", "return True"))
+@proof.at(
+    "bit seen",
+    ("gup_fast_pte_range", "return True"),
+    ("TransHugePmd.gup_fast_pmd_leaf", "return True"),
+)
 def before_the_sequence_count(s: View, c: Any) -> Any:
     """The address owns the page, unless fork ran."""
     r = s.at_reference(c)
     owned = has_bit(s, s.taken_for(r), s.taken_at(r), s.of(r))
-    firm = implies(s.firm(r), s.exclusive(s.of(r)))
+    firm = implies(s.firm(r), s.bit(s.of(r)))
     relies = both(s.protected(r), no(s.raced(c)))
     return both(own_reference(s, c), implies(relies, both(owned, firm)))
 
@@ -195,7 +218,7 @@ def before_the_sequence_count(s: View, c: Any) -> Any:
 # %%
 def held_page(s: View, c: Any) -> Any:
     """The CPU has a temporary reference to its page."""
-    return both(s.holds(c), s.same(s.held(c), s.at_page(c)))
+    return both(s.holds(c), s.one_folio(s.held(c), s.at_page(c)))
 
 
 @proof.at(
@@ -214,7 +237,7 @@ def while_suspended(s: View, c: Any) -> Any:
     """The page table lock and the page are held, and the PTE is empty."""
     m, v = s.at_process(c), s.at_address(c)
     entry = either(s.mapped(m, v), s.moving(m, v), s.swapped(m, v))
-    kept = both(s.prepares(c), s.same(s.target(c), s.at_page(c)))
+    kept = both(s.prepares(c), s.one_folio(s.target(c), s.at_page(c)))
     held = either(held_page(s, c), kept)
     return both(s.ptl(m), s.same(s.ptl_by(m), c), no(entry), held)
 
@@ -227,7 +250,7 @@ def while_suspended(s: View, c: Any) -> Any:
 def before_the_entry(s: View, c: Any, r: Any) -> Any:
     """If the page has the bit, nobody relies on it and nobody will."""
     p = s.at_page(c)
-    relies = both(s.exclusive(p), holds_on(s, r, p), will_stay(s, r), s.protected(r))
+    relies = both(s.bit(p), holds_on(s, r, p), will_stay(s, r), s.protected(r))
     return both(s.get("at:cleared", c), implies(relies, no(s.firm(r))))
 
 
@@ -240,7 +263,7 @@ def before_the_swap_entry(s: View, c: Any) -> Any:
 @proof.at("marked", ("try_to_migrate_one", "page.anon_exclusive = False"))
 def before_the_marked_entry(s: View, c: Any) -> Any:
     """The page still has the bit that the entry will remember."""
-    return both(s.get("at:cleared", c), s.exclusive(s.at_page(c)))
+    return both(s.get("at:cleared", c), s.bit(s.at_page(c)))
 
 
 @proof.at(
@@ -387,14 +410,14 @@ def while_one_is_merged(s: View, c: Any) -> Any:
 def before_ksm_clears_the_bit(s: View, c: Any, r: Any) -> Any:
     """If the page has the bit, nobody relies on it and nobody will."""
     p = s.at_page(c)
-    relies = both(s.exclusive(p), holds_on(s, r, p), will_stay(s, r), s.protected(r))
+    relies = both(s.bit(p), holds_on(s, r, p), will_stay(s, r), s.protected(r))
     return both(s.get("at:cleared", c), no(relies))
 
 
 @proof.at("shareable", ("write_protect_page", "read_only ="))
 def before_the_pte_is_restored(s: View, c: Any) -> Any:
     """The bit is clear."""
-    return both(s.get("at:cleared", c), no(s.exclusive(s.at_page(c))))
+    return both(s.get("at:cleared", c), no(s.bit(s.at_page(c))))
 
 
 @proof.at(
@@ -405,7 +428,7 @@ def before_the_pte_is_restored(s: View, c: Any) -> Any:
 def while_write_protected(s: View, c: Any, m: Any, v: Any) -> Any:
     """The page is locked and held, and nobody owns it."""
     p = s.at_page(c)
-    owned = either(owns(s, m, v, p), s.exclusive(p))
+    owned = either(owns(s, m, v, p), s.bit(p))
     return both(s.get("at:merging one", c), locked_page(s, c), no(owned))
 
 
@@ -418,7 +441,8 @@ def while_write_protected(s: View, c: Any, m: Any, v: Any) -> Any:
 @proof.clause
 def used_addresses_are_known(s: View, m: Any, v: Any, r: Any) -> Any:
     """Where something is mapped, something was mapped."""
-    entry = either(s.mapped(m, v), s.moving(m, v), s.swapped(m, v))
+    there = either(s.present(m, v), s.zero(m, v))
+    entry = either(there, s.moving(m, v), s.swapped(m, v))
     taken = both(s.anonymous(r), either(s.pending(r), s.returned(r)))
     through = implies(taken, s.touched(s.taken_for(r), s.taken_at(r)))
     return both(implies(entry, s.touched(m, v)), through)
@@ -481,7 +505,7 @@ def no_missed_cow(s: View, m: Any, v: Any, m2: Any, v2: Any, r: Any, p: Any) -> 
     holder = both(
         s.returned(r), s.anonymous(r), s.same(s.of(r), p), no(s.same(s.taken_for(r), m))
     )
-    by_cpu = both(s.maps(m, v, p), s.writable(m, v))
+    by_cpu = both(s.maps(m, v, p), s.writable_at(m, v))
     return implies(by_cpu, no(either(other, holder)))
 
 
@@ -505,7 +529,7 @@ def no_device_leak(s: View, m: Any, v: Any, r: Any, r2: Any) -> Any:
 def no_wrong_cow(s: View, r: Any) -> Any:
     """The address of a protected reference maps no other page."""
     m, v = s.taken_for(r), s.taken_at(r)
-    return implies(both(promised(s, r), s.mapped(m, v)), s.maps(m, v, s.of(r)))
+    return implies(both(promised(s, r), s.present(m, v)), s.maps(m, v, s.of(r)))
 
 
 @proof.implies("AE-INV-4")
@@ -514,14 +538,14 @@ def one_mapping(s: View, m: Any, v: Any, m2: Any, v2: Any, p: Any) -> Any:
     both_map = both(s.maps(m, v, p), s.maps(m2, v2, p))
     here = both(s.same(m, m2), s.same(v, v2))
     alone = both(implies(both_map, here), no(s.waits(m, v, p)))
-    return implies(s.exclusive(p), alone)
+    return implies(s.bit(p), alone)
 
 
 @proof.implies("AE-INV-7")
 def protected_is_exclusive(s: View, r: Any) -> Any:
     """The page of a protected reference has the bit if the address maps a page."""
-    mapped = s.mapped(s.taken_for(r), s.taken_at(r))
-    return implies(both(promised(s, r), mapped), s.exclusive(s.of(r)))
+    mapped = s.present(s.taken_for(r), s.taken_at(r))
+    return implies(both(promised(s, r), mapped), s.bit(s.of(r)))
 
 
 @proof.implies("AE-INV-11")

@@ -22,8 +22,10 @@ from spec.prover.proving import (
     WRITTEN_FOR,
     Obligation,
     Result,
+    prove,
 )
 from spec.prover.removal import Removal
+from spec.prover.scopes import LARGE
 from spec.publish import records, refuted, worlds
 from spec.releases import find_model
 from spec.rules import Rule
@@ -38,8 +40,13 @@ from spec.rules import Rule
     help=f"{' or '.join(WRITTEN_FOR)}.",
 )
 @click.option("--without", multiple=True, metavar="RULE", help="Do not obey RULE.")
+@click.option(
+    "--large-folios", is_flag=True, help="Prove it of large folios instead; minutes."
+)
 @as_json
-def prove_command(model: str, without: tuple[str, ...], as_json: bool) -> None:
+def prove_command(
+    model: str, without: tuple[str, ...], large_folios: bool, as_json: bool
+) -> None:
     """Prove the guarantees for any number of processes, pages, references and CPUs.
 
     Every atomic step of every operation is shown to keep the invariant: that of the
@@ -47,9 +54,11 @@ def prove_command(model: str, without: tuple[str, ...], as_json: bool) -> None:
     listed, and the exit status is 1. Without a rule, only steps are looked at that are
     new: the model with all rules has the others, too. If these keep the invariant,
     exploration has to say what the rule is for. Of memory ordering and of stale
-    translations all situations are listed that any number of CPUs can be in.
+    translations all situations are listed that any number of CPUs can be in. What
+    operations do with large folios is proved apart; without a rule it is looked at if
+    all else keeps the invariant.
     """
-    result, removal = or_exit_2(lambda: asked_for(model, without))
+    result, removal = or_exit_2(lambda: asked_for(model, without, large_folios))
     explored = list(ablations(result.without)) if result.proved else []
     if as_json:
         click.echo(json.dumps(as_dict(result, explored), indent=2))
@@ -61,12 +70,20 @@ def prove_command(model: str, without: tuple[str, ...], as_json: bool) -> None:
     sys.exit(0 if result.proved and not needed else 1)
 
 
-def asked_for(name: str, without: tuple[str, ...]) -> tuple[Result, Removal | None]:
+def asked_for(
+    name: str, without: tuple[str, ...], large_folios: bool = False
+) -> tuple[Result, Removal | None]:
     """The proof of a model; and, if rules are removed, what that changes.
 
     Raises:
-        SpecificationError: the model has no proof, or a rule is none of its rules.
+        SpecificationError: the model has no proof, or a rule is none of its rules, or
+            what is asked for does not go together.
     """
+    if large_folios and without:
+        raise SpecificationError(
+            "--large-folios is for a model that obeys all rules; leave it out, as "
+            "--without looks at large folios where they are needed"
+        )
     if name not in WRITTEN_FOR:
         raise SpecificationError(
             f"there is no proof for the model {name!r}, which does not keep the "
@@ -74,6 +91,8 @@ def asked_for(name: str, without: tuple[str, ...]) -> tuple[Result, Removal | No
         )
     model = find_model(name)
     rules = [within(removable(id), model) for id in without]
+    if large_folios:
+        return prove(model, report=Counter(), scope=LARGE), None
     if not rules:
         return worlds.prove(model, report=Counter()), None
     found = worlds.prove_without(model, [rule.id for rule in rules], Counter())

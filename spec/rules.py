@@ -430,6 +430,7 @@ CHAPTERS = (
     "proof",
     "proof_places",
     "proof_contents",
+    "proof_folios",
 )
 """The chapters in the order in which they are read."""
 

@@ -12,15 +12,17 @@ from spec.decisions import Model
 from spec.prover.abstraction import Comparison
 from spec.prover.assertions import Clause
 from spec.prover.concrete import Explored
+from spec.prover.logic import Symbolic
 from spec.prover.proving import Attempt, written
-from spec.prover.state import View
+from spec.prover.scopes import BASE, SCOPES, Scope
 from spec.releases import find_model
 
 
 @cache
-def promising(model: str) -> View:
+def promising(model: str, scope: str) -> Symbolic:
     """A state of the proof of a model, which knows what the model promises."""
-    return Attempt(find_model(model), only=["transient"]).prover().before
+    only = ["put"]
+    return Attempt(find_model(model), only=only, scope=SCOPES[scope]).prover().before
 
 
 def judged(
@@ -29,11 +31,13 @@ def judged(
     clauses: Iterable[Clause] = (),
     comparisons: Iterable[Comparison] = (),
     without: Iterable[str] = (),
+    scope: Scope = BASE,
 ) -> Verdict:
     """What an exploration says of clauses, or of all, and of comparisons of counts."""
-    like = promising(model.name)
+    like, proof = promising(model.name, scope.name), written(scope)
     whole = program(where, model, frozenset(without))
-    made = Explored(where, whole, written(), like)
-    states = [made.clause(each) for each in clauses or written().assumed()]
+    made = Explored(where, whole, proof, like)
+    asked = clauses or [*proof.axioms, *proof.assumed()]
+    states = [made.clause(each) for each in asked]
     states += [made.property(each.name, each.agrees) for each in comparisons]
     return made.exploration(states).run()

@@ -226,20 +226,11 @@ def test_the_command_says_what_is_not_proved(monkeypatch):
     assert json.loads(found.output)["proved"] is False
 
 
-@pytest.mark.parametrize(
-    ("rule", "breaks", "model"),
-    [
-        ("AE-HUGE-4", "AE-INV-", "sketch"),
-        ("AE-GUP-4", "AE-INV-1", "upstream"),
-    ],
-)
-def test_what_the_proof_leaves_out_is_explored(rule, breaks, model):
-    """Nothing of the proof changes without these rules; that must not look like a pass.
-
-    A rule that only another model rests on breaks nothing of this one.
-    """
-    explored = CliRunner().invoke(main, ["prove", "--without", rule.lower()])
-    assert f"Exploration: {rule} " in explored.output
-    assert f"breaks {breaks}" in explored.output
-    assert f"({model}, " in explored.output
-    assert explored.exit_code == (1 if model == "sketch" else 0)
+@pytest.mark.slow
+def test_what_only_another_model_rests_on_is_explored():
+    """Nothing of the proof changes without the rule; that must not look like a pass."""
+    explored = CliRunner().invoke(main, ["prove", "--without", "ae-gup-4"])
+    assert "Exploration: AE-GUP-4 " in explored.output
+    assert "breaks AE-INV-1" in explored.output
+    assert "(upstream, " in explored.output
+    assert explored.exit_code == 0

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from spec.prover.guards import names_in
+from spec.prover.scopes import BASE, Scope
 from spec.prover.state import NAMES
 
 ALIKE = {sort: NAMES[sort] for sort in "mvp"}
@@ -19,7 +20,7 @@ ALIKE = {sort: NAMES[sort] for sort in "mvp"}
 SORT_OF = {name: sort for sort, names in ALIKE.items() for name in names}
 
 
-def unnamed(facts: Iterable[tuple[Any, ...]]) -> frozenset[Any]:
+def unnamed(facts: Iterable[tuple[Any, ...]], scope: Scope = BASE) -> frozenset[Any]:
     """Facts under other names: those that are equal then differ by names only.
 
     Not every renaming is found: two names of which the same is found are left in their
@@ -27,6 +28,7 @@ def unnamed(facts: Iterable[tuple[Any, ...]]) -> frozenset[Any]:
 
     Args:
         facts: nested tuples, with names among their parts.
+        scope: what exists; the parts of a large folio, and addresses, are not alike.
 
     >>> def maps(m: str, v: str, p: str, ksm: str) -> frozenset[Any]:
     ...     return unnamed([("is", "page", (m, v), p), ("is", "ksm", (ksm,), True)])
@@ -42,7 +44,7 @@ def unnamed(facts: Iterable[tuple[Any, ...]]) -> frozenset[Any]:
             said.setdefault(name, []).append(text)
     order = sorted(said, key=lambda name: (sorted(said[name]), name))
     names: dict[str, str] = {}
-    for sort, free in ALIKE.items():
+    for sort, free in ALIKE.items() if not scope.pairs else [("m", ALIKE["m"])]:
         mine = [name for name in order if SORT_OF[name] == sort]
         names |= dict(zip(mine, free, strict=False))
     return frozenset(_renamed(fact, names) if _said(fact) else fact for fact in known)

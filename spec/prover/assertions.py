@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from spec.cells import SpecificationError
 from spec.prover.domains import NOTICING
-from spec.prover.footprints import Place
+from spec.prover.footprints import Place, owner
 from spec.prover.positions import next_statement
 from spec.prover.words import implies
 
@@ -68,7 +68,8 @@ class Assertion:
         """The same as a clause of the invariant."""
 
         def holds(s: Any, c: Any, *variables: Any) -> Any:
-            return implies(s.get(f"at:{self.name}", c), self.fact(s, c, *variables))
+            here = s.get(f"at:{self.name}", c)
+            return here is False or implies(here, self.fact(s, c, *variables))
 
         holds.__doc__ = self.fact.__doc__
         holds.__signature__ = inspect.signature(self.fact)  # type: ignore[attr-defined]
@@ -80,14 +81,29 @@ class Proof:
 
     Args:
         given: a proof that comes first; what it shows is assumed before each step.
+        of: a proof whose clauses and assertions this one has as well.
+        but: names of assertions that it does not have.
     """
 
-    def __init__(self, given: Proof | None = None) -> None:
+    def __init__(
+        self,
+        given: Proof | None = None,
+        of: Proof | None = None,
+        but: Collection[str] = (),
+    ) -> None:
         self.given = given
-        self.clauses: list[Clause] = []
-        self.assertions: list[Assertion] = []
-        self.consequences: list[Clause] = []
+        self.clauses: list[Clause] = list(of.clauses) if of else []
+        self.assertions: list[Assertion] = [
+            each for each in (of.assertions if of else []) if each.name not in but
+        ]
+        self.consequences: list[Clause] = list(of.consequences) if of else []
         self.lemmas: list[Clause] = []
+        self.axioms: list[Clause] = []
+
+    def axiom(self, holds: Formula) -> Formula:
+        """What is so in all states, by how things are named; it is not proved."""
+        self.axioms.append(Clause(_words(holds), holds))
+        return holds
 
     def clause(self, holds: Formula) -> Formula:
         """A clause of the invariant."""
@@ -176,6 +192,11 @@ ROLES = {
     "at_contents": ("contents",),
 }
 """How the local variables are called that are the process, the address and so on."""
+OF_FOLIOS = {
+    "at_page": ("page", "folio", "pmd"),
+    "at_writable": ("pte", "entry", "pmd", "self"),
+}
+"""The same of large folios, where they are called otherwise."""
 
 
 def frames(place: Place) -> Iterator[tuple[str, int, dict[str, Any]]]:
@@ -202,13 +223,28 @@ def roles(assertion: Assertion, place: Place) -> dict[str, Any]:
     """What the roles of an assertion are at a place: names, or a truth value."""
     found: dict[str, Any] = {}
     special = {role: (name,) for role, name in assertion.roles.items()}
-    for role, names in (ROLES | special).items():
+    usual = ROLES | OF_FOLIOS if place.scope.pairs else ROLES
+    for role, names in (usual | special).items():
         for _, _, variables in frames(place):
             for name in names:
                 value = _role(role, variables.get(name))
                 if value is not None:
                     found.setdefault(role, value)
-    return found
+    return found | dict(_roles_of_folios(place)) if place.scope.pairs else found
+
+
+def _roles_of_folios(place: Place) -> Iterator[tuple[str, Any]]:
+    """Whose lock is held, and which pages are collapsed."""
+    locks = sorted(owner(key) for key in place.own if key.endswith(".locked"))
+    heads = [place.own[key] for key in place.own if key.endswith(".head")]
+    if locks:
+        yield "at_lock", locks[0]
+        yield "at_large", any(heads)
+    for _, _, variables in frames(place):
+        for role, page in zip(
+            ("at_first", "at_second"), variables.get("pages", ()), strict=False
+        ):
+            yield role, page[1]
 
 
 def _role(role: str, value: Any) -> Any:
@@ -219,14 +255,14 @@ def _role(role: str, value: Any) -> Any:
     kind, *parts = value if isinstance(value, tuple) else ("",)
     if role == "at_writable":
         writable = {"Pte": parts[1:2] == [True], "MigrationEntry": "writable" in parts}
-        return writable.get(kind)
+        return (writable | {"TransHugePmd": writable["Pte"]}).get(kind)
     if role == "at_trapped":
         return parts[2] in NOTICING if kind in ("Pte", "MigrationEntry") else None
     if role == "at_contents":
         return None if value is None else f"d{value}"
     if isinstance(value, str):
         return value
-    return parts[0] if kind in ("record", "SwapEntry") else None
+    return parts[0] if kind in ("record", "SwapEntry", "TransHugePmd") else None
 
 
 def check_places(assertions: list[Assertion], places: list[Place], model: str) -> None:

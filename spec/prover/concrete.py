@@ -11,13 +11,15 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spec.cells import Cells
 from spec.checker.explore import Exploration
 from spec.checker.program import Program, StateProperty, StepProperty
 from spec.checker.steps import Location, Stepper
 from spec.clients import Section
+from spec.hugepage import TransHugePmd
+from spec.largefolio import DetachedTable
 from spec.memory import ZERO_PAGE, Names, Pte
 from spec.migration_entry import MigrationEntry
 from spec.prover.assertions import Assertion, Clause, Proof, frames, roles, stands
@@ -25,9 +27,13 @@ from spec.prover.domains import NOTICING
 from spec.prover.footprints import Operation, Place, owned
 from spec.prover.holders import HOLDERS, Kind
 from spec.prover.promises import Promises
+from spec.prover.scopes import BASE, Scope
 from spec.prover.state import View
 from spec.prover.steps import contents_name
 from spec.swap import SwapEntry
+
+if TYPE_CHECKING:
+    from spec.prover.logic import Symbolic
 
 
 @dataclass
@@ -60,16 +66,26 @@ class Standings:
         program: what is explored.
         names: what exists there.
         assertions: of the proof.
+        scope: what the proof is about.
     """
 
     def __init__(
-        self, program: Program, names: Names, assertions: list[Assertion]
+        self,
+        program: Program,
+        names: Names,
+        assertions: list[Assertion],
+        scope: Scope = BASE,
     ) -> None:
-        self.names, self.assertions = names, assertions
+        self.names, self.assertions, self.scope = names, assertions, scope
         self.steppers = {
             cpu: Stepper(thread, False) for cpu, thread in program.threads.items()
         }
-        self.client = Operation("client", lambda machine: iter(()), names)  # type: ignore[arg-type, return-value]
+        self.client = Operation(
+            "client",
+            lambda machine: iter(()),  # type: ignore[arg-type, return-value]
+            names,
+            scope=scope,
+        )
         self.exploration: Exploration | None = None
         self.known: dict[tuple[str, Location], Standing] = {}
 
@@ -110,7 +126,7 @@ class Standings:
             found = dict(past.reads)
             run = self.steppers[cpu].step(history[:i], found.__getitem__, past.answers)
             assert run.outcome is not None, "what was done once is done again"
-            own = owned(own, found, run.outcome.writes)
+            own = owned(own, found, run.outcome.writes, self.scope)
         return own
 
 
@@ -152,6 +168,23 @@ class Concrete(View):
     def same(self, one: Any, other: Any) -> Any:
         """Equality."""
         return one == other
+
+    @property
+    def has_folios(self) -> bool:
+        """Whether the proof is about large folios."""
+        return bool(self.standings.scope.pairs)
+
+    def head(self, p: Any) -> Any:
+        """The head of the page's folio."""
+        return self.row(p) if self.has_folios and self.large(p) else p
+
+    def first(self, v: Any) -> Any:
+        """The first address of the process."""
+        return v == self.names.vas[0]
+
+    def second(self, v: Any) -> Any:
+        """Another address."""
+        return v in self.names.vas[1:]
 
     def stand(self, cpu: str) -> Standing:
         """Where a CPU stands."""
@@ -210,7 +243,8 @@ def _written_by(s: Concrete, p: str) -> str | None:
 def _touched(s: Concrete, m: str, v: str) -> bool:
     # what is to be ruled out is only that fork writes to an address of the child twice
     state = s.cell(m, "state")
-    copied = state == "forking" and s.cell(m, f"pte[{v}]") is not None
+    entries = s.cell(m, f"pte[{v}]"), s.cell(m, "pmd")
+    copied = state == "forking" and any(entry is not None for entry in entries)
     return state in ("live", "dead") or copied
 
 
@@ -253,6 +287,39 @@ def _grabber(s: Concrete, r: str) -> str:
 
 def _role(name: str) -> Callable[[Concrete, str], Any]:
     return lambda s, c: s.stand(c).roles.get(name)
+
+
+def _pmd(field: str) -> Callable[[Concrete, str], Any]:
+    return lambda s, m: getattr(s.cell(m, "pmd"), field, None)
+
+
+def _is_huge(s: Concrete, m: str) -> bool:
+    return isinstance(s.cell(m, "pmd"), TransHugePmd)
+
+
+def _invalid(s: Concrete, m: str) -> bool:
+    pmd = s.cell(m, "pmd")
+    return isinstance(pmd, TransHugePmd) and not pmd.present
+
+
+def _detached(s: Concrete, m: str) -> bool:
+    return isinstance(s.cell(m, "pmd"), DetachedTable)
+
+
+def _zero(s: Concrete, m: str, v: str) -> bool:
+    found = s.cell(m, f"pte[{v}]")
+    return isinstance(found, Pte) and found.pfn == ZERO_PAGE
+
+
+def _of_the_row(which: int) -> Callable[[Concrete, str], str | None]:
+    """The first page of a page's row, or the one behind it."""
+
+    def found(s: Concrete, p: str) -> str | None:
+        pages, size = s.names.pages, len(s.names.vas)
+        number = pages.index(p) // size * size + min(which, size - 1)
+        return pages[number] if number < len(pages) else None
+
+    return found
 
 
 def _cell(field: str) -> Callable[[Concrete, str], Any]:
@@ -306,6 +373,14 @@ TOLD_BY: dict[str, Callable[..., Any]] = {
     "holds": lambda s, c: s.cell(c, "hold") is not None,
     "prepares": lambda s, c: s.cell(c, "target") is not None,
     "raced": _raced,
+    "large": _has("head"),
+    "entire": lambda s, p: s.cell(p, "entire_mapcount") > 0,
+    "huge": _is_huge,
+    "huge_writable": _pmd("writable"),
+    "invalid": _invalid,
+    "detached": _detached,
+    "zero": _zero,
+    "at_large": _role("at_large"),
     "at_writable": _role("at_writable"),
     "at_trapped": _role("at_trapped"),
 }
@@ -327,6 +402,9 @@ READ_FROM: dict[str, Callable[..., Any]] = {
     "of": lambda s, r: s.cell(r, "pfn") if s.anonymous(r) else None,
     "taken_for": _cell("mm"),
     "taken_at": _cell("va"),
+    "row": _of_the_row(0),
+    "tail": _of_the_row(1),
+    "huge_page": _pmd("pfn"),
     "held": _cell("hold"),
     "target": _cell("target"),
     **{
@@ -334,6 +412,7 @@ READ_FROM: dict[str, Callable[..., Any]] = {
         for role in (
             *("at_process", "at_child", "at_slot", "at_address"),
             *("at_new_address", "at_page", "at_reference", "at_contents"),
+            *("at_lock", "at_first", "at_second"),
         )
     },
 }
@@ -347,13 +426,16 @@ class Explored:
         section: what is explored.
         program: of the section; its own properties are left out.
         proof: whose assertions say where CPUs stand.
-        like: a state of the proof; what the model promises is the same.
+        like: a state of the proof; what the model promises is the same, and what the
+            proof is about.
     """
 
     def __init__(
-        self, section: Section, program: Program, proof: Proof, like: View
+        self, section: Section, program: Program, proof: Proof, like: Symbolic
     ) -> None:
-        self.standings = Standings(program, section.names, proof.every_assertion)
+        self.standings = Standings(
+            program, section.names, proof.every_assertion, like.scope
+        )
         self.promises = like.promises
         self.program = replace(program, states=[], steps=[], witnesses={}, name="")
 

@@ -9,17 +9,21 @@ holders that are shown; a page in use has at least one.
 from __future__ import annotations
 
 import textwrap
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from spec.memory import ZERO_PAGE, Machine, Names, Pte
+from spec.hugepage import TransHugePmd
+from spec.largefolio import DetachedTable
+from spec.memory import ZERO_PAGE, HugePmd, Machine, Names, Pte
 from spec.migration_entry import MigrationEntry
 from spec.prover.assertions import frames
 from spec.prover.counting import COUNTED, counts
-from spec.prover.footprints import OVER, Place
+from spec.prover.footprints import OVER, Place, split
 from spec.prover.positions import next_statement
-from spec.prover.steps import SymbolicStep, contents_value, split
+from spec.prover.scopes import BASE, LARGE
+from spec.prover.steps import SymbolicStep, contents_value
 from spec.publish.traces import alive, described, in_use, machine_of
 from spec.swap import SwapEntry
 
@@ -154,7 +158,7 @@ def _refuting(
     from spec.prover.finite import small, worlds
 
     target = None if step.target == OVER else places[step.target]
-    for world in list(worlds(step))[: most or None]:
+    for world in list(worlds(step, prover.scope))[: most or None]:
         found = small(prover, world)
         with found.step(step, places[step.source], target):
             clause = None if step.raised else found.clause()
@@ -211,8 +215,9 @@ def cells(facts: Facts, world: World) -> dict[str, Any]:
         refs=world["r"],
         cpus=tuple(cpus.values()),
         vas=world["v"],
-        slots=world["e"],
+        slots=world.get("e", ()),
     )
+    facts = defaultdict(bool, facts)  # what states of a kind do not have is false
     found: dict[str, Any] = dict(Machine(names).initial())
     for process in names.mms:
         found |= _process(facts, process, names, world["c"])
@@ -249,6 +254,8 @@ def _addresses(facts: Facts) -> Iterator[Any]:
     for (name, of), value in facts.items():
         if name in ("mapped", "moving", "swapped") and value:
             yield of[1]
+        elif name == "huge" and value:
+            yield from ("x", "y")
         elif name in ("pending", "returned") and value:
             yield facts["taken_at", of]
 
@@ -265,11 +272,20 @@ def _process(
         **{f"{name}.pte[{va}]": entry for va, entry in entries.items()},
         **{f"{name}.tracked[{va}]": trap for va, trap in tracked.items()},
         f"{name}.state": "live" if facts["live", (name,)] else state,
+        f"{name}.pmd": _pmd(facts, name),
         f"{name}.ptl": facts["ptl", (name,)],
         f"{name}.mmap_lock": -1 if facts["write_locked", (name,)] else readers,
         f"{name}.write_protect_seq": int(facts["odd", (name,)]),
         f"{name}.asked_gup": facts["asked", (name,)],
     }
+
+
+def _pmd(facts: Facts, process: str) -> HugePmd | None:
+    of = (process,)
+    if facts["huge", of]:
+        writable, present = facts["huge_writable", of], not facts["invalid", of]
+        return TransHugePmd(facts["huge_page", of], writable, present)
+    return DetachedTable() if facts["detached", of] else None
 
 
 def _entry(facts: Facts, process: str, address: str) -> Any:
@@ -281,6 +297,8 @@ def _entry(facts: Facts, process: str, address: str) -> Any:
     if facts["moving", here]:
         shared = "readable-exclusive" if facts["marked", here] else "readable"
         return MigrationEntry(page, "writable" if writable else shared, trap)
+    if facts["zero", here]:
+        return Pte(ZERO_PAGE, False)
     if facts["swapped", here]:
         return SwapEntry(facts["slot", here], facts["marked", here])
     return None
@@ -316,7 +334,9 @@ def _cpu(facts: Facts, cpu: str, name: str) -> dict[str, Any]:
 
 def _page(facts: Facts, name: str) -> dict[str, Any]:
     of = (name,)
+    large = facts["large", of]
     return {
+        f"{name}.head": facts["row", of] if large else None,
         f"{name}.anon_exclusive": facts["exclusive", of],
         f"{name}.locked": facts["locked", of],
         f"{name}.ksm": facts["ksm", of],
@@ -327,7 +347,8 @@ def _page(facts: Facts, name: str) -> dict[str, Any]:
 
 def _counts(facts: Facts, found: Mapping[str, Any]) -> dict[str, int]:
     """What is counted: at least what is found, and one where a page is used."""
-    least = counts(found)
+    scope = LARGE if any(name == "large" for name, _ in facts) else BASE
+    least = counts(found, scope)
     made = {key: least[key] for key in found if split(key)[1] in COUNTED}
     for key, count in made.items():
         record, name, _ = split(key)

@@ -16,8 +16,9 @@ import z3
 
 from spec.prover.assertions import Clause, Proof
 from spec.prover.footprints import Place
-from spec.prover.holders import HOLDERS, none
+from spec.prover.holders import named_ones, unheld
 from spec.prover.logic import SORT, Effect, Symbolic, constants, mentioned
+from spec.prover.scopes import BASE, Scope
 from spec.prover.solver import Prover
 from spec.prover.state import SORTS
 from spec.prover.steps import SymbolicStep
@@ -43,6 +44,23 @@ WORLDS = (
     },
 )
 """What exists: tried in this order, until a counterexample fits."""
+OF_FOLIOS = (
+    {
+        "m": ("A", "B"),
+        "v": ("x", "y"),
+        "p": ("p1", "p2", "p3", "p4"),
+        "r": ("r1",),
+        "c": ("c", "d"),
+    },
+    {
+        "m": ("A", "B", "C"),
+        "v": ("x", "y"),
+        "r": ("r1", "r2"),
+        "p": ("p1", "p2", "p3", "p4", "p5", "p6"),
+        "c": ("c", "d", "f"),
+    },
+)
+"""The same where there are large folios: pages are in rows."""
 
 ARGUMENT = 3
 """So many clauses of each part are the argument; the others serve them."""
@@ -108,9 +126,13 @@ class Small:
             if letter:
                 for chosen in self._choices(function):
                     yield self._one_of(letter, function(*chosen))
+        yield from self.prover.rows(self.world["p"])
+        for thing in named_ones(self.things["p"]) if self.prover.scope.pairs else ():
+            yield self._one_of("m", thing)
 
     def _invariant(self) -> Iterator[Any]:
-        for clause in self.prover.proof.assumed():
+        proof = self.prover.proof
+        for clause in [*proof.axioms, *proof.assumed()]:
             for chosen in self._each(clause):
                 found = clause.holds(self.before, *chosen)
                 if not isinstance(found, bool):
@@ -120,7 +142,7 @@ class Small:
         """Whom a page is taken from when its count becomes 0: nobody is left."""
         for kind, *rest in step.guard:
             if kind == "becomes free":
-                yield none(self.after, HOLDERS, self.prover.value(rest[0]))
+                yield unheld(self.after, self.prover.value(rest[0]))
 
     def _broken(self, clause: Clause) -> Any:
         """The clause does not hold of something."""
@@ -135,7 +157,7 @@ class Small:
 
     def _each(self, clause: Clause) -> Iterator[tuple[Any, ...]]:
         letters = [name[0] for name in clause.variables]
-        return itertools.product(*(self.things[letter] for letter in letters))
+        return itertools.product(*(self.things.get(letter, []) for letter in letters))
 
     def _fields(self) -> list[str]:
         return list(self.before.fields)
@@ -212,7 +234,7 @@ class Small:
             if not self._letter(self.before.fields[name])
         ]
         for letter in "crvpem":
-            for thing in reversed(self.world[letter]):
+            for thing in reversed(self.world.get(letter, ())):
                 yield [fact for fact in facts if thing in fact[1]]
         for fact in facts:
             yield [fact]
@@ -283,7 +305,7 @@ def quantified(formula: Any) -> list[Any]:
     return list(found.values())
 
 
-def worlds(step: SymbolicStep) -> Iterator[World]:
+def worlds(step: SymbolicStep, scope: Scope = BASE) -> Iterator[World]:
     """The worlds in which the step finds all that it names, smallest first."""
     named = {
         name
@@ -292,6 +314,11 @@ def worlds(step: SymbolicStep) -> Iterator[World]:
         for name in (part if isinstance(part, tuple) else (part,))
         if isinstance(name, str)
     }
+    if scope.pairs:
+        yield from (
+            w for w in OF_FOLIOS if named.isdisjoint(scope.names["p"][len(w["p"]) :])
+        )
+        return
     for world in WORLDS:
         pages = tuple(f"p{i}" for i in range(4, 6) if f"p{i}" in named)
         yield world | {"p": tuple(dict.fromkeys((*world["p"], *pages)))}

@@ -17,8 +17,9 @@ from spec.cells import Cells
 from spec.checker.program import rest
 from spec.checker.steps import DONE, History, Location, Outcome, Source, Stepper
 from spec.decisions import Model
-from spec.memory import Machine, Names, Pte, Steps
+from spec.memory import HugePmd, Machine, Names, Pte, Steps
 from spec.migration_entry import MigrationEntry
+from spec.prover import folios
 from spec.prover.domains import (
     CONTENTS,
     HINT,
@@ -27,6 +28,7 @@ from spec.prover.domains import (
     entry_values,
     values,
 )
+from spec.prover.scopes import BASE, Scope
 from spec.swap import SwapEntry
 
 Known = Mapping[str, Any]
@@ -38,10 +40,12 @@ and for the slot that the entry there names."""
 ANY = (ANY_REFERENCE, ANY_PROCESS, ANY_SLOT)
 CANNOT_HAPPEN = "cannot happen"
 """What a step breaks that the operation has no answer for."""
+NO_OUTCOME = (KeyError, ValueError, AssertionError, NotImplementedError)
+"""What an operation raises that has no answer."""
 FEW_TRAPS = (NOTICING[0], HINT)
 """For operations that do not tell apart who has to notice a write."""
 KINDS = ("mms", "vas", "pages", "refs", "slots")
-NAMING = ("pte", "refcount", "pfn", "folio")
+NAMING = ("pte", "refcount", "pfn", "folio", "pmd", "head", "mapcount")
 """Cells whose values depend on which names were mentioned."""
 
 
@@ -91,6 +95,7 @@ class Operation:
         given: cells that are known when it begins.
         acting: the process that calls it, if one does.
         traps: those that a PTE can have; one of those that are the same to it.
+        scope: what exists in the states in which it is looked at.
     """
 
     name: str
@@ -99,6 +104,7 @@ class Operation:
     given: Known = field(default_factory=dict)
     acting: str = "A"
     traps: tuple[str, ...] = FEW_TRAPS
+    scope: Scope = BASE
 
     @cached_property
     def all_names(self) -> frozenset[str]:
@@ -128,6 +134,11 @@ class Place:
     location: Location
     history: History
     operation: Operation
+
+    @property
+    def scope(self) -> Scope:
+        """What exists in the states in which the operation is looked at."""
+        return self.operation.scope
 
     @property
     def remembered(self) -> frozenset[int]:
@@ -226,7 +237,7 @@ class Footprints:
         known = operation.all_names
         seen = (outcome.location, *sorted(own.items()), *map(owner, own))
         operands = tuple(dict.fromkeys(names_in(seen, known)))
-        renamed = canonical(operands, operation.names)
+        renamed = canonical(operands, operation.names, operation.scope)
         cells = sorted((rename_key(k, renamed), rename(own[k], renamed)) for k in own)
         key = (operation.name, rename(outcome.location, renamed), tuple(cells))
         if key not in self._numbers:
@@ -247,7 +258,8 @@ class Footprints:
 
     def _explore(self, stepper: Stepper, place: Place) -> None:
         """Try every value of every cell that the steps from a place read."""
-        pending: list[dict[str, Any]] = [dict(place.own)]
+        own = {key: place.own[key] for key in place.own if not key.endswith(".head")}
+        pending: list[dict[str, Any]] = [own]
         while pending:
             known = pending.pop()
             try:
@@ -258,7 +270,7 @@ class Footprints:
                 pending += self._answers(place, known, ask.key)
             except _Excluded:
                 continue
-            except (KeyError, AssertionError):
+            except NO_OUTCOME:
                 self._cannot_happen(place, known)
             else:
                 for reads, outcome in found:
@@ -278,7 +290,10 @@ class Footprints:
         def source(key: str) -> Any:
             if key in known:
                 return known[key]
-            if key.partition(".")[2] in COPIED:
+            name = split(key)[1]
+            if name in place.scope.fixed:
+                return place.scope.fixed[name]
+            if name in COPIED:
                 return Unasked(key)
             answers = list(self._answers(place, known, key))
             if not answers:
@@ -294,10 +309,16 @@ class Footprints:
     ) -> Iterator[dict[str, Any]]:
         """What may be known once a cell has been read."""
         names = place.operation.names
-        record, _, name = key.partition(".")
-        name = name.partition("[")[0]
+        record, name, _ = split(key)
         seen = self._seen(place, known, record) if name in NAMING else set()
-        if name == "pte":
+        of_folios = None
+        if place.scope.pairs:
+            of_folios = folios.values(
+                key, known, seen, names, walk(place), remembers=self.remembers
+            )
+        if of_folios is not None:
+            found = of_folios
+        elif name == "pte":
             here = replace(names, slots=slots_of(record, names))
             traps = place.operation.traps
             found = entry_values(seen, here, self.remembers, traps)
@@ -307,8 +328,10 @@ class Footprints:
             found = values(key, known, seen, names)
         for value in found:
             now = known | {key: value}
-            if key.endswith(".write_protect_seq") and value:
+            if name == "write_protect_seq" and value:
                 yield from self._counted_on(place, now, value)
+            elif name == "head" and moved(record, value, place):
+                self._cannot_happen(place, now)
             else:
                 yield now
 
@@ -317,9 +340,13 @@ class Footprints:
         names = place.operation.all_names
         seen = {*place.operands}
         for key, value in known.items():
-            of = owner(key)
-            if record in ANY or of not in ANY:
-                seen.update(name for name in (of, name_of(value)) if name in names)
+            of, name, _ = split(key)
+            if record not in ANY and of in ANY:
+                continue
+            # whoever looks for a free row goes over all pages and means none of them
+            means = not place.scope.pairs or name not in ("refcount", "head")
+            mentioned = (*([of] * means), name_of(value))
+            seen.update(each for each in mentioned if each in names)
         return seen
 
     def _counted_on(
@@ -341,7 +368,7 @@ class Footprints:
         )
 
     def _learn(self, place: Place, reads: dict[str, Any], outcome: Outcome) -> None:
-        own = owned(place.own, reads, outcome.writes)
+        own = owned(place.own, reads, outcome.writes, place.scope)
         target, bound = self._place(place.operation, outcome, own)
         self.commands.append(
             Command(
@@ -357,6 +384,18 @@ class Footprints:
 
 
 # -- names -----------------------------------------------------------------------------
+
+
+@cache
+def split(key: str) -> tuple[str, str, str]:
+    """Record, field and address of a cell.
+
+    >>> split("A.pte[x]")
+    ('A', 'pte', 'x')
+    """
+    record, _, name = key.partition(".")
+    name, _, va = name.partition("[")
+    return record, name, va.rstrip("]")
 
 
 @cache
@@ -376,13 +415,16 @@ def slots_of(record: str, names: Names) -> tuple[str, ...]:
 
 
 def name_of(value: Any) -> Any:
-    """The page or slot that an entry leads to; any other value itself.
+    """The page or slot that an entry leads to, the head of a PMD's folio; any other
+    value itself.
 
     >>> name_of(SwapEntry("s1"))
     's1'
     """
     if isinstance(value, Pte | MigrationEntry):
         return value.pfn
+    if isinstance(value, HugePmd):
+        return value.head()
     return value.slot if isinstance(value, SwapEntry) else value
 
 
@@ -395,8 +437,12 @@ def names_in(value: Any, known: frozenset[str]) -> Iterator[str]:
         yield name_of(value)
 
 
-def canonical(operands: tuple[str, ...], names: Names) -> dict[str, str]:
+def canonical(
+    operands: tuple[str, ...], names: Names, scope: Scope = BASE
+) -> dict[str, str]:
     """New names, by order of appearance within their kind.
+
+    Of large folios the parts are told apart, and the addresses where they are mapped.
 
     >>> canonical(("B", "p3"), Names())
     {'B': '<mms0>', 'p3': '<pages0>'}
@@ -404,7 +450,13 @@ def canonical(operands: tuple[str, ...], names: Names) -> dict[str, str]:
     made: dict[str, str] = {}
     for kind in KINDS:
         mine = [name for name in operands if name in getattr(names, kind)]
-        made |= {name: f"<{kind}{i}>" for i, name in enumerate(mine)}
+        if scope.pairs and kind == "pages":
+            rows = list(dict.fromkeys(map(scope.pair, mine)))
+            for name in mine:
+                row = scope.pair(name)
+                made[name] = f"<{kind}{rows.index(row)}.{row.index(name)}>"
+        elif not scope.pairs or kind != "vas":
+            made |= {name: f"<{kind}{i}>" for i, name in enumerate(mine)}
     return made
 
 
@@ -423,14 +475,38 @@ def rename_key(key: str, names: Mapping[str, str]) -> str:
     return names.get(record, record) + dot + field_
 
 
+def walk(place: Place) -> type | None:
+    """What an operation looks for that goes over all processes.
+
+    Who unmaps a folio passes by all but PTEs, who maps it again all but the entries.
+    """
+    if place.operation.acting:
+        return None
+    again = "unmap_and_split" in place.functions
+    return MigrationEntry if again and "try_to_migrate" not in place.functions else Pte
+
+
+def moved(page: str, head: str | None, place: Place) -> bool:
+    """Whether a page is said to have another head than it had when it was locked."""
+    row = [f"{part}.head" for part in place.scope.pair(page)]
+    known = [place.own[key] for key in row if key in place.own]
+    return bool(known) and known[0] != head
+
+
 # -- what nobody else changes ----------------------------------------------------------
 
 PENDING = ("state", "pfn", "mm", "write", "pin")
 """Cells of a reference that only the CPU changes that is taking it."""
 
 
-def owned(own: Known, reads: Known, writes: Known) -> dict[str, Any]:
-    """Which cells nobody else changes after a step, and what they hold."""
+def owned(
+    own: Known, reads: Known, writes: Known, scope: Scope = BASE
+) -> dict[str, Any]:
+    """Which cells nobody else changes after a step, and what they hold.
+
+    Nobody else makes a folio of pages of which one is locked, nor cuts it apart. That
+    is assumed of no step: where another head is read, it has to be proved impossible.
+    """
     after = {key: value for key, value in own.items() if ".pte[" not in key}
     for key, value in writes.items():
         record, _, name = key.partition(".")
@@ -451,4 +527,16 @@ def owned(own: Known, reads: Known, writes: Known) -> dict[str, Any]:
             after[key] = value
         else:
             after.pop(key, None)
-    return after
+    return _with_heads(after, {**own, **reads, **writes}, scope)
+
+
+def _with_heads(own: dict[str, Any], known: Known, scope: Scope) -> dict[str, Any]:
+    """The same with the heads of pages that share a row with one that is locked."""
+    locked = {scope.pair(owner(key)) for key in own if key.endswith(".locked")}
+    heads = {
+        key: value
+        for key, value in known.items()
+        if key.endswith(".head") and scope.pair(owner(key)) in locked
+    }
+    others = {key: value for key, value in own.items() if not key.endswith(".head")}
+    return others | heads if scope.pairs else own

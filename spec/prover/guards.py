@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from spec.prover.scopes import BASE, Scope
+
 Atom = tuple[Any, ...]
 Guard = frozenset[Atom]
 Fact = tuple[Any, Any]
@@ -25,12 +27,15 @@ EMPTY, UNMAPPED = "empty", "unmapped"
 PAGES_AND_SLOTS = ("page", "slot", "held", "of", "folio", "cached_in")
 
 
-def together[T](guards: Mapping[Guard, T], named: set[str]) -> list[tuple[Guard, T]]:
+def together[T](
+    guards: Mapping[Guard, T], named: set[str], scope: Scope = BASE
+) -> list[tuple[Guard, T]]:
     """Guards of steps that do the same, as few as are found; each with one that it had.
 
     Args:
         guards: the guards; with each, what belongs to it.
         named: what the steps name elsewhere.
+        scope: what exists in the states.
     """
     found = {folded(guard): thing for guard, thing in guards.items()}
     keys = sorted({key for guard in found for key, _ in guard}, key=_dependent_first)
@@ -38,15 +43,19 @@ def together[T](guards: Mapping[Guard, T], named: set[str]) -> list[tuple[Guard,
     while before != len(found):
         before = len(found)
         for key in keys:
-            _join(found, key, named)
-    return [(frozenset(unfolded(guard)), thing) for guard, thing in found.items()]
+            _join(found, key, named, scope)
+    return [
+        (frozenset(unfolded(guard, scope)), thing) for guard, thing in found.items()
+    ]
 
 
 def _dependent_first(key: Any) -> tuple[bool, str]:
     return key[0] == "kind", str(key)
 
 
-def _join(found: dict[frozenset[Fact], Any], key: Any, named: set[str]) -> None:
+def _join(
+    found: dict[frozenset[Fact], Any], key: Any, named: set[str], scope: Scope
+) -> None:
     """Join the guards that differ in one fact only and have all its values."""
     alike: dict[frozenset[Fact], dict[Any, frozenset[Fact]]] = defaultdict(dict)
     for guard in found:
@@ -55,9 +64,9 @@ def _join(found: dict[frozenset[Fact], Any], key: Any, named: set[str]) -> None:
                 alike[guard - {fact}][fact[1]] = guard
     for rest, by_value in alike.items():
         values = set(by_value)
-        if complete(key, values, rest, named):
+        if complete(key, values, rest, named, scope):
             joined, parts = rest, values
-        elif key[0] == "kind" and {EMPTY, "moving", "swapped"} <= values:
+        elif key[0] == "kind" and {EMPTY, *kinds(scope)} - {"mapped"} <= values:
             joined, parts = rest | {(key, UNMAPPED)}, values - {"mapped"}
         else:
             continue
@@ -65,19 +74,56 @@ def _join(found: dict[frozenset[Fact], Any], key: Any, named: set[str]) -> None:
         found.setdefault(joined, things[0])
 
 
-def complete(key: Any, values: set[Any], rest: Iterable[Fact], named: set[str]) -> bool:
+def kinds(scope: Scope) -> tuple[str, ...]:
+    """What an entry can be."""
+    return tuple(kind for kind in KINDS if scope.has(kind))
+
+
+def complete(
+    key: Any,
+    values: set[Any],
+    rest: Iterable[Fact],
+    named: set[str],
+    scope: Scope = BASE,
+) -> bool:
     """Whether these are all values that can be found.
 
     A name that is mentioned nowhere else stands for all that have no name.
     """
     if key[0] == "kind":
-        return values >= {"mapped", UNMAPPED} or values >= {*KINDS, EMPTY}
+        return values >= {"mapped", UNMAPPED} or values >= {*kinds(scope), EMPTY}
+    if key[0] in PAGES_AND_SLOTS and scope.pairs:
+        return _complete_rows(key, values, frozenset(rest), named, scope)
     if key[0] in PAGES_AND_SLOTS:
         others = named.union(*map(names_in, rest))
         alike = {name for name in others if name[0] in "ps" and name[1:].isdigit()}
         first = next(iter(values))[0]
         return {n for n in alike if n[0] == first} <= values and not values <= others
-    return values == {True, False}
+    # that a PMD is counted says more than that none is: there is one
+    return values == {True, False} and key[0] != "entire"
+
+
+def _complete_rows(
+    key: Any, values: set[Any], rest: frozenset[Fact], named: set[str], scope: Scope
+) -> bool:
+    """The same of pages, where those of one row are told apart.
+
+    Both pages of a row that is mentioned nowhere else stand for all others. A page of a
+    large folio is found at its address only.
+    """
+    others = named.union(*map(names_in, rest))
+    mentioned = [row for row in scope.pairs if others & {*row}]
+    fresh = [row for row in scope.pairs if row not in mentioned]
+
+    def excluded(page: str, row: tuple[str, str]) -> bool:
+        large = any((("large", (part,)), True) in rest for part in row)
+        address = "xy"[row.index(page)]
+        return large and key[0] == "page" and key[1][1] != address
+
+    known = all(
+        page in values or excluded(page, row) for row in mentioned for page in row
+    )
+    return known and any({*row} <= values for row in fresh)
 
 
 def names_of(value: Any) -> Iterator[str]:
@@ -116,14 +162,14 @@ def folded(guard: Guard) -> frozenset[Fact]:
     return frozenset(facts.items())
 
 
-def unfolded(guard: Iterable[Fact]) -> Iterator[Atom]:
+def unfolded(guard: Iterable[Fact], scope: Scope = BASE) -> Iterator[Atom]:
     """The facts as atoms again."""
     for key, value in guard:
         if value is None:
             yield key
         elif key[0] == "kind":
             _, where = key
-            for kind in KINDS if value != UNMAPPED else ("mapped",):
+            for kind in kinds(scope) if value != UNMAPPED else ("mapped",):
                 yield ("is", kind, where, kind == value)
         else:
             yield ("is", *key, value)

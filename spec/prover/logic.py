@@ -8,10 +8,12 @@ from typing import Any
 import z3
 
 from spec.prover.promises import Promises
+from spec.prover.scopes import BASE, Scope
 from spec.prover.state import FIELDS, OF_CONTENTS, SORTS, ZEROES, View
 
 SORT = {letter: z3.DeclareSort(name) for letter, name in SORTS.items()}
 Function = Callable[..., Any]
+KINDS = {field.name: field.kind for field in FIELDS}
 
 
 def constants(letter: str, *names: str) -> list[Any]:
@@ -22,18 +24,44 @@ def constants(letter: str, *names: str) -> list[Any]:
 class Symbolic(View):
     """A state whose fields are functions of the solver."""
 
-    def __init__(self, fields: dict[str, Function], promises: Promises) -> None:
+    def __init__(
+        self, fields: dict[str, Function], promises: Promises, scope: Scope = BASE
+    ) -> None:
         self.fields = fields
         self.promises = promises
+        self.scope = scope
         self._written: dict[tuple[str, Function], tuple[Any, Any]] = {}
 
     def get(self, name: str, *arguments: Any) -> Any:
-        """The value of a field."""
+        """The value of a field; one that these states do not have is false."""
+        if name not in self.fields:
+            return False if KINDS.get(name, "bool") == "bool" else None
         return self.fields[name](*arguments)
 
     def same(self, one: Any, other: Any) -> Any:
-        """Equality."""
+        """Equality; nothing is equal to what these states do not have."""
+        if one is None or other is None:
+            return False
         return one == other
+
+    @property
+    def has_folios(self) -> bool:
+        """Whether there are large folios."""
+        return bool(self.scope.pairs)
+
+    def head(self, p: Any) -> Any:
+        """The head of the page's folio."""
+        if p is None or not self.has_folios:
+            return p
+        return z3.If(self.large(p), self.row(p), p)
+
+    def first(self, v: Any) -> Any:
+        """The address is called ``x``."""
+        return v == constants("v", "x")[0]
+
+    def second(self, v: Any) -> Any:
+        """The address is called ``y``."""
+        return v == constants("v", "y")[0]
 
     @property
     def zeroes(self) -> Any:
@@ -48,7 +76,8 @@ class Symbolic(View):
 
     def with_(self, changed: Mapping[str, Function]) -> Symbolic:
         """The state with other functions for some fields."""
-        return Symbolic({**self.fields, **changed}, self.promises)
+        known = {name: f for name, f in changed.items() if name in self.fields}
+        return Symbolic({**self.fields, **known}, self.promises, self.scope)
 
     def written(self, name: str, after: Function) -> tuple[Any, Any]:
         """A field and a formula for what it is after a step; made once."""
@@ -85,20 +114,23 @@ def _initial(field: str, things: list[Any], first: Any) -> Any:
 
 
 def unknown(
-    assertions: list[str], promises: Promises, contents: bool = False
+    assertions: list[str],
+    promises: Promises,
+    contents: bool = False,
+    scope: Scope = BASE,
 ) -> Symbolic:
     """A state of which nothing is known; with contents or without."""
     bool_ = z3.BoolSort()
     functions: dict[str, Function] = {}
     for field in FIELDS:
-        if field.name in OF_CONTENTS and not contents:
+        if (field.name in OF_CONTENTS and not contents) or not scope.has(field.name):
             continue
         over = [SORT[letter] for letter in field.over]
         value = bool_ if field.kind == "bool" else SORT[field.kind]
         functions[field.name] = z3.Function(field.name, *over, value)
     for name in assertions:
         functions[f"at:{name}"] = z3.Function(f"at:{name}", SORT["c"], bool_)
-    return Symbolic(functions, promises)
+    return Symbolic(functions, promises, scope)
 
 
 def updated(old: Function, update: Function) -> Function:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from spec import (
     clients,
     fault,
     fork,
     gup_fast,
+    hugepage,
     ksm,
+    largefolio,
     lazyfree,
     migration,
     move,
@@ -29,6 +32,8 @@ from spec.prover.footprints import (
     Known,
     Operation,
 )
+from spec.prover.promises import promises_of
+from spec.prover.scopes import LARGE, Scope
 
 ONE = Names(
     mms=("A",),
@@ -61,9 +66,11 @@ MERGED: dict[str, tuple[Names, Known]] = {
 """
 
 
-def on_address(work: Callable[[Mm, str], Steps]) -> Callable[[Machine], Steps]:
-    """The operation on the address ``x`` of the process ``A``."""
-    return lambda machine: work(machine.mms["A"], "x")
+def on_address(
+    work: Callable[[Mm, str], Steps], va: str = "x"
+) -> Callable[[Machine], Steps]:
+    """The operation on an address of the process ``A``."""
+    return lambda machine: work(machine.mms["A"], va)
 
 
 def moving(work: Callable[[Mm, str, str], Steps]) -> Callable[[Machine], Steps]:
@@ -101,10 +108,10 @@ def protecting(protection: str) -> Callable[[Machine], Steps]:
     return on_address(lambda mm, va: protect.mprotect(mm, va, protection))
 
 
-def request(how: str, foll: Foll) -> Callable[[Machine], Steps]:
+def request(how: str, foll: Foll, va: str = "x") -> Callable[[Machine], Steps]:
     """A request to GUP."""
     return lambda machine: gup_fast.ENTRIES[how](
-        machine.mms["A"], "x", machine.refs["r1"], foll
+        machine.mms["A"], va, machine.refs["r1"], foll
     )
 
 
@@ -144,17 +151,76 @@ def operations(model: Model) -> Iterator[Operation]:
     yield Operation("swapoff", swap.swapoff, TWO, acting="")
 
 
-def requests(model: Model) -> Iterator[Operation]:
-    """GUP: every kind of reference that the model treats differently."""
+def requests(
+    model: Model, va: str = "x", pins: tuple[bool, ...] = (False, True)
+) -> Iterator[Operation]:
+    """GUP at an address: every kind of reference that the model treats differently."""
     for write in (False, True):
-        for pin in (False, True):
+        for pin in pins:
             foll = Foll(write=write, pin=pin)
             kind = f"{'rw' if write else 'ro'} {'pin' if pin else 'get'}"
             for how in ("slow", "fast-only"):
                 yield Operation(
                     f"gup {kind} {how}",
-                    request(how, foll),
+                    request(how, foll, va),
                     GUP,
                     given={"r1.state": "free"},
                     traps=TRAPS if how == "slow" else FEW_TRAPS,
                 )
+
+
+# -- large folios ----------------------------------------------------------------------
+
+WHOLE = replace(ONE, pages=LARGE.names["p"], vas=("x", "y"), slots=())
+"""A process, both its addresses, and pages in rows that can be a large folio."""
+SOME = replace(WHOLE, mms=("A", "B"))
+AT: dict[str, Callable[[Mm, str], Steps]] = {
+    "write": FAULTING["write"],
+    "read": fault.read,
+    "munmap": fault.munmap,
+    "madvise dontneed": fault.madvise_dontneed,
+    "mprotect r": lambda mm, va: protect.mprotect(mm, va, "r"),
+    "mprotect rw": lambda mm, va: protect.mprotect(mm, va, "rw"),
+    "transient": clients.transient,
+}
+"""Operations on one address: at the head of a folio it is another thing than behind."""
+OF_A_PROCESS: dict[str, Callable[[Machine], Steps]] = {
+    "exit": lambda machine: fault.exit(machine.mms["A"]),
+    "split pmd": on_address(hugepage.split_pmd),
+    "madvise hugepage": on_address(hugepage.madvise_hugepage),
+    "collapse": on_address(largefolio.collapse_huge_page),
+}
+SPLIT_FOLIO = "split folio"
+
+
+def operations_on_folios(model: Model) -> Iterator[Operation]:
+    """What operations do where there are large folios, for one model.
+
+    Where a model promises a pin what it does any reference, one of the two will do.
+    """
+
+    def known(name: str, begin: Callable[[Machine], Steps], **how: Any) -> Operation:
+        return Operation(name, begin, **{"names": WHOLE, "scope": LARGE, **how})
+
+    for name, work in AT.items():
+        for va in WHOLE.vas:
+            yield known(f"{name} at {va}", on_address(work, va))
+    for name, begin in OF_A_PROCESS.items():
+        yield known(name, begin)
+    yield known("fork", lambda m: fork.fork(m.mms["A"], m.mms["B"]), names=SOME)
+    names = replace(WHOLE, refs=("r1",))
+    promises = promises_of(model)
+    alike = promises.readers and not promises.pins_only
+    for va in WHOLE.vas:
+        for each in requests(model, va, pins=(False,) if alike else (False, True)):
+            free = {"names": names, "given": each.given}
+            yield known(f"{each.name} at {va}", each.begin, **free)
+    yield known("put", lambda m: clients.put(m, "r1"), names=names, acting="")
+    split = on_page(largefolio.split_folio)
+    yield known(SPLIT_FOLIO, split, names=SOME, acting="")
+
+
+def operations_of(scope: Scope, model: Model) -> list[Operation]:
+    """The operations that a proof looks at, for one model."""
+    every = operations_on_folios if scope.pairs else operations
+    return list(every(model))

@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -24,12 +24,13 @@ from spec.prover.assertions import Clause, Proof, check_places, frames, roles, s
 from spec.prover.counterexample import Counterexample, example, refuted, smallest
 from spec.prover.counting import overwritten
 from spec.prover.deriving import derive_all
-from spec.prover.footprints import OVER, Place
-from spec.prover.operations import operations
+from spec.prover.footprints import OVER, Place, name_of, split
+from spec.prover.operations import operations_of
 from spec.prover.parallel import side_by_side
 from spec.prover.positions import code_of, next_statement, source_of
 from spec.prover.promises import promises_of
-from spec.prover.steps import SymbolicStep, split
+from spec.prover.scopes import BASE, Scope
+from spec.prover.steps import Atom, SymbolicStep
 from spec.rules import find
 
 if TYPE_CHECKING:
@@ -120,9 +121,15 @@ class Result:
         return [each for each in self.obligations if each.found != PROVED]
 
 
-def written() -> Proof:
-    """The invariant as the chapters have it: of contents, given that of owners."""
+def written(scope: Scope = BASE) -> Proof:
+    """The invariant as the chapters have it: of contents, given that of owners; where
+    there are large folios, of owners alone."""
     import spec.proof_places  # noqa: F401  its assertions belong to it
+
+    if scope.pairs:
+        from spec.proof_folios import folios
+
+        return folios
     from spec.proof_contents import contents
 
     return contents
@@ -153,13 +160,16 @@ class Attempt:
         only: Iterable[str] = (),
         proof: Proof | None = None,
         workers: int = 1,
+        scope: Scope = BASE,
     ) -> None:
-        self.proof = written() if proof is None else proof
+        self.scope = scope
+        self.proof = written(scope) if proof is None else proof
         self.parts = dict(zip((False, True), self.proof.parts, strict=False))
         self.model = model
         self.without = without
         wanted = frozenset(only)
-        asked = [o for o in operations(model) if not wanted or o.name in wanted]
+        every = operations_of(scope, model)
+        asked = [each for each in every if not wanted or each.name in wanted]
         made = derive_all(model, without, asked, workers)
         self.places = made.places
         self.footprints, self.miscounted = made.footprints, made.miscounted
@@ -168,12 +178,12 @@ class Attempt:
         self.ends = {part: list(self._ends(part)) for part in self.parts}
         self._provers: dict[bool, Prover] = {}
         owners = [step for step in made.steps if not step.contents]
-        every = [
+        found = [
             *(step for step in made.steps if step.contents in self.parts),
             *self._unasked(owners),
             *self._overwriting(owners),
         ]
-        self.steps = list({self.key(step): step for step in reversed(every)}.values())
+        self.steps = list({self.key(step): step for step in reversed(found)}.values())
         self.steps.reverse()
 
     def _ends(self, contents: bool) -> Iterator[list[tuple[str, dict[str, Any]]]]:
@@ -203,10 +213,8 @@ class Attempt:
         """The steps in which an entry would be lost that nobody uncounts (AE-INV-3)."""
         for step in steps:
             place = self.places[step.source]
-            for key in () if step.raised else overwritten(step.shown, place):
-                process, _, address = split(key)
-                for kind in ("mapped", "moving", "swapped"):
-                    found = ("is", kind, (process, address), True)
+            for key, entry in () if step.raised else overwritten(step.shown, place):
+                for found in another(key, entry):
                     guard = step.guard | {found}
                     yield replace(step, guard=guard, raised=("AE-INV-3",))
 
@@ -223,13 +231,13 @@ class Attempt:
         from spec.prover.solver import Prover
 
         if contents not in self._provers:
-            made = Prover(self.parts[contents], promises_of(self.model))
+            made = Prover(self.parts[contents], promises_of(self.model), self.scope)
             self._provers[contents] = made
         return self._provers[contents]
 
     def key(self, step: SymbolicStep) -> Any:
         """What two steps have in common that are the same to the solver."""
-        return unnamed(self._facts(step))
+        return unnamed(self._facts(step), self.scope)
 
     def _facts(self, step: SymbolicStep) -> Iterator[tuple[Any, ...]]:
         """All that the solver is told of a step."""
@@ -251,12 +259,25 @@ class Attempt:
     def obligation(self, step: SymbolicStep) -> Obligation:
         """The obligation that a step belongs to, with nothing found yet."""
         place = self.places[step.source]
-        name = place.operation.name
+        name = self.scope.named(place.operation.name)
         if not place.functions:
             return Obligation(name, before="begins")
         qualname, lasti, _ = next(iter(frames(place)))
         text = next_statement(qualname, lasti)
         return Obligation(name, qualname, text or "returns", rules_of(place))
+
+
+def another(key: str, entry: Any) -> Iterator[Atom]:
+    """What is found where an entry is not the one that it is counted as."""
+    process, name, address = split(key)
+    here: tuple[str, ...] = (process,) if name == "pmd" else (process, address)
+    if entry is not None:
+        kind = "huge" if name == "pmd" else "mapped"
+        yield ("is", kind, here, False)
+        yield ("is not", f"{kind}_page".removeprefix("mapped_"), here, name_of(entry))
+        return
+    for kind in ("huge",) if name == "pmd" else ("mapped", "moving", "swapped"):
+        yield ("is", kind, here, True)
 
 
 def rules_of(place: Place) -> tuple[str, ...]:
@@ -293,16 +314,17 @@ def sentences(attempt: Attempt) -> Iterator[Sentence]:
     """The beginning, the consequences, the lemmas."""
     from spec.prover.solver import Prover
 
+    named = attempt.scope.named
     for contents, part in attempt.parts.items():
         for clause in part.everything():
-            yield Sentence("at first", contents, Prover.at_first, clause)
+            yield Sentence(named("at first"), contents, Prover.at_first, clause)
     for contents, part in attempt.parts.items():
         for clause in part.consequences:
-            name = f"invariant implies {clause.of}"
+            name = named(f"invariant implies {clause.of}")
             yield Sentence(name, contents, Prover.follows, clause)
     for contents, part in attempt.parts.items():
         for lemma in part.lemmas:
-            name = f"lemma: {lemma.name}"
+            name = named(f"lemma: {lemma.name}")
             yield Sentence(name, contents, Prover.set_under, lemma)
 
 
@@ -397,6 +419,7 @@ def prove(
     only: Iterable[str] = (),
     proof: Proof | None = None,
     known: frozenset[Any] = frozenset(),
+    scope: Scope = BASE,
 ) -> Result:
     """Look at all obligations of a model.
 
@@ -409,6 +432,7 @@ def prove(
         proof: the invariant; by default that of the chapter.
         known: steps that are not looked at, by what the solver sees of them. If there
             are any, sentences that speak of no step are not looked at either.
+        scope: what exists: base pages, or large folios.
 
     Raises:
         SpecificationError: z3 is not installed, or an assertion stands nowhere.
@@ -416,7 +440,7 @@ def prove(
     began = time.monotonic()
     removed = frozenset(without)
     workers = workers or os.cpu_count() or 1
-    attempt = Attempt(model, removed, only, proof, workers)
+    attempt = Attempt(model, removed, only, proof, workers, scope)
     others = [] if known else list(sentences(attempt))
     numbers = [
         number
@@ -452,6 +476,17 @@ def prove(
     return Result(model.name, ids, every, seconds, interrupted)
 
 
+def joined(found: Sequence[Result]) -> Result:
+    """Results of one model as one."""
+    return Result(
+        found[0].model,
+        found[0].without,
+        [each for result in found for each in result.obligations],
+        sum(result.seconds for result in found),
+        any(result.interrupted for result in found),
+    )
+
+
 def exemplify(obligations: Iterable[Obligation], attempt: Attempt) -> None:
     """Find the smallest counterexample to each obligation that is not discharged."""
     for obligation in obligations:
@@ -467,7 +502,7 @@ def counted(attempt: Attempt) -> Obligation:
     A footprint that does not must never be taken; that is for the solver, at its place.
     """
     return Obligation(
-        "invariant implies AE-INV-3, AE-INV-6",
+        attempt.scope.named("invariant implies AE-INV-3, AE-INV-6"),
         before="every footprint counts what it changes",
         steps=attempt.footprints - attempt.miscounted,
     )

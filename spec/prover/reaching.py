@@ -22,6 +22,7 @@ from spec.prover.assertions import Clause
 from spec.prover.concrete import Concrete, Explored, instances
 from spec.prover.counterexample import spot
 from spec.prover.proving import Attempt, Obligation, written
+from spec.prover.scopes import LARGE, scope_of
 from spec.releases import find_model
 from spec.removals import Place, Run, run_of
 
@@ -114,9 +115,11 @@ def _search(
     assert shown.example is not None, "there is something to look for"
     wanted = shown.example.clause
     whole = program(section, find_model(model), removed)
-    like = Attempt(find_model(model), only=["put"]).prover().before
-    explored = Explored(section, whole, written(), like)
-    clauses = [clause for clause in written().assumed() if clause.name == wanted]
+    scope = scope_of(shown.operation)
+    proof = written(scope)
+    like = Attempt(find_model(model), only=["put"], scope=scope).prover().before
+    explored = Explored(section, whole, proof, like)
+    clauses = [clause for clause in proof.assumed() if clause.name == wanted]
     states = [explored.clause(clause) for clause in clauses]
     states += [each for each in whole.states if each.id == wanted]
     steps = [replace(p, enforced=True) for p in whole.steps if p.id == wanted]
@@ -197,7 +200,8 @@ def begun(trace: Trace, shown: Obligation) -> bool:
     words = {answer[0] for _, answer in last.choices if isinstance(answer, tuple)}
     chain = shown.example.functions.split(" > ") if shown.example.functions else []
     called = bool(chain) and list(last.functions[-len(chain) :]) == chain
-    return shown.operation in words or called
+    name = shown.operation.removesuffix(f", {LARGE.name}").partition(" at ")[0]
+    return name in words or called
 
 
 def ends(explored: Explored, trace: Trace) -> tuple[tuple[str, str], Concrete]:

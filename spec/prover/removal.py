@@ -16,29 +16,35 @@ from typing import Any
 from spec.ablation import Asked
 from spec.decisions import Model
 from spec.prover.footprints import Footprints
-from spec.prover.operations import operations
+from spec.prover.operations import operations_of
 from spec.prover.parallel import in_order
 from spec.prover.proving import (
     Attempt,
     Obligation,
     Report,
     Result,
+    joined,
     prove,
     silent,
     written,
 )
+from spec.prover.scopes import ALL, BASE, SCOPES, Scope
 from spec.releases import find_model
 
 
 @cache
-def asked_by(model: str) -> dict[str, frozenset[str]]:
-    """For each operation that the proof looks at, the rules that it asks for.
+def asked_by(model: str, scope: str = BASE.name) -> dict[str, frozenset[str]]:
+    """For each operation that a proof looks at, the rules that it asks for.
 
     An operation asks for a rule where it obeys it. One that never asks does the same
     without the rule.
+
+    Args:
+        model: the name of the model.
+        scope: what the proof is about.
     """
     answers = find_model(model)
-    every = list(operations(answers))
+    every = operations_of(SCOPES[scope], answers)
 
     def asked(number: int) -> frozenset[str]:
         rules = Asked()
@@ -74,7 +80,7 @@ class Removal:
         """The obligation that fails and of which a reader learns most."""
         from spec.prover.finite import telling
 
-        order = [clause.name for clause in telling(written())]
+        order = [c.name for scope in ALL for c in telling(written(scope))]
         failing = [each for each in self.result.failing if each.example is not None]
 
         def rank(obligation: Obligation) -> tuple[int, int]:
@@ -92,6 +98,8 @@ def prove_without(
 ) -> Removal:
     """Ask about the steps that a model has without some rules, and not with them.
 
+    Those with large folios are asked about if the others keep the invariant.
+
     Args:
         model: the model.
         rules: ids of the rules.
@@ -102,17 +110,34 @@ def prove_without(
         SpecificationError: z3 is not installed.
     """
     removed = frozenset(rules)
-    asked = asked_by(model.name)
+    found: list[Removal] = []
+    for scope in ALL:
+        if all(each.result.proved for each in found):
+            found.append(_without(model, removed, report, workers, scope))
+    return Removal(
+        joined([each.result for each in found]),
+        tuple(name for each in found for name in each.asking),
+        sum(each.alike for each in found),
+    )
+
+
+def _without(
+    model: Model, removed: frozenset[str], report: Report, workers: int, scope: Scope
+) -> Removal:
+    """The same in states of one kind."""
+    asked = asked_by(model.name, scope.name)
     asking = tuple(name for name, ids in asked.items() if ids & removed)
     if not asking:
         return Removal(Result(model.name, tuple(sorted(removed)), [], 0.0), (), 0)
-    known = keys(model.name, asking)
-    result = prove(model, removed, report, workers, only=asking, known=known)
-    return Removal(result, asking, len(known))
+    known = keys(model.name, asking, scope.name)
+    result = prove(
+        model, removed, report, workers, only=asking, known=known, scope=scope
+    )
+    return Removal(result, tuple(map(scope.named, asking)), len(known))
 
 
 @cache
-def keys(model: str, only: tuple[str, ...]) -> frozenset[Any]:
+def keys(model: str, only: tuple[str, ...], scope: str = BASE.name) -> frozenset[Any]:
     """The steps that operations of a model take, by what the solver sees of them."""
-    whole = Attempt(find_model(model), only=only)
+    whole = Attempt(find_model(model), only=only, scope=SCOPES[scope])
     return frozenset(whole.key(step) for step in whole.steps)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +29,7 @@ from spec.prover.footprints import (
     Place,
 )
 from spec.prover.guards import Guard
-from spec.prover.holders import HOLDERS, TESTS, none
+from spec.prover.holders import ANOTHER, TESTS, WHOLE, some, unheld
 from spec.prover.logic import (
     Effect,
     Function,
@@ -41,7 +41,7 @@ from spec.prover.logic import (
     updated,
 )
 from spec.prover.promises import Promises
-from spec.prover.state import NAMES
+from spec.prover.scopes import BASE, Scope
 from spec.prover.steps import Atom, Rep, SymbolicStep
 
 Change = tuple[Rep | tuple[Any, ...], Any]
@@ -75,15 +75,22 @@ class Prover:
     Args:
         proof: the invariant.
         promises: what the model promises.
+        scope: what exists in the states.
     """
 
-    def __init__(self, proof: Proof, promises: Promises) -> None:
-        self.proof = proof
-        self.clauses = proof.everything()
-        extra = [a.name for a in proof.every_assertion]
-        self.before = unknown(extra, promises, contents=proof.given is not None)
+    def __init__(
+        self,
+        proof: Proof,
+        promises: Promises,
+        scope: Scope = BASE,
+    ) -> None:
+        self.proof, self.scope = proof, scope
+        extra = [each.name for each in proof.every_assertion]
+        contents = proof.given is not None
+        self.before = unknown(extra, promises, contents, scope)
+        self.clauses = [c for c in proof.everything() if self._says(c)]
         self.names: dict[str, Any] = {}
-        for letter, names in NAMES.items():
+        for letter, names in scope.names.items():
             self.names |= dict(zip(names, constants(letter, *names), strict=True))
         self.familiar, self.quick, self.full = (self._solver() for _ in range(3))
         for solver in (self.familiar, self.quick):
@@ -91,7 +98,7 @@ class Prover:
             solver.set("relevancy", 0)
         self._assumed: dict[Any, Any] = {}
         self._known: set[Any] = set()
-        for clause in proof.assumed():
+        for clause in [*proof.axioms, *proof.assumed()]:
             self.full.add(*self._quantified(clause))
             for instance in self._instances(clause):
                 name = z3.Bool(f"assumed {len(self._assumed)}")
@@ -115,12 +122,27 @@ class Prover:
         solver = z3.Solver()
         solver.set("random_seed", SEED)
         solver.set("rlimit", EFFORT)
-        for letter, names in NAMES.items():
+        for letter, names in self.scope.names.items():
             if len(names) > 1 and letter != "d":
                 solver.add(z3.Distinct(*(self.names[n] for n in names)))
+        solver.add(*self.rows(self.scope.names["p"]))
         return solver
 
+    def rows(self, pages: Iterable[str]) -> Iterator[Any]:
+        """Which of these pages can be a large folio together."""
+        known = set(pages)
+        for pair in self.scope.pairs:
+            if known >= {*pair}:
+                first, second = constants("p", *pair)
+                for page in (first, second):
+                    yield self.before.row(page) == first
+                    yield self.before.tail(page) == second
+
     # -- the invariant ----------------------------------------------------------------
+
+    def _says(self, clause: Clause) -> bool:
+        """Whether a clause says something about these states."""
+        return clause.holds(self.before, *_constants(clause, "!")) is not True
 
     def _some(self, clause: Clause) -> Any:
         """The clause of some things, called by the variables' names and ``!``."""
@@ -138,7 +160,8 @@ class Prover:
         body = clause.holds(self.before, *variables)
         if isinstance(body, bool):
             return
-        terms, groups = self._terms(), []
+        terms = self._terms_of_folios() if self.scope.pairs else self._terms()
+        groups = []
         letters = "".join(name[0] for name in clause.variables)
         for letter in letters.replace("mv", "#"):
             groups.append(terms[letter])
@@ -180,6 +203,43 @@ class Prover:
             "e": [(slot,) for slot in slots],
         }
 
+    def _terms_of_folios(self) -> dict[str, list[tuple[Any, ...]]]:
+        """The same where there are large folios: pages with the heads of theirs."""
+        s, n = self.before, self.names
+        m, m2, other = constants("m", "m!", "m2!", ANOTHER)
+        one, *_ = constants("m", f"one of {n['p1']}")
+        v, v2 = constants("v", "v!", "v2!")
+        p, r, c = (constants(letter, f"{letter}!")[0] for letter in "prc")
+        c2, r2 = constants("c", "c2!")[0], constants("r", "r2!")[0]
+        a, x, b, y, r1, p1 = (n[k] for k in ("A", "x", "B", "y", "r1", "p1"))
+        places = [
+            *((a, x), (a, y), (b, x), (b, y), (m, v), (m2, v2), (m, x), (m, y)),
+            *((s.taken_for(k), s.taken_at(k)) for k in (r, r1, s.at_reference(c))),
+            *((s.at_process(c), s.at_address(c)), (other, x)),
+            *((one, x), (one, y)),
+            *((s.at_process(c), x), (s.at_process(c), y)),
+        ]
+        stood = map(s.at_address, (c, s.ptl_by(b), s.ptl_by(m)))
+        pages = [n[k] for k in ("p1", "p2", "p3", "p4")]
+        pages += [p, s.row(p), s.tail(p), s.of(r), s.row(s.of(r)), s.tail(s.of(r))]
+        pages += [s.at_page(c), s.row(s.at_page(c)), s.held(n["c"]), s.huge_page(m)]
+        pages += [s.page(a, x), s.page(a, y), s.page(m, v), s.page(m2, v2)]
+        pages += [s.row(s.page(m, v)), s.tail(s.page(m, v)), s.huge_page(a)]
+        pages += [s.tail(s.huge_page(m)), s.target(c), s.of(s.at_reference(c))]
+        pages += [s.at_lock(c), s.at_first(c), s.at_second(c), s.held(c)]
+        cpus = [n["c"], c, c2, s.by(r), s.by(r1)]
+        cpus += map(s.ptl_by, (a, b, m, m2, s.taken_for(r)))
+        cpus += map(s.locked_by, (p1, s.page(m, v), s.row(s.page(m, v))))
+        cpus += [s.locked_by(s.row(p)), s.ptl_by(s.taken_for(s.at_reference(c)))]
+        return {
+            "#": list(places),
+            "m": [(process,) for process in dict.fromkeys(m for m, _ in places)],
+            "v": [(address,) for address in (x, y, v, v2, *stood)],
+            "p": [(page,) for page in pages],
+            "r": [(r1,), (r,), (r2,), (s.at_reference(c),)],
+            "c": [(cpu,) for cpu in cpus],
+        }
+
     # -- a step -----------------------------------------------------------------------
 
     def value(self, name: Any) -> Any:
@@ -198,10 +258,14 @@ class Prover:
 
     def _found(self, atom: Atom) -> Any:
         kind, *rest = atom
-        if kind != "is":
-            return TESTS[kind](self.before, self.value(rest[0]))
+        if kind not in ("is", "is not"):
+            return TESTS[kind](self.before, *map(self.value, rest))
         field, where, value = rest
         found = self.before.get(field, *(self.value(name) for name in where))
+        if kind == "is not":
+            return found != self.value(value)
+        if field == "entire" and value:
+            return z3.And(found, some(self.before, WHOLE, self.value(where[0])))
         if isinstance(value, bool):
             return found if value else z3.Not(found)
         return found == self.value(value)
@@ -218,7 +282,7 @@ class Prover:
 
     def _standing(self, place: Place) -> list[Any]:
         """Where the CPU stands before a step, and at which things."""
-        key = place.functions, place.location
+        key = place.functions, place.location, repr(place.own)
         known = self._facts.get(key)
         if known is None:
             c = self.names["c"]
@@ -354,7 +418,7 @@ class Prover:
         yield from self._kept_by(after)
         for atom in step.guard:
             if atom[0] == "becomes free":
-                yield none(after, HOLDERS, self.value(atom[1]))
+                yield unheld(after, self.value(atom[1]))
 
     def _kept_by(self, after: Symbolic) -> Iterator[Any]:
         """Some clause does not hold after a step; unchanged ones are left out."""
@@ -443,6 +507,8 @@ class Prover:
     def _blank(self) -> Any:
         """A solver that knows that nothing has happened."""
         solver = z3.Solver()
+        for axiom in self.proof.axioms:
+            solver.add(*self._quantified(axiom))
         solver.add(*self.before.blank(live="A"))
         return solver
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spec.prover.promises import Promises
-from spec.prover.words import both, either
+from spec.prover.words import both, either, no
 
 SORTS = {
     "m": "process",
@@ -75,6 +75,16 @@ write_locked_by m c by which CPU
 read_locked cm bool a CPU shares mmap_lock
 odd m bool write_protect_seq is odd
 asked m bool GUP was asked to look at the process
+large p bool a page of a large folio
+row p p the first page of the row that can be a large folio with it
+tail p p the second page of that row
+entire p bool a PMD maps the folio whose head it is
+huge m bool a PMD maps a large folio
+huge_page m p the head of that folio
+huge_writable m bool the CPU may write through the PMD
+invalid m bool the PMD is being split: the CPU finds nothing there
+detached m bool the page table was taken out of the PMD
+zero mv bool the PTE maps the zeropage
 exclusive p bool the bit
 free p bool refcount is 0
 ksm p bool a KSM page
@@ -107,6 +117,10 @@ at_address c v the address
 at_new_address c v the address to which it moves what is there
 at_page c p the page
 at_reference c r the reference
+at_lock c p the page whose lock the CPU has
+at_large c bool the folio whose lock the CPU has was a large one
+at_first c p the page that it found at the first address
+at_second c p the page that it found at the second one
 at_writable c bool whether the PTE that it remembers is writable
 at_trapped c bool whether the PTE that it remembers has a trap
 value p d the contents
@@ -127,6 +141,29 @@ OF_CONTENTS = frozenset(
     }
 )
 """Fields of which only the proof of contents speaks."""
+OF_FOLIOS = frozenset(
+    {
+        *("large", "row", "tail", "entire", "huge", "huge_page", "huge_writable"),
+        *(
+            "invalid",
+            "detached",
+            "zero",
+            "at_lock",
+            "at_large",
+            "at_first",
+            "at_second",
+        ),
+    }
+)
+"""Fields of which only the proof of large folios speaks."""
+OF_SWAP = frozenset(
+    {
+        *("swapped", "slot", "trapped", "tracked", "ksm", "cached"),
+        *("cached_in", "writeback", "has_folio", "folio", "at_slot", "at_trapped"),
+        "at_new_address",
+    }
+)
+"""Fields of swap, KSM, traps and moves: the proof of large folios leaves them out."""
 
 
 class View:
@@ -179,9 +216,63 @@ class View:
         taken = both(self.returned(r), self.anonymous(r), self.same(self.of(r), p))
         return both(taken, self.may_write(r))
 
+    # -- large folios ------------------------------------------------------------------
+
+    @property
+    def has_folios(self) -> bool:
+        """Whether there are large folios; else each page is its own head."""
+        return False
+
+    def head(self, p: Any) -> Any:
+        """The head of the page's folio: the page itself unless the folio is large."""
+        raise NotImplementedError
+
+    def first(self, v: Any) -> Any:
+        """The address is the first one of the process, where heads are mapped."""
+        raise NotImplementedError
+
+    def second(self, v: Any) -> Any:
+        """The address is the other one."""
+        raise NotImplementedError
+
+    def bit(self, p: Any) -> Any:
+        """The bit that speaks for a page: the head's while a PMD maps the folio."""
+        if not self.has_folios:
+            return self.exclusive(p)
+        whole = both(self.large(p), self.entire(self.row(p)))
+        heads = both(whole, self.exclusive(self.row(p)))
+        return either(heads, both(no(whole), self.exclusive(p)))
+
+    def one_folio(self, p: Any, q: Any) -> Any:
+        """The pages are of one folio."""
+        return self.same(self.head(p), self.head(q))
+
+    def covers(self, m: Any, v: Any, p: Any) -> Any:
+        """The PMD maps a folio whose page at this address is the page."""
+        if not self.has_folios:
+            return False
+        at_the_head = self.same(p, self.row(p))
+        here = either(
+            both(self.first(v), at_the_head), both(no(self.first(v)), no(at_the_head))
+        )
+        whole = both(self.huge(m), self.same(self.huge_page(m), self.row(p)))
+        return both(whole, here)
+
+    def writable_at(self, m: Any, v: Any) -> Any:
+        """The PTE or the PMD lets the CPU write, or the entry will."""
+        if not self.has_folios:
+            return self.writable(m, v)
+        huge = both(self.huge(m), self.huge_writable(m))
+        return either(huge, both(no(self.huge(m)), self.writable(m, v)))
+
+    def present(self, m: Any, v: Any) -> Any:
+        """A PTE or a PMD maps an anonymous page there."""
+        return either(self.mapped(m, v), self.huge(m))
+
     def maps(self, m: Any, v: Any, p: Any) -> Any:
-        """The PTE maps the page."""
-        return both(self.mapped(m, v), self.same(self.page(m, v), p))
+        """The PTE or the PMD maps the page."""
+        pte = both(self.mapped(m, v), self.same(self.page(m, v), p))
+        return either(pte, self.covers(m, v, p))
 
     def waits(self, m: Any, v: Any, p: Any) -> Any:
         """A swap or migration entry leads to the page."""

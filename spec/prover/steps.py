@@ -5,23 +5,29 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
+from spec.hugepage import TransHugePmd
+from spec.largefolio import DetachedTable
 from spec.memory import ZERO_PAGE, Pte
 from spec.migration_entry import MigrationEntry
 from spec.prover.domains import LEFT_OUT, NOTICING
+from spec.prover.folios import OTHER_ENTRY
 from spec.prover.footprints import (
     ANY,
     ANY_REFERENCE,
     COPIED,
     Command,
+    Known,
     Place,
     Unasked,
+    name_of,
     owner,
+    split,
 )
 from spec.prover.guards import names_of, together
 from spec.prover.operations import DEVICE_WRITE
+from spec.prover.scopes import Scope
 from spec.prover.state import OF_CONTENTS
 from spec.swap import SwapEntry
 
@@ -74,7 +80,7 @@ class SymbolicStep:
     contents: bool = False
 
 
-IRRELEVANT = frozenset(
+UNTOLD = frozenset(
     {
         *LEFT_OUT,
         *("vma", "longterm", "parent"),
@@ -84,12 +90,9 @@ IRRELEVANT = frozenset(
 """Cells that say nothing in the fields of the proof, or are said in another way."""
 
 
-@cache
-def split(key: str) -> tuple[str, str, str]:
-    """Record, field and address of a cell."""
-    record, _, name = key.partition(".")
-    name, _, va = name.partition("[")
-    return record, name, va.rstrip("]")
+def told(name: str, place: Place) -> bool:
+    """Whether a cell says something in the fields of the proof."""
+    return name not in UNTOLD and name not in place.scope.fixed
 
 
 def entry_atoms(m: str, v: str, entry: Any, remembers: bool) -> Iterator[Atom]:
@@ -112,8 +115,21 @@ def entry_atoms(m: str, v: str, entry: Any, remembers: bool) -> Iterator[Atom]:
         kinds["swapped"] = True
         yield ("is", "slot", here, entry.slot)
         yield ("is", "marked", here, entry.exclusive)
+    else:
+        yield ("is", "zero", here, entry is not None)
     for kind, value in kinds.items():
         yield ("is", kind, here, value)
+
+
+def pmd_atoms(m: str, pmd: Any) -> Iterator[Atom]:
+    """What the PMD of a process is, as atoms."""
+    huge = isinstance(pmd, TransHugePmd)
+    yield ("is", "huge", (m,), huge)
+    yield ("is", "detached", (m,), isinstance(pmd, DetachedTable))
+    if isinstance(pmd, TransHugePmd):
+        yield ("is", "huge_page", (m,), pmd.pfn)
+        yield ("is", "huge_writable", (m,), pmd.writable)
+        yield ("is", "invalid", (m,), not pmd.present)
 
 
 def cell_atoms(key: str, value: Any, remembers: bool) -> Iterator[Atom]:
@@ -127,6 +143,12 @@ def cell_atoms(key: str, value: Any, remembers: bool) -> Iterator[Atom]:
         yield ("is", name, (record,), flag(value))
     elif name == "tracked":
         yield ("is", "tracked", (record, va), value != "")
+    elif name == "head":
+        yield ("is", "large", (record,), value is not None)
+    elif name == "entire_mapcount":
+        yield ("is", "entire", (record,), value > 0)
+    elif name == "pmd":
+        yield from pmd_atoms(record, value)
     elif name == "anon_exclusive":
         yield ("is", "exclusive", (record,), bool(value))
     elif name == "swap":
@@ -219,6 +241,56 @@ def count_atoms(reads: dict[str, Any]) -> Iterator[Atom]:
             yield ("one entry", record)
 
 
+def folio_atoms(command: Command, place: Place) -> Iterator[Atom]:
+    """The same where there are large folios: their parts are counted together."""
+    reads, scope = {**place.own, **command.reads}, place.scope
+    for key, value in command.reads.items():
+        record, name, _ = split(key)
+        if name == "entire_mapcount" and key in command.writes and value == 1:
+            yield ("one PMD", record)
+        elif name == "entire_mapcount" and key in command.writes and value > 1:
+            yield ("another PMD", record, "A")
+        elif name == "pincount" and value == 0:
+            yield ("not pinned", record)
+        elif name == "refcount" and not of_a_row_only(record, command, place):
+            heads = [reads.get(f"{part}.head") for part in scope.pair(record)]
+            parts = scope.pair(record) if any(heads) else (record,)
+            if record == parts[0]:
+                compared = key not in command.writes
+                yield from _held(record, value, parts, reads, compared=compared)
+
+
+def of_a_row_only(page: str, command: Command, place: Place) -> bool:
+    """A page is looked at only because it shares a row with one that matters."""
+    written = {f"{page}.refcount", f"{page}.head"} & command.writes.keys()
+    if written or page in place.operands:
+        return False
+    others = {k: v for k, v in command.reads.items() if owner(k) != page}
+    return page not in {*map(name_of, others.values()), *command.bound}
+
+
+def _held(
+    head: str, count: int, parts: tuple[str, ...], reads: Known, *, compared: bool
+) -> Iterator[Atom]:
+    """What the count of a folio says about its holders.
+
+    Who compares it with the mappings does not change it in the same step.
+    """
+    yield ("is", "free", (head,), count == 0)
+    if count == 1:
+        yield ("one holder", head)
+    mapcounts = [reads.get(f"{part}.mapcount") for part in parts]
+    if compared and None not in mapcounts:
+        whole = reads.get(f"{head}.entire_mapcount", 0)
+        temporary = count - whole - sum(n for n in mapcounts if n is not None)
+        if temporary <= 1:
+            yield ("one temporary" if temporary else "no temporary", head)
+    ptes = [reads[key] for key in ("A.pte[x]", "A.pte[y]") if key in reads]
+    own = sum(isinstance(pte, Pte) and pte.pfn in parts for pte in ptes)
+    if len(ptes) == 2 and 0 < count <= own:
+        yield ("held by", head, "A")
+
+
 def own_atoms(own: dict[str, Any]) -> Iterator[Atom]:
     """What an operation knows of the cells that nobody else changes."""
     for name, field in (("cpu0.hold", "holds"), ("cpu0.target", "prepares")):
@@ -250,10 +322,14 @@ def own_atoms(own: dict[str, Any]) -> Iterator[Atom]:
 def read_atoms(command: Command, place: Place, remembers: bool) -> Iterator[Atom]:
     """What the step finds."""
     yield from own_atoms(place.own)
-    yield from count_atoms(command.reads)
+    if place.scope.pairs:
+        yield from folio_atoms(command, place)
+    else:
+        yield from count_atoms(command.reads)
     for key, value in command.writes.items():
         if key.endswith(".refcount") and value == 0:
-            yield ("becomes free", split(key)[0])
+            for page in freed(split(key)[0], command, place):
+                yield ("becomes free", page)
     near = {*place.operands, *command.bound}
     if not place.functions and "A" in near and "A" in place.operation.acting:
         yield ("is", "live", ("A",), True)
@@ -277,15 +353,24 @@ def read_atoms(command: Command, place: Place, remembers: bool) -> Iterator[Atom
             record, name, va = split(key)
             if record == "B" and name == "pte":
                 yield ("is", "touched", (record, va), False)
+            if record == "B" and name == "pmd":
+                for each in place.operation.names.vas:
+                    yield ("is", "touched", (record, each), False)
     if (
         place.operation.name == "migrate"
         and command.writes.get("p1.locked") is False
         and "unmap_and_move" in place.functions
     ):
         yield ("no migration entry", "p1")
+    if place.operation.name == "split folio":
+        yield from ends_the_walk(command, place)
     for key, value in command.reads.items():
         record, name, va = split(key)
-        if key in place.own or record in ANY or isinstance(value, Unasked):
+        if record in ANY or isinstance(value, Unasked):
+            continue
+        if key in place.own and name != "head":
+            continue
+        if value is OTHER_ENTRY:
             continue
         if name == "mmap_lock":
             if value == 0:
@@ -297,10 +382,28 @@ def read_atoms(command: Command, place: Place, remembers: bool) -> Iterator[Atom
                 yield ("is", "raced", ("c",), value != 0)
         elif name == "pte" and record not in near and key not in command.writes:
             continue
-        elif name not in IRRELEVANT:
+        elif told(name, place):
             for atom in cell_atoms(key, value, remembers):
                 if remembers or atom[1] != "marked":
                     yield atom
+
+
+def freed(page: str, command: Command, place: Place) -> list[str]:
+    """The pages that become free with one: all parts if it is a large folio."""
+    return [
+        part
+        for part in place.scope.pair(page)
+        if part == page or f"{part}.head" in command.writes
+    ]
+
+
+def ends_the_walk(command: Command, place: Place) -> Iterator[Atom]:
+    """When the folio is unlocked its entries were all replaced (AE-ASM-7)."""
+    for key, value in command.writes.items():
+        record, name, _ = split(key)
+        if name == "locked" and not value and "split_folio" in place.functions:
+            for page in place.scope.pair(record):
+                yield ("no migration entry", page)
 
 
 def write_fields(command: Command, place: Place, remembers: bool) -> Iterator[Write]:
@@ -332,11 +435,16 @@ def write_fields(command: Command, place: Place, remembers: bool) -> Iterator[Wr
             yield ("sequence count", (record,), None)
         elif name == "asked_gup":
             yield ("asked", (record,), True)
-        elif name not in IRRELEVANT:
+        elif told(name, place):
             for _, field, where, new in cell_atoms(key, value, remembers):
                 yield (field, where, new)
             if name == "pte" and value is not None:
                 yield ("touched", (record, va), True)
+            if name == "pte" and name_of(value) != ZERO_PAGE:
+                yield ("zero", (record, va), False)
+            if name == "pmd" and isinstance(value, TransHugePmd):
+                for each in place.operation.names.vas:
+                    yield ("touched", (record, each), True)
             if name == "state" and record == "r1" and value == "pending":
                 yield ("by", (record,), "c")
             if name == "value" and place.operation.name == DEVICE_WRITE:
@@ -378,23 +486,35 @@ def symbolic(
         places: where they begin and end.
         remembers: whether entries remember the bit.
     """
+    scope = places[0].scope
     said = [
         Said(
             command,
-            frozenset(read_atoms(command, places[command.source], remembers)),
-            frozenset(write_fields(command, places[command.source], remembers)),
+            frozenset(
+                atom
+                for atom in read_atoms(command, places[command.source], remembers)
+                if atom[0] != "is" or scope.has(atom[1])
+            ),
+            frozenset(
+                write
+                for write in write_fields(command, places[command.source], remembers)
+                if scope.has(write[0])
+            ),
         )
         for command in commands
     ]
     of_owners = [each.of_owners() for each in said]
     of_contents = [each for each in said if not each.command.raised]
-    return [
-        *weakest(_steps(of_owners, remembers, contents=False), places),
-        *weakest(_steps(of_contents, remembers, contents=True), places),
-    ]
+    found = weakest(_steps(of_owners, remembers, scope, contents=False), places)
+    if scope.has("value"):
+        steps = _steps(of_contents, remembers, scope, contents=True)
+        found += weakest(steps, places)
+    return found
 
 
-def _steps(said: list[Said], remembers: bool, *, contents: bool) -> list[SymbolicStep]:
+def _steps(
+    said: list[Said], remembers: bool, scope: Scope, *, contents: bool
+) -> list[SymbolicStep]:
     """The steps; footprints that say the same are one.
 
     What footprints do to things that stand for all others is put together: each of
@@ -418,7 +538,7 @@ def _steps(said: list[Said], remembers: bool, *, contents: bool) -> list[Symboli
             target,
             guard,
             writes,
-            tuple(_each(found, remembers, contents=contents)),
+            tuple(_each(found, remembers, scope, contents=contents)),
             bound,
             raised,
             found[0],
@@ -440,7 +560,9 @@ def speaks(atom: Atom) -> bool:
     return atom[0] in MAPPED or (atom[0] == "is" and atom[1] in OF_CONTENTS)
 
 
-def _each(commands: list[Command], remembers: bool, *, contents: bool) -> Iterator[Rep]:
+def _each(
+    commands: list[Command], remembers: bool, scope: Scope, *, contents: bool
+) -> Iterator[Rep]:
     reps: dict[Rep, None] = {}
     for command in commands:
         found = {k: v for k, v in command.reads.items() if owner(k) in ANY}
@@ -449,14 +571,15 @@ def _each(commands: list[Command], remembers: bool, *, contents: bool) -> Iterat
         when = {
             atom
             for key, value in found.items()
-            if split(key)[1] != "state"
+            if split(key)[1] not in ("state", *scope.fixed)
             for atom in cell_atoms(key, value, remembers)
+            if scope.has(atom[1])
         }
         writes = tuple(
             (field, where, new)
             for key, value in changed.items()
             for _, field, where, new in cell_atoms(key, value, remembers)
-            if contents or field not in OF_CONTENTS
+            if (contents or field not in OF_CONTENTS) and scope.has(field)
         )
         if writes:
             over = "r" if writes[0][1] == (ANY_REFERENCE,) else "mv"
@@ -488,7 +611,9 @@ def weakest(steps: list[SymbolicStep], places: list[Place]) -> list[SymbolicStep
         named |= {*places[one.source].operands}
         alike = [
             replace(one, guard=guard, shown=shown)
-            for guard, shown in together({s.guard: s.shown for s in same}, named)
+            for guard, shown in together(
+                {s.guard: s.shown for s in same}, named, places[0].scope
+            )
         ]
         alike.sort(key=lambda step: len(step.guard))
         chosen: list[SymbolicStep] = []

@@ -19,8 +19,8 @@ def both(*parts: Any) -> Any:
     if any(part is False for part in parts):
         return False
     unknown = [part for part in parts if part is not True]
-    if not unknown:
-        return True
+    if len(unknown) < 2:
+        return unknown[0] if unknown else True
     import z3
 
     return z3.And(*unknown)
@@ -35,8 +35,8 @@ def either(*parts: Any) -> Any:
     if any(part is True for part in parts):
         return True
     unknown = [part for part in parts if part is not False]
-    if not unknown:
-        return False
+    if len(unknown) < 2:
+        return unknown[0] if unknown else False
     import z3
 
     return z3.Or(*unknown)

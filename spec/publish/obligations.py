@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 from spec.prover.proving import WRITTEN_FOR, Obligation, Result
 from spec.publish import counterexamples, unpromised
 from spec.publish.recorded import Recorded
-from spec.publish.refuted import LEFT_OUT, read, stands
 from spec.publish.tables import table
-from spec.rules import load
 
 if TYPE_CHECKING:
     from spec.publish.pages import Site
@@ -22,6 +20,12 @@ ABOUT = {
     "[clauses of its own](../spec/proof.py#upstreams-clauses).",
 }
 """What is proved of each model."""
+LARGE_FOLIOS = """\
+The same operations where some pages are parts of a large folio, and a PMD may map all
+of them. [This part of the proof](../spec/proof_folios.py) has the clauses above, and
+some more. An operation on an address is there twice, as the head of a folio is mapped
+at the first address and another page at the second.
+"""
 ASKED = """\
 A proof by invariant fails in one way only. There is a state of which every clause is
 true, and a step from it to a state of which one is not. The pair is called a
@@ -67,18 +71,25 @@ def proof_page(site: Site) -> str:
     ]
     for model in WRITTEN_FOR:
         lines += ["", f"## {model}", "", ABOUT[model], ""]
-        lines += of_model(site, model)
+        lines += of_model(site, f"prove.{model}", site.store.prove(model))
+    for model in WRITTEN_FOR:
+        lines += ["", f"## {model}, large folios", "", LARGE_FOLIOS, ""]
+        lines += of_model(site, f"folios.{model}", site.store.folios(model))
     lines += ["", *unpromised.sections(site, PAGE)]
     lines += ["", "## Without each rule", "", ASKED]
     lines += counterexamples.without_each(site)
     lines += ["", "## Counts and walks", "", COUNTED, *counterexamples.abstraction()]
-    lines += ["", "## Rules outside the proof", "", *outside(site)]
     return "\n".join(lines) + "\n"
 
 
-def of_model(site: Site, model: str) -> Iterator[str]:
-    """The obligations of one model."""
-    result = site.store.prove(model)
+def of_model(site: Site, name: str, result: Result) -> Iterator[str]:
+    """The obligations of one model.
+
+    Args:
+        site: with the results.
+        name: under which the result is recorded.
+        result: with the obligations.
+    """
     made = [each for each in result.obligations if each.steps]
     discharged = sum(each.found == "proved" for each in made)
     solver = sum(each.seconds for each in made)
@@ -86,21 +97,22 @@ def of_model(site: Site, model: str) -> Iterator[str]:
         f"{discharged} of {len(made)} obligations are proved, with "
         f"{sum(each.steps for each in made):,} questions, footprints and "
         f"situations, in {solver:.0f} s of the solver. "
-        f"{when(result, site.store.as_recorded(f'prove.{model}'))}"
+        f"{when(name, result, site.store.as_recorded(name))}"
     )
     yield ""
     header = ("Operation", "Stands in", "Before", "Rules", "Steps", "Seconds", "")
     yield table(header, [_row(site, each) for each in made], "ae-wrap")
 
 
-def when(result: Result, found: Recorded | None) -> str:
+def when(name: str, result: Result, found: Recorded | None) -> str:
     """When a proof of this code was made."""
+    large = " --large-folios" if name.startswith("folios.") else ""
     if found is None:
         return "It was proved when this site was built."
     return (
         f"Recorded on {found.made}, of this code, in {result.seconds:.0f} s on "
-        f"{found.cores} cores; `anon-exclusive prove --model {result.model}` does it "
-        "again."
+        f"{found.cores} cores; `anon-exclusive prove --model {result.model}{large}` "
+        "does it again."
     )
 
 
@@ -117,17 +129,3 @@ def _row(site: Site, each: Obligation) -> tuple[str, ...]:
         f"{each.seconds:.1f}",
         said,
     )
-
-
-def outside(site: Site) -> Iterator[str]:
-    """Each rule of a topic that the proof leaves out, with the reason.
-
-    Of some topics it leaves out a part only: rules without which it fails are not here.
-    """
-    told = {id for id, each in read().items() if stands(each) == "refuted"}
-    rows = [
-        (site.link(rule.id, PAGE), LEFT_OUT[rule.topic])
-        for rule in load().values()
-        if rule.topic in LEFT_OUT and not rule.withdrawn and rule.id not in told
-    ]
-    yield table(("Rule", "Reason"), rows, "ae-wrap")

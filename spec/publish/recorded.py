@@ -50,7 +50,8 @@ def names() -> list[str]:
     from spec.prover.proving import WRITTEN_FOR
     from spec.publish.unpromised import COMPUTED
 
-    proofs = [f"prove.{model}" for model in WRITTEN_FOR]
+    kinds = ("prove", "folios")
+    proofs = [f"{kind}.{model}" for kind in kinds for model in WRITTEN_FOR]
     return [*proofs, *COMPUTED, *(f"exercised.{model}" for model in ASKED_OF)]
 
 

@@ -26,8 +26,6 @@ from spec.rules import Rule
 RECORD = SOURCES / "records" / "refuted.json"
 MOST = 30_000
 """A section in which no counterexample is found is left at so many states."""
-LEFT_OUT = {"HUGE": "large folios are left out"}
-"""Topics of which the proof leaves something out, with what it is."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,6 @@ def why_kept(found: Refutation) -> str:
 def protects(found: Refutation) -> str:
     """What the rule protects, by the recorded search for what its removal breaks."""
     row = records.rows().get(found.rule)
-    topic = LEFT_OUT.get(found.rule.split("-")[1])
     if row is None or not row.found.breaks:
         return "No search is recorded that breaks a guarantee without it."
     breaks = ", ".join(row.found.breaks)
@@ -207,8 +204,6 @@ def protects(found: Refutation) -> str:
         )
     if not spoken_of() & set(row.found.breaks):
         return f"What it protects is outside the proof: {breaks}."
-    if topic is not None:
-        return f"Exploration breaks {breaks}, but {topic}."
     return f"Exploration breaks {breaks} without it, which the proof should have told."
 
 

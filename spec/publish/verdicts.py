@@ -84,7 +84,7 @@ def _keys(
     further = [*FURTHER_TESTS, *PROVES]
     return {
         **dict.fromkeys(["check", "ablate"], code([*RUNS_TESTS, *PROVES])),
-        **dict.fromkeys(["prove", "world"], code(RUNS_TESTS, also=[_ADDS])),
+        **dict.fromkeys(["prove", "folios", "world"], code(RUNS_TESTS, also=[_ADDS])),
         "litmus": code(further, also=_DRAWN_WITH),
         "graphs": code(further, also=_EXPLORED_WITH),
         **dict.fromkeys(["exercised", "selftest", "promises"], code(PROVES)),
@@ -246,6 +246,17 @@ class Store:
         )
         return found
 
+    def folios(self, model: str) -> proving.Result:
+        """The proof of what a model does with large folios."""
+        from spec.prover.proving import prove
+        from spec.prover.scopes import LARGE
+        from spec.releases import find_model
+
+        found: proving.Result = self.get(
+            f"folios.{model}", lambda: prove(find_model(model), scope=LARGE)
+        )
+        return found
+
     def world(self, rule: str) -> proving.Obligation:
         """What any number of CPUs do without a rule of a world of their own."""
         from spec.prover.proving import NORMATIVE
@@ -343,6 +354,7 @@ def jobs() -> list[Job]:
     # the graphs of litmus tests are made from the results of these
     graphs: list[Job] = [("graphs", name) for name in explored.sources()]
     proofs: list[Job] = [("prove", model) for model in WRITTEN_FOR]
+    proofs += [("folios", model) for model in WRITTEN_FOR]
     few = [rule for world in worlds.WORLDS for rule in worlds.duties(world)]
     proofs += [("world", rule) for rule in few]
     runs: list[Job] = [*proofs, *exercised, ("selftest",), ("promises",), *graphs]
