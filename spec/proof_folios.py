@@ -13,8 +13,8 @@
 # The *bit* of a page is that of the head while a PMD maps the folio. The *lock* of a
 # page is that of its folio.
 #
-# What is left out: swap, KSM, traps, `mremap()` and contents. The model does them for
-# base pages only.
+# What is left out here: swap, migration, KSM, traps, `mremap()` and contents. The model
+# does them with base pages only, and there they are proved.
 
 # %%
 from __future__ import annotations

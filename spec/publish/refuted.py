@@ -16,6 +16,7 @@ from pathlib import Path
 from spec.codename import RUNS_TESTS, SOURCES, fingerprint
 from spec.models import governs
 from spec.prover.proving import NORMATIVE, WRITTEN_FOR, Obligation, written
+from spec.prover.scopes import scope_of
 from spec.publish import records
 from spec.publish.recorded import today
 from spec.publish.verdicts import decode, encode
@@ -24,8 +25,11 @@ from spec.removals import Row, duties
 from spec.rules import Rule
 
 RECORD = SOURCES / "records" / "refuted.json"
-MOST = 30_000
-"""A section in which no counterexample is found is left at so many states."""
+MOST, MOST_OF_FOLIOS = 30_000, 5_000
+"""A section in which no counterexample is found is left at so many states.
+
+There are more things to look at where there are large folios, and more states.
+"""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def of_model(model: str, rule: str) -> Refutation:
     row = records.rows().get(rule)
     if shown is not None and row is not None:
         where = [each.place for each in row.found.searched]
-        search = reach(model, [rule], shown, where, MOST)
+        search = reach(model, [rule], shown, where, most(shown))
         if search.run is not None:
             section, depth = str(search.run.place), search.run.depth
             place = Place(section, depth, search.function, search.before, search.same)
@@ -148,6 +152,11 @@ def of_model(model: str, rule: str) -> Refutation:
         complete=search.complete,
         model=model,
     )
+
+
+def most(shown: Obligation) -> int:
+    """After how many states the search for a counterexample leaves a section."""
+    return MOST_OF_FOLIOS if scope_of(shown.operation).pairs else MOST
 
 
 def read(path: Path = RECORD) -> dict[str, Refutation]:
@@ -237,7 +246,8 @@ def how_reached(found: Refutation, quote: str = "") -> str:
         quote: what code is put between.
     """
     if found.reached is None:
-        rest = "all" if found.complete else f"at most {MOST:,} each"
+        assert found.shown is not None, "it was looked for"
+        rest = "all" if found.complete else f"at most {most(found.shown):,} each"
         return (
             f"not reached: no state of {found.sections} sections ({rest}, "
             f"{found.states:,} states) breaks it"
