@@ -25,7 +25,7 @@ from spec.removals import Row, duties
 from spec.rules import Rule
 
 RECORD = SOURCES / "records" / "refuted.json"
-MOST, MOST_OF_FOLIOS = 30_000, 5_000
+MOST, MOST_OF_FOLIOS = 30_000, 500
 """A section in which no counterexample is found is left at so many states.
 
 There are more things to look at where there are large folios, and more states.
