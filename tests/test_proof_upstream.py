@@ -58,7 +58,7 @@ def test_upstream_is_proved_as_recorded(store):
 
 def test_a_recorded_proof_says_when_it_was_made(store):
     known = Recorded("2026-11-28", 2, "", None)
-    said = obligations.when(store.prove("upstream"), known)
+    said = obligations.when("prove.upstream", store.prove("upstream"), known)
     assert "Recorded on 2026-11-28, of this code, in " in said
     assert "prove --model upstream" in said
 
