@@ -6,6 +6,7 @@ import mutants
 import pytest
 from click.testing import CliRunner
 
+from spec.bounds import XY
 from spec.cli import main
 from spec.clients import section
 from spec.hugepage import TransHugePmd
@@ -47,19 +48,17 @@ def test_large_folios_are_proved(model, store):
     assert {LARGE.named(f"invariant implies AE-INV-{n}") for n in (1, 2, 4, 7)} <= names
 
 
-def shortly(only, without=()):
+def shortly(only, without=(), known=frozenset()):
     """The proof of some operations, in this process."""
-    return prove(SKETCH, without, workers=1, only=only, scope=LARGE)
+    return prove(SKETCH, without, workers=1, only=only, known=known, scope=LARGE)
 
 
 def test_what_is_recorded_is_found_again(store):
-    now = {each.name: each for each in shortly(QUICK).obligations if each.function}
-    known = {each.name: each for each in store.folios("sketch").obligations}
-    assert {each.found for each in now.values()} == {PROVED}
+    now = [each for each in shortly(QUICK).obligations if each.function]
+    assert {each.found for each in now} == {PROVED}
     # what several operations do is recorded of the first one
-    assert {each.operation for each in now.values()} <= {
-        each.operation for each in known.values()
-    }
+    known = {each.operation for each in store.folios("sketch").obligations}
+    assert {each.operation for each in now} <= known
 
 
 @pytest.mark.slow
@@ -92,9 +91,7 @@ def test_the_proof_fails_without_each_rule_of_large_folios():
 )
 def test_a_removed_rule_is_refuted(rule, operation, clause):
     known = keys("sketch", (operation,), LARGE.name)
-    result = prove(
-        SKETCH, [rule], workers=1, only=[operation], known=known, scope=LARGE
-    )
+    result = shortly([operation], [rule], known)
     found = {each.example.clause for each in result.failing if each.example}
     assert clause in found
 
@@ -138,14 +135,7 @@ def test_a_removed_rule_is_refuted(rule, operation, clause):
 def test_a_changed_operation_is_refuted(where, old, new, operation):
     known = keys("sketch", (operation,), LARGE.name)
     with mutants.changed(where, old, new):
-        result = prove(
-            SKETCH,
-            ["what is changed"],
-            workers=1,
-            only=[operation],
-            known=known,
-            scope=LARGE,
-        )
+        result = shortly([operation], ["what is changed"], known)
     assert any(each.found == "refuted" for each in result.failing)
 
 
@@ -208,7 +198,6 @@ def of_the_head(cell):
     return lambda s, p: s.cell(s.head(p), cell)
 
 
-XY = ("x", "y")
 WHERE = {
     "collapse beside GUP-fast": section(
         ("A", "gup ro pin fast-only at y; put"),
