@@ -214,17 +214,17 @@ def new_pages_are_locked(s: View, c: Any) -> Any:
 
 
 @contents.clause
-def unfilled_pages_are_unmapped(s: View, c: Any, m: Any, v: Any) -> Any:
-    """Until the new page is filled, nothing maps the old one."""
-    return implies(fills(s, c), no(maps(s, m, v, s.at_page(c))))
-
-
-@contents.clause
 def unfilled_pages_are_not_written(s: View, c: Any, r: Any) -> Any:
     """Until the new page is filled, no device writes to it or to the old one."""
     old, new = s.at_page(c), s.target(c)
     written = either(device_writes(s, r, old), device_writes(s, r, new))
     return implies(fills(s, c), no(written))
+
+
+@contents.clause
+def unfilled_pages_are_unmapped(s: View, c: Any, m: Any, v: Any) -> Any:
+    """Until the new page is filled, nothing maps the old one."""
+    return implies(fills(s, c), no(maps(s, m, v, s.at_page(c))))
 
 
 @contents.clause

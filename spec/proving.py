@@ -17,8 +17,10 @@ from spec.decisions import Model
 from spec.models import governs
 from spec.options import ModelName, as_json, or_exit_2, removable
 from spec.prover.proving import (
+    LEFT,
     NORMATIVE,
     PROVED,
+    REFUTED,
     WRITTEN_FOR,
     Obligation,
     Result,
@@ -202,10 +204,12 @@ def print_removal(found: Removal, explored: Iterable[Ablation] = ()) -> None:
 
 def print_failures(result: Result) -> None:
     """What is not discharged, and whether all was looked at."""
+    left = [each for each in result.failing if each.clauses == (LEFT,)]
     for each in result.failing:
-        print_failing(each)
+        if each not in left:
+            print_failing(each)
     if result.interrupted:
-        click.echo("Interrupted; what is not listed was proved or not looked at.")
+        click.echo(f"Interrupted; of {len(left)} obligations not all was asked.")
 
 
 def print_failing(obligation: Obligation) -> None:
@@ -215,8 +219,9 @@ def print_failing(obligation: Obligation) -> None:
     click.echo(f"{word}: {obligation.name}")
     example = obligation.example
     if example is None:
+        why = "not kept" if obligation.found == REFUTED else "reason"
         for clause in obligation.clauses:
-            click.echo(f"  not kept: {clause}")
+            click.echo(f"  {why}: {clause}")
         return
     of = f", of {example.instance}" if example.of else ""
     click.echo(f'  not kept: "{example.clause}"{of}')
@@ -255,10 +260,9 @@ def broken(id: str, model: str) -> str:
     known = records.rows().get(id)
     if known is None or known.found.model != model:
         return f"no search of {model} is recorded."
-    breaks = known.found.breaks
-    if not breaks:
+    if not known.found.breaks:
         return "exploration reaches no state that breaks a guarantee."
-    property, run = min(breaks.items(), key=lambda each: each[1].depth)
+    property, run = known.found.shallowest
     return (
         f"exploration reaches a state that breaks {property} after {run.depth} steps; "
         f"anon-exclusive ablate {id} shows it."

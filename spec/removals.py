@@ -266,6 +266,11 @@ class Row:
     effect: Run | None = None
 
     @property
+    def shallowest(self) -> tuple[str, Run]:
+        """The guarantee that breaks in the fewest steps, if any does."""
+        return min(self.breaks.items(), key=lambda each: each[1].depth)
+
+    @property
     def complete(self) -> bool:
         """Every exploration came to its end."""
         return all(each.complete for each in self.searched)

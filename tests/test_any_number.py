@@ -51,7 +51,7 @@ def test_what_was_not_explored_to_the_end_is_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def half(without: frozenset[str]) -> AnyNumber:
-        return AnyNumber("tlb", "AE-INV-10", 5, "", complete=False, seconds=0.0)
+        return AnyNumber("AE-INV-10", 5, "", complete=False, seconds=0.0)
 
     monkeypatch.setitem(WORLDS, "tlb", half)
     [made] = worlds.obligations(SKETCH, [], ["tlb"])

@@ -15,9 +15,18 @@ from spec.prover import domains
 from spec.prover.footprints import owned
 from spec.prover.guards import together
 from spec.prover.operations import ONE
-from spec.prover.proving import PROVED, REFUTED, Attempt, Obligation, prove
+from spec.prover.proving import (
+    LEFT,
+    PROVED,
+    REFUTED,
+    UNKNOWN,
+    Attempt,
+    Obligation,
+    prove,
+)
 from spec.prover.removal import Removal, keys
 from spec.prover.steps import entry_atoms
+from spec.proving import print_failures
 from spec.publish import worlds
 from spec.releases import find_model
 
@@ -190,6 +199,21 @@ def test_the_lemma_needs_each_premise(premise):
 
 
 # -- the command -----------------------------------------------------------------------
+
+
+def test_what_an_interrupted_proof_has_not_asked_is_unknown(capsys):
+    def interrupt(done, of):
+        raise KeyboardInterrupt
+
+    result = prove(SKETCH, report=interrupt, workers=1, only=["put"])
+    assert result.interrupted
+    assert not result.proved
+    left = [each for each in result.failing if each.clauses == (LEFT,)]
+    assert {each.found for each in left} == {UNKNOWN}
+    assert {each.operation for each in left} > {"put", "at first"}
+    print_failures(result)
+    said = f"Interrupted; of {len(left)} obligations not all was asked.\n"
+    assert capsys.readouterr().out == said
 
 
 def test_an_unknown_is_no_success():

@@ -37,7 +37,6 @@ class AnyNumber:
     """Whether any number of CPUs keep a guarantee.
 
     Attributes:
-        world: of the guarantee.
         guarantee: its id.
         states: how many situations of the CPUs that are looked at were explored.
         broken: what a step breaks, and of which function; empty if none does.
@@ -45,7 +44,6 @@ class AnyNumber:
         seconds: that it took.
     """
 
-    world: str
     guarantee: str
     states: int
     broken: str
@@ -209,7 +207,6 @@ def in_order(without: frozenset[str] = frozenset()) -> AnyNumber:
     verdict = explore(store_buffers_of_any_number(without), options=AT_ONCE)
     broken = [by(v.property, v.trace.steps[-1].functions) for v in verdict.violations]
     return AnyNumber(
-        "ordering",
         ordering.no_reference_without_the_bit.id,
         verdict.states,
         "; ".join(broken),
@@ -363,7 +360,6 @@ def flushed_in_time(without: frozenset[str] = frozenset()) -> AnyNumber:
     views.explore()
     guarantee = tlb.nothing_is_written_to_the_old_page.id
     return AnyNumber(
-        "tlb",
         guarantee,
         len(views.states),
         by(guarantee, views.broken) if views.broken else "",

@@ -44,7 +44,7 @@ def unnamed(facts: Iterable[tuple[Any, ...]], scope: Scope = BASE) -> frozenset[
             said.setdefault(name, []).append(text)
     order = sorted(said, key=lambda name: (sorted(said[name]), name))
     names: dict[str, str] = {}
-    for sort, free in ALIKE.items() if not scope.pairs else [("m", ALIKE["m"])]:
+    for sort, free in ALIKE.items() if not scope.has_folios else [("m", ALIKE["m"])]:
         mine = [name for name in order if SORT_OF[name] == sort]
         names |= dict(zip(mine, free, strict=False))
     return frozenset(_renamed(fact, names) if _said(fact) else fact for fact in known)

@@ -82,7 +82,7 @@ class Proof:
     Args:
         given: a proof that comes first; what it shows is assumed before each step.
         of: a proof whose clauses and assertions this one has as well.
-        but: names of assertions that it does not have.
+        but: names of assertions, and ids of guarantees, that it does not have.
     """
 
     def __init__(
@@ -96,7 +96,9 @@ class Proof:
         self.assertions: list[Assertion] = [
             each for each in (of.assertions if of else []) if each.name not in but
         ]
-        self.consequences: list[Clause] = list(of.consequences) if of else []
+        self.consequences: list[Clause] = [
+            each for each in (of.consequences if of else []) if each.of not in but
+        ]
         self.lemmas: list[Clause] = []
         self.axioms: list[Clause] = []
 
@@ -223,14 +225,14 @@ def roles(assertion: Assertion, place: Place) -> dict[str, Any]:
     """What the roles of an assertion are at a place: names, or a truth value."""
     found: dict[str, Any] = {}
     special = {role: (name,) for role, name in assertion.roles.items()}
-    usual = ROLES | OF_FOLIOS if place.scope.pairs else ROLES
+    usual = ROLES | OF_FOLIOS if place.scope.has_folios else ROLES
     for role, names in (usual | special).items():
         for _, _, variables in frames(place):
             for name in names:
                 value = _role(role, variables.get(name))
                 if value is not None:
                     found.setdefault(role, value)
-    return found | dict(_roles_of_folios(place)) if place.scope.pairs else found
+    return found | dict(_roles_of_folios(place)) if place.scope.has_folios else found
 
 
 def _roles_of_folios(place: Place) -> Iterator[tuple[str, Any]]:

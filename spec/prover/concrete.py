@@ -172,7 +172,7 @@ class Concrete(View):
     @property
     def has_folios(self) -> bool:
         """Whether the proof is about large folios."""
-        return bool(self.standings.scope.pairs)
+        return self.standings.scope.has_folios
 
     def head(self, p: Any) -> Any:
         """The head of the page's folio."""

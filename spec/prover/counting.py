@@ -109,7 +109,7 @@ def overwritten(command: Command, place: Place) -> Iterator[tuple[str, Any]]:
     """
     for key in unread(command, place):
         entry = remembered(place, key)
-        if not isinstance(entry, Pte) or place.scope.pairs:
+        if not isinstance(entry, Pte) or place.scope.has_folios:
             yield key, entry
 
 
@@ -119,7 +119,7 @@ def contradictory(command: Command, place: Place) -> bool:
     Other PMDs that map a folio are among its holders.
     """
     found = {**place.own, **command.reads}
-    if place.scope.pairs:
+    if place.scope.has_folios:
         found |= {key: remembered(place, key) for key in unread(command, place)}
     least = counts(found, place.scope)
     for key, value in found.items():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from functools import cache
 from typing import Any
 
-from spec.memory import ZERO_PAGE, Names, Pte
+from spec.memory import ZERO_PAGE, HugePmd, Names, Pte
 from spec.migration_entry import MigrationEntry
 from spec.swap import SwapEntry
 
@@ -152,3 +152,17 @@ def holders(page: str, known: Mapping[str, Any]) -> int:
     held = (".hold", ".target", ".pfn", ".folio")
     others = [k for k, v in known.items() if v == page and k.endswith(held)]
     return mappings(page, known) + len(others)
+
+
+def name_of(value: Any) -> Any:
+    """The page or slot that an entry leads to, the head of a PMD's folio; any other
+    value itself.
+
+    >>> name_of(SwapEntry("s1"))
+    's1'
+    """
+    if isinstance(value, Pte | MigrationEntry):
+        return value.pfn
+    if isinstance(value, HugePmd):
+        return value.head()
+    return value.slot if isinstance(value, SwapEntry) else value

@@ -127,7 +127,9 @@ class Small:
                 for chosen in self._choices(function):
                     yield self._one_of(letter, function(*chosen))
         yield from self.prover.rows(self.world["p"])
-        for thing in named_ones(self.things["p"]) if self.prover.scope.pairs else ():
+        for thing in (
+            named_ones(self.things["p"]) if self.prover.scope.has_folios else ()
+        ):
             yield self._one_of("m", thing)
 
     def _invariant(self) -> Iterator[Any]:
@@ -314,7 +316,7 @@ def worlds(step: SymbolicStep, scope: Scope = BASE) -> Iterator[World]:
         for name in (part if isinstance(part, tuple) else (part,))
         if isinstance(name, str)
     }
-    if scope.pairs:
+    if scope.has_folios:
         yield from (
             w for w in OF_FOLIOS if named.isdisjoint(scope.names["p"][len(w["p"]) :])
         )

@@ -15,7 +15,7 @@ from spec.hugepage import TransHugePmd
 from spec.largefolio import DetachedTable
 from spec.memory import ZERO_PAGE, HugePmd, Names, NonPresent, Pte
 from spec.migration_entry import MigrationEntry
-from spec.prover.domains import FLAG
+from spec.prover.domains import FLAG, name_of
 from spec.prover.scopes import LARGE
 
 
@@ -121,7 +121,7 @@ def values(
     if name == "mapcount":
         found = sum(isinstance(v, Pte) and v.pfn == record for v in known.values())
         return [*range(found, MOST)] if seen & {*LARGE.pair(record)} else [0]
-    if name in ("pfn", "folio"):
+    if name == "pfn":
         return [ZERO_PAGE, *(page for row in parts(seen, names) for page in row)]
     return None
 
@@ -144,7 +144,7 @@ def _looked_for(entry: Any, walk: type, seen: Set[str]) -> bool:
     """Whether a walk stops at an entry: at a PTE only if it maps its folio."""
     if not isinstance(entry, walk):
         return False
-    return walk is MigrationEntry or bool(seen & {*LARGE.pair(name_of_page(entry))})
+    return walk is MigrationEntry or bool(seen & {*LARGE.pair(name_of(entry))})
 
 
 def half_changed(pmd: Any) -> bool:
@@ -188,14 +188,7 @@ def holders(page: str, known: Known, *, whole: bool) -> int:
     pages = LARGE.pair(page) if whole else (page,)
     held = (".hold", ".target", ".pfn")
     return sum(
-        name_of_page(value) in pages
+        name_of(value) in pages
         for key, value in known.items()
         if isinstance(value, Pte | HugePmd) or key.endswith(held)
     )
-
-
-def name_of_page(value: Any) -> Any:
-    """The page that a PTE maps or the head that a PMD does; any other value itself."""
-    if isinstance(value, Pte):
-        return value.pfn
-    return value.head() if isinstance(value, HugePmd) else value

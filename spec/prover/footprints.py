@@ -17,7 +17,7 @@ from spec.cells import Cells
 from spec.checker.program import rest
 from spec.checker.steps import DONE, History, Location, Outcome, Source, Stepper
 from spec.decisions import Model
-from spec.memory import HugePmd, Machine, Names, Pte, Steps
+from spec.memory import Machine, Names, Pte, Steps
 from spec.migration_entry import MigrationEntry
 from spec.prover import folios
 from spec.prover.domains import (
@@ -26,10 +26,10 @@ from spec.prover.domains import (
     NOTICING,
     contents,
     entry_values,
+    name_of,
     values,
 )
 from spec.prover.scopes import BASE, Scope
-from spec.swap import SwapEntry
 
 Known = Mapping[str, Any]
 OVER = -1
@@ -312,7 +312,7 @@ class Footprints:
         record, name, _ = split(key)
         seen = self._seen(place, known, record) if name in NAMING else set()
         of_folios = None
-        if place.scope.pairs:
+        if place.scope.has_folios:
             of_folios = folios.values(
                 key, known, seen, names, walk(place), remembers=self.remembers
             )
@@ -344,7 +344,7 @@ class Footprints:
             if record not in ANY and of in ANY:
                 continue
             # whoever looks for a free row goes over all pages and means none of them
-            means = not place.scope.pairs or name not in ("refcount", "head")
+            means = not place.scope.has_folios or name not in ("refcount", "head")
             mentioned = (*([of] * means), name_of(value))
             seen.update(each for each in mentioned if each in names)
         return seen
@@ -414,20 +414,6 @@ def slots_of(record: str, names: Names) -> tuple[str, ...]:
     return tuple(slot for slot in names.slots if (slot == ANY_SLOT) == here)
 
 
-def name_of(value: Any) -> Any:
-    """The page or slot that an entry leads to, the head of a PMD's folio; any other
-    value itself.
-
-    >>> name_of(SwapEntry("s1"))
-    's1'
-    """
-    if isinstance(value, Pte | MigrationEntry):
-        return value.pfn
-    if isinstance(value, HugePmd):
-        return value.head()
-    return value.slot if isinstance(value, SwapEntry) else value
-
-
 def names_in(value: Any, known: frozenset[str]) -> Iterator[str]:
     """The names that a value mentions, in order."""
     if isinstance(value, tuple | list):
@@ -450,12 +436,12 @@ def canonical(
     made: dict[str, str] = {}
     for kind in KINDS:
         mine = [name for name in operands if name in getattr(names, kind)]
-        if scope.pairs and kind == "pages":
+        if scope.has_folios and kind == "pages":
             rows = list(dict.fromkeys(map(scope.pair, mine)))
             for name in mine:
                 row = scope.pair(name)
                 made[name] = f"<{kind}{rows.index(row)}.{row.index(name)}>"
-        elif not scope.pairs or kind != "vas":
+        elif not scope.has_folios or kind != "vas":
             made |= {name: f"<{kind}{i}>" for i, name in enumerate(mine)}
     return made
 
@@ -539,4 +525,4 @@ def _with_heads(own: dict[str, Any], known: Known, scope: Scope) -> dict[str, An
         if key.endswith(".head") and scope.pair(owner(key)) in locked
     }
     others = {key: value for key, value in own.items() if not key.endswith(".head")}
-    return others | heads if scope.pairs else own
+    return others | heads if scope.has_folios else own

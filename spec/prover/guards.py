@@ -92,7 +92,7 @@ def complete(
     """
     if key[0] == "kind":
         return values >= {"mapped", UNMAPPED} or values >= {*kinds(scope), EMPTY}
-    if key[0] in PAGES_AND_SLOTS and scope.pairs:
+    if key[0] in PAGES_AND_SLOTS and scope.has_folios:
         return _complete_rows(key, values, frozenset(rest), named, scope)
     if key[0] in PAGES_AND_SLOTS:
         others = named.union(*map(names_in, rest))

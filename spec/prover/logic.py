@@ -47,7 +47,7 @@ class Symbolic(View):
     @property
     def has_folios(self) -> bool:
         """Whether there are large folios."""
-        return bool(self.scope.pairs)
+        return self.scope.has_folios
 
     def head(self, p: Any) -> Any:
         """The head of the page's folio."""

@@ -222,5 +222,5 @@ def operations_on_folios(model: Model) -> Iterator[Operation]:
 
 def operations_of(scope: Scope, model: Model) -> list[Operation]:
     """The operations that a proof looks at, for one model."""
-    every = operations_on_folios if scope.pairs else operations
+    every = operations_on_folios if scope.has_folios else operations
     return list(every(model))

@@ -24,7 +24,8 @@ from spec.prover.assertions import Clause, Proof, check_places, frames, roles, s
 from spec.prover.counterexample import Counterexample, example, refuted, smallest
 from spec.prover.counting import overwritten
 from spec.prover.deriving import derive_all
-from spec.prover.footprints import OVER, Place, name_of, split
+from spec.prover.domains import name_of
+from spec.prover.footprints import OVER, Place, split
 from spec.prover.operations import operations_of
 from spec.prover.parallel import side_by_side
 from spec.prover.positions import code_of, next_statement, source_of
@@ -41,6 +42,8 @@ WRITTEN_FOR = (NORMATIVE, "upstream")
 """The models that the invariant is written for."""
 NEVER_ASKED = ("is", "asked", ("A",), False)
 PROVED, REFUTED, UNKNOWN = "proved", "refuted", "unknown"
+LEFT = "not all of it was asked"
+"""Why nothing is known of what an interrupted proof had not come to the end of."""
 
 Report = Callable[[int, int], None]
 
@@ -92,6 +95,11 @@ class Obligation:
         if found != PROVED:
             self.clauses = tuple(dict.fromkeys([*self.clauses, *clauses]))
 
+    def leave(self) -> None:
+        """Note that not all of it was asked."""
+        if self.found == PROVED:
+            self.found, self.clauses = UNKNOWN, (LEFT,)
+
 
 @dataclass
 class Result:
@@ -126,7 +134,7 @@ def written(scope: Scope = BASE) -> Proof:
     there are large folios, of owners alone."""
     import spec.proof_places  # noqa: F401  its assertions belong to it
 
-    if scope.pairs:
+    if scope.has_folios:
         from spec.proof_folios import folios
 
         return folios
@@ -469,6 +477,8 @@ def prove(
         obligation.note(verdict, clauses, seconds)
         if verdict != PROVED and isinstance(question, int):
             obligation.failed.append(question)
+    for question in (each for each in owners if each not in answered):
+        found[owners[question].name].leave()
     exemplify(found.values(), attempt)
     seconds = time.monotonic() - began
     ids = tuple(sorted(removed))

@@ -32,9 +32,14 @@ class Scope:
     names: Mapping[str, tuple[str, ...]]
     pairs: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def has_folios(self) -> bool:
+        """Whether some pages are parts of a large folio."""
+        return bool(self.pairs)
+
     def named(self, name: str) -> str:
         """What an operation or a sentence is called in a table of obligations."""
-        return f"{name}, {self.name}" if self.pairs else name
+        return f"{name}, {self.name}" if self.has_folios else name
 
     def pair(self, page: str) -> tuple[str, ...]:
         """The pages that can be a large folio with this one; else the page alone.
@@ -45,7 +50,7 @@ class Scope:
         (('p3', 'p4'), ('p4',))
         """
         number = page.removeprefix("p")
-        if not self.pairs or not number.isdigit():
+        if not self.has_folios or not number.isdigit():
             return (page,)
         first = (int(number) - 1) // 2 * 2 + 1
         return f"p{first}", f"p{first + 1}"

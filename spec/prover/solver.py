@@ -160,7 +160,7 @@ class Prover:
         body = clause.holds(self.before, *variables)
         if isinstance(body, bool):
             return
-        terms = self._terms_of_folios() if self.scope.pairs else self._terms()
+        terms = self._terms_of_folios() if self.scope.has_folios else self._terms()
         groups = []
         letters = "".join(name[0] for name in clause.variables)
         for letter in letters.replace("mv", "#"):

@@ -235,11 +235,19 @@ class View:
         """The address is the other one."""
         raise NotImplementedError
 
+    def pmd_maps(self, m: Any, p: Any) -> Any:
+        """The PMD of the process maps the folio whose head is the page."""
+        return both(self.huge(m), self.same(self.huge_page(m), p))
+
+    def whole(self, p: Any) -> Any:
+        """The page is one of a large folio that a PMD maps."""
+        return both(self.large(p), self.entire(self.row(p)))
+
     def bit(self, p: Any) -> Any:
         """The bit that speaks for a page: the head's while a PMD maps the folio."""
         if not self.has_folios:
             return self.exclusive(p)
-        whole = both(self.large(p), self.entire(self.row(p)))
+        whole = self.whole(p)
         heads = both(whole, self.exclusive(self.row(p)))
         return either(heads, both(no(whole), self.exclusive(p)))
 
@@ -255,8 +263,7 @@ class View:
         here = either(
             both(self.first(v), at_the_head), both(no(self.first(v)), no(at_the_head))
         )
-        whole = both(self.huge(m), self.same(self.huge_page(m), self.row(p)))
-        return both(whole, here)
+        return both(self.pmd_maps(m, self.row(p)), here)
 
     def writable_at(self, m: Any, v: Any) -> Any:
         """The PTE or the PMD lets the CPU write, or the entry will."""
@@ -269,10 +276,13 @@ class View:
         """A PTE or a PMD maps an anonymous page there."""
         return either(self.mapped(m, v), self.huge(m))
 
+    def pte_maps(self, m: Any, v: Any, p: Any) -> Any:
+        """The PTE maps the page."""
+        return both(self.mapped(m, v), self.same(self.page(m, v), p))
+
     def maps(self, m: Any, v: Any, p: Any) -> Any:
         """The PTE or the PMD maps the page."""
-        pte = both(self.mapped(m, v), self.same(self.page(m, v), p))
-        return either(pte, self.covers(m, v, p))
+        return either(self.pte_maps(m, v, p), self.covers(m, v, p))
 
     def waits(self, m: Any, v: Any, p: Any) -> Any:
         """A swap or migration entry leads to the page."""

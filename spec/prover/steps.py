@@ -11,7 +11,7 @@ from spec.hugepage import TransHugePmd
 from spec.largefolio import DetachedTable
 from spec.memory import ZERO_PAGE, Pte
 from spec.migration_entry import MigrationEntry
-from spec.prover.domains import LEFT_OUT, NOTICING
+from spec.prover.domains import LEFT_OUT, NOTICING, name_of
 from spec.prover.folios import OTHER_ENTRY
 from spec.prover.footprints import (
     ANY,
@@ -21,7 +21,6 @@ from spec.prover.footprints import (
     Known,
     Place,
     Unasked,
-    name_of,
     owner,
     split,
 )
@@ -322,7 +321,7 @@ def own_atoms(own: dict[str, Any]) -> Iterator[Atom]:
 def read_atoms(command: Command, place: Place, remembers: bool) -> Iterator[Atom]:
     """What the step finds."""
     yield from own_atoms(place.own)
-    if place.scope.pairs:
+    if place.scope.has_folios:
         yield from folio_atoms(command, place)
     else:
         yield from count_atoms(command.reads)

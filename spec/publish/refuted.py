@@ -156,7 +156,7 @@ def of_model(model: str, rule: str) -> Refutation:
 
 def most(shown: Obligation) -> int:
     """After how many states the search for a counterexample leaves a section."""
-    return MOST_OF_FOLIOS if scope_of(shown.operation).pairs else MOST
+    return MOST_OF_FOLIOS if scope_of(shown.operation).has_folios else MOST
 
 
 def read(path: Path = RECORD) -> dict[str, Refutation]:

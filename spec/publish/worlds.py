@@ -158,5 +158,5 @@ def reached(id: str) -> str:
     row = records.rows().get(id)
     if row is None or not row.found.breaks:
         return "not reached: no search is recorded that breaks a guarantee"
-    guarantee, run = min(row.found.breaks.items(), key=lambda each: each[1].depth)
+    guarantee, run = row.found.shallowest
     return f"reached: {guarantee} breaks {run.depth} steps into {run.place}"
