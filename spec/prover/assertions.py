@@ -201,22 +201,14 @@ OF_FOLIOS = {
 """The same of large folios, where they are called otherwise."""
 
 
-def frames(place: Place) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Function, position and live local variables of each frame, innermost first."""
-    parts: Any = place.location  # the first is the thread that runs the operation
-    for qualname, lasti, variables in reversed(parts[1:]):
-        yield qualname, lasti, dict(variables)
-
-
 def stands(assertion: Assertion, place: Place) -> bool:
     """Whether an assertion speaks of a place."""
-    there = list(frames(place))
     for name in assertion.roles.values():
-        if all(variables.get(name) is None for _, _, variables in there):
+        if all(variables.get(name) is None for _, _, variables in place.frames):
             return False
     return bool(place.functions) and any(
         function in ("*", qualname) and next_statement(qualname, at).startswith(text)
-        for qualname, at, _ in there[: 1 if assertion.innermost else None]
+        for qualname, at, _ in place.frames[: 1 if assertion.innermost else None]
         for function, text in assertion.places
     )
 
@@ -227,7 +219,7 @@ def roles(assertion: Assertion, place: Place) -> dict[str, Any]:
     special = {role: (name,) for role, name in assertion.roles.items()}
     usual = ROLES | OF_FOLIOS if place.scope.has_folios else ROLES
     for role, names in (usual | special).items():
-        for _, _, variables in frames(place):
+        for _, _, variables in place.frames:
             for name in names:
                 value = _role(role, variables.get(name))
                 if value is not None:
@@ -242,7 +234,7 @@ def _roles_of_folios(place: Place) -> Iterator[tuple[str, Any]]:
     if locks:
         yield "at_lock", locks[0]
         yield "at_large", any(heads)
-    for _, _, variables in frames(place):
+    for _, _, variables in place.frames:
         for role, page in zip(
             ("at_first", "at_second"), variables.get("pages", ()), strict=False
         ):

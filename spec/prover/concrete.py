@@ -22,7 +22,7 @@ from spec.hugepage import TransHugePmd
 from spec.largefolio import DetachedTable
 from spec.memory import ZERO_PAGE, Names, Pte
 from spec.migration_entry import MigrationEntry
-from spec.prover.assertions import Assertion, Clause, Proof, frames, roles, stands
+from spec.prover.assertions import Assertion, Clause, Proof, roles, stands
 from spec.prover.domains import NOTICING
 from spec.prover.footprints import Operation, Place, owned
 from spec.prover.holders import HOLDERS, Kind
@@ -53,7 +53,7 @@ class Standing:
     @cached_property
     def sequence(self) -> tuple[str, int] | None:
         """In GUP-fast, the process and the sequence count that was read."""
-        for qualname, _, variables in frames(self.place):
+        for qualname, _, variables in self.place.frames:
             if qualname == "gup_fast" and "seq" in variables:
                 return variables["mm"][1], variables["seq"]
         return None

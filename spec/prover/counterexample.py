@@ -18,7 +18,6 @@ from spec.hugepage import TransHugePmd
 from spec.largefolio import DetachedTable
 from spec.memory import ZERO_PAGE, HugePmd, Machine, Names, Pte
 from spec.migration_entry import MigrationEntry
-from spec.prover.assertions import frames
 from spec.prover.counting import COUNTED, counts
 from spec.prover.footprints import OVER, Place, split
 from spec.prover.positions import next_statement
@@ -181,7 +180,7 @@ def stand(place: Place | None, facts: Facts) -> str:
 
 def spot(place: Place) -> tuple[str, ...]:
     """The function in which a CPU stands, and the statement that comes next."""
-    found = [(name, lasti) for name, lasti, _ in frames(place)]
+    found = [(name, lasti) for name, lasti, _ in place.frames]
     return (found[0][0], next_statement(*found[0])) if found else ()
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from spec.hugepage import TransHugePmd
 from spec.memory import HugePmd, Pte
-from spec.prover.assertions import frames
 from spec.prover.footprints import Command, Place, owner, split
 from spec.prover.scopes import BASE, Scope
 from spec.swap import SwapEntry
@@ -30,7 +29,14 @@ def counts(cells: Mapping[str, Any], scope: Scope = BASE) -> Counter[str]:
     """
     found: Counter[str] = Counter()
     for key, value in cells.items():
-        if isinstance(value, Pte):
+        if value is None:
+            continue
+        if isinstance(value, int):  # most cells are flags and numbers: a pin counts
+            if value and key.endswith(".pin"):
+                record = owner(key)
+                held = folio(cells.get(f"{record}.pfn"), cells, scope)
+                found[f"{held}.pincount"] += 1
+        elif isinstance(value, Pte):
             found[f"{folio(value.pfn, cells, scope)}.refcount"] += 1
             found[f"{value.pfn}.mapcount"] += 1
         elif isinstance(value, HugePmd):
@@ -39,15 +45,12 @@ def counts(cells: Mapping[str, Any], scope: Scope = BASE) -> Counter[str]:
                 found[f"{value.head()}.entire_mapcount"] += 1
         elif isinstance(value, SwapEntry):
             found[f"{value.slot}.count"] += 1
-        elif value is not None:
+        else:
             record, name, _ = split(key)
             if name in HOLDING:
                 found[f"{folio(value, cells, scope)}.refcount"] += 1
             elif name == "swap":
                 found[f"{record}.refcount"] += 1
-            elif name == "pin" and value:
-                held = folio(cells.get(f"{record}.pfn"), cells, scope)
-                found[f"{held}.pincount"] += 1
     return found
 
 
@@ -66,7 +69,8 @@ def miscounted(command: Command, place: Place) -> Iterator[str]:
     before = {**UNUSED, **place.own, **command.reads}
     before |= {key: remembered(place, key) for key in unread(command, place)}
     after = {**before, **command.writes}
-    yield from _torn(before, after, place.scope)
+    if place.scope.has_folios:
+        yield from _torn(before, after, place.scope)
     least, now = counts(before, place.scope), counts(after, place.scope)
     touched = {owner(key) for key in after}
     for key in sorted({*least, *now, *command.writes}):
@@ -137,7 +141,7 @@ def remembered(place: Place, key: str) -> Pte | TransHugePmd | None:
     collapsed = _collapsed(place, va)
     if collapsed is not None:
         return collapsed
-    for _, _, variables in frames(place):
+    for _, _, variables in place.frames:
         for name in ("orig_pte", "pte"):
             value = variables.get(name)
             if isinstance(value, tuple) and not cleared(place):
@@ -147,7 +151,7 @@ def remembered(place: Place, key: str) -> Pte | TransHugePmd | None:
 
 def _pmd(place: Place) -> TransHugePmd | None:
     """The PMD that is being split or was looked at."""
-    for _, _, variables in frames(place):
+    for _, _, variables in place.frames:
         for name in ("pmd", "self"):
             kind, *parts = variables.get(name) or ("",)
             if kind == "TransHugePmd":
@@ -157,7 +161,7 @@ def _pmd(place: Place) -> TransHugePmd | None:
 
 def _collapsed(place: Place, va: str) -> Pte | None:
     """A PTE that collapse replaces: it maps one of the pages that were found."""
-    for qualname, _, variables in frames(place):
+    for qualname, _, variables in place.frames:
         if qualname == "collapse_locked":
             _, page = variables["pages"][place.operation.names.vas.index(va)]
             return Pte(page, writable=False)

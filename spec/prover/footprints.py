@@ -140,6 +140,18 @@ class Place:
         """What exists in the states in which the operation is looked at."""
         return self.operation.scope
 
+    @cached_property
+    def frames(self) -> tuple[tuple[str, int, dict[str, Any]], ...]:
+        """Function, position and live local variables of each frame, innermost first.
+
+        The outermost one is the thread that runs the operation, and is left out.
+        """
+        parts: Any = self.location
+        return tuple(
+            (qualname, lasti, dict(variables))
+            for qualname, lasti, variables in reversed(parts[1:])
+        )
+
     @property
     def remembered(self) -> frozenset[int]:
         """The contents that the operation has copied."""

@@ -20,7 +20,7 @@ from spec.cells import SpecificationError
 from spec.decisions import Model
 from spec.models import governs
 from spec.prover.alike import unnamed
-from spec.prover.assertions import Clause, Proof, check_places, frames, roles, stands
+from spec.prover.assertions import Clause, Proof, check_places, roles, stands
 from spec.prover.counterexample import Counterexample, example, refuted, smallest
 from spec.prover.counting import overwritten
 from spec.prover.deriving import derive_all
@@ -270,7 +270,7 @@ class Attempt:
         name = self.scope.named(place.operation.name)
         if not place.functions:
             return Obligation(name, before="begins")
-        qualname, lasti, _ = next(iter(frames(place)))
+        qualname, lasti, _ = place.frames[0]
         text = next_statement(qualname, lasti)
         return Obligation(name, qualname, text or "returns", rules_of(place))
 
@@ -292,7 +292,7 @@ def rules_of(place: Place) -> tuple[str, ...]:
     """The rules that the functions ask for in which an operation is suspended."""
     asked = [
         id
-        for qualname, _, _ in list(frames(place))[:2]
+        for qualname, _, _ in place.frames[:2]
         for id in re.findall(r"AE-[A-Z]+-[0-9]+", source_of(code_of(qualname)))
     ]
     return tuple(dict.fromkeys(asked))

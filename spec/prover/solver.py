@@ -115,6 +115,7 @@ class Prover:
         }
         self._questions: dict[frozenset[str], tuple[Any, Any]] = {}
         self._facts: dict[Any, list[Any]] = {}
+        self._places: dict[Any, dict[str, dict[str, Any]]] = {}
         self._atoms: dict[Atom, Any] = {}
         self._after: dict[tuple[str, tuple[Change, ...]], Function] = {}
 
@@ -282,18 +283,31 @@ class Prover:
 
     def _standing(self, place: Place) -> list[Any]:
         """Where the CPU stands before a step, and at which things."""
-        key = place.functions, place.location, repr(place.own)
-        known = self._facts.get(key)
-        if known is None:
-            c = self.names["c"]
+        key = _spot(place)
+        if key not in self._facts:
+            c, stood = self.names["c"], self._stood(place)
             known = self._facts[key] = []
             for assertion in self.proof.every_assertion:
-                here = stands(assertion, place)
+                here = assertion.name in stood
                 known.append(self.before.get(f"at:{assertion.name}", c) == here)
-                for role, value in roles(assertion, place).items() if here else ():
-                    if role in self.before.fields:
-                        known.append(self.before.get(role, c) == self.value(value))
-        return known
+                for role, value in stood.get(assertion.name, {}).items():
+                    known.append(self.before.get(role, c) == self.value(value))
+        return self._facts[key]
+
+    def _stood(self, place: Place) -> dict[str, dict[str, Any]]:
+        """The assertions that speak of a place, and of which things."""
+        key = _spot(place)
+        if key not in self._places:
+            self._places[key] = {
+                each.name: {
+                    role: thing
+                    for role, thing in roles(each, place).items()
+                    if role in self.before.fields
+                }
+                for each in self.proof.every_assertion
+                if stands(each, place)
+            }
+        return self._places[key]
 
     def effect(
         self, step: SymbolicStep, source: Place, target: Place | None
@@ -366,15 +380,15 @@ class Prover:
         self, step: SymbolicStep, source: Place, target: Place | None
     ) -> Iterator[tuple[str, Any]]:
         """Where the CPU stands after a step, as far as it did not before."""
+        stood = self._stood(source)
+        will = self._stood(target) if target else {}
+        names = dict(zip(target.operands, step.bound, strict=True)) if target else {}
         for assertion in self.proof.every_assertion:
-            here = target is not None and stands(assertion, target)
-            if here != stands(assertion, source):
+            here = assertion.name in will
+            if here != (assertion.name in stood):
                 yield f"at:{assertion.name}", here
-            if here and target is not None:
-                names = dict(zip(target.operands, step.bound, strict=True))
-                for role, value in roles(assertion, target).items():
-                    if role in self.before.fields:
-                        yield role, names.get(value, value)
+            for role, value in will.get(assertion.name, {}).items():
+                yield role, names.get(value, value)
 
     # -- questions --------------------------------------------------------------------
 
@@ -522,6 +536,11 @@ def _given(solver: Any, facts: list[Any]) -> Iterator[Any]:
         yield solver.check()
     finally:
         solver.pop()
+
+
+def _spot(place: Place) -> Any:
+    """What places have in common of which the same is said."""
+    return place.functions, place.location, repr(place.own)
 
 
 def _constants(clause: Clause, suffix: str) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from spec.hugepage import TransHugePmd
@@ -131,8 +132,13 @@ def pmd_atoms(m: str, pmd: Any) -> Iterator[Atom]:
         yield ("is", "invalid", (m,), not pmd.present)
 
 
-def cell_atoms(key: str, value: Any, remembers: bool) -> Iterator[Atom]:
-    """What a cell with a value says, in the fields of the proof."""
+@cache
+def cell_atoms(key: str, value: Any, remembers: bool) -> tuple[Atom, ...]:
+    """What a cell with a value says, in the fields of the proof; found once."""
+    return tuple(_cell_atoms(key, value, remembers))
+
+
+def _cell_atoms(key: str, value: Any, remembers: bool) -> Iterator[Atom]:
     record, name, va = split(key)
     if name == "pte":
         yield from entry_atoms(record, va, value, remembers)
