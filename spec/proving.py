@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -55,21 +56,37 @@ def prove_command(
     sketch, or the weaker one of upstream. What the solver refutes or cannot decide is
     listed, and the exit status is 1. Without a rule, only steps are looked at that are
     new: the model with all rules has the others, too. If these keep the invariant,
-    exploration has to say what the rule is for. Of memory ordering and of stale
-    translations all situations are listed that any number of CPUs can be in. What
-    operations do with large folios is proved apart; without a rule it is looked at if
-    all else keeps the invariant.
+    exploration has to say what the rule is for, and the proof of the model is looked at
+    that breaks there. Of memory ordering and of stale translations all situations are
+    listed that any number of CPUs can be in. What operations do with large folios is
+    proved apart; without a rule it is looked at if all else keeps the invariant.
     """
     result, removal = or_exit_2(lambda: asked_for(model, without, large_folios))
     explored = list(ablations(result.without)) if result.proved else []
+    others = list(of_other_models(explored, model))
     if as_json:
-        click.echo(json.dumps(as_dict(result, explored), indent=2))
+        found = as_dict(result, explored)
+        found["others"] = [as_dict(each.result) for each in others]
+        click.echo(json.dumps(found, indent=2))
     elif removal is None:
         print_result(result)
     else:
         print_removal(removal, explored)
+        for each in others:
+            print_removal(each)
     needed = any(each.violation and each.model == model for each in explored)
-    sys.exit(0 if result.proved and not needed else 1)
+    kept = result.proved and all(each.result.proved for each in others)
+    sys.exit(0 if kept and not needed else 1)
+
+
+def of_other_models(explored: Iterable[Ablation], model: str) -> Iterator[Removal]:
+    """What their proofs say of rules without which exploration breaks other models."""
+    rules: dict[str, list[str]] = defaultdict(list)
+    for each in explored:
+        if each.violation and each.model != model and each.model in WRITTEN_FOR:
+            rules[each.model].append(each.rule)
+    for name, ids in rules.items():
+        yield worlds.prove_without(find_model(name), ids, Counter())
 
 
 def asked_for(

@@ -8,7 +8,9 @@ import mutants
 import pytest
 from click.testing import CliRunner
 
+from spec.ablation import Ablation
 from spec.cells import SpecificationError
+from spec.checker.program import Trace, Violation
 from spec.cli import main
 from spec.memory import Pte
 from spec.prover import domains
@@ -22,6 +24,7 @@ from spec.prover.proving import (
     UNKNOWN,
     Attempt,
     Obligation,
+    Result,
     prove,
 )
 from spec.prover.removal import Removal, keys
@@ -251,10 +254,34 @@ def test_the_command_says_what_is_not_proved(monkeypatch):
 
 
 @pytest.mark.slow
-def test_what_only_another_model_rests_on_is_explored():
+def test_what_only_another_model_rests_on_fails_in_its_proof():
     """Nothing of the proof changes without the rule; that must not look like a pass."""
     explored = CliRunner().invoke(main, ["prove", "--without", "ae-gup-4"])
     assert "Exploration: AE-GUP-4 " in explored.output
     assert "breaks AE-INV-1" in explored.output
     assert "(upstream, " in explored.output
-    assert explored.exit_code == 0
+    said = explored.output.partition("model upstream without AE-GUP-4")[2]
+    assert 'not kept: "before the bit is cleared"' in said
+    assert explored.exit_code == 1
+
+
+def test_the_proof_is_asked_of_the_model_that_exploration_breaks(monkeypatch):
+    kept = Removal(Result("sketch", ("AE-GUP-4",), [], 0.0), ("put",), 0)
+    fails = Removal(shortly(["AE-CLR-3"], "put"), ("put",), 0)
+    asked = []
+
+    def prove_without(model, rules, report):
+        asked.append((model.name, tuple(rules)))
+        return {"sketch": kept, "upstream": fails}[model.name]
+
+    violation = Violation("AE-INV-1", "", Trace({}, ()))
+    found = Ablation("AE-GUP-4", "upstream", "small", violation=violation)
+    monkeypatch.setattr("spec.proving.worlds.prove_without", prove_without)
+    monkeypatch.setattr("spec.proving.ablations", lambda ids: [found])
+    done = CliRunner().invoke(main, ["prove", "--without", "AE-GUP-4"])
+    assert done.exit_code == 1
+    assert asked == [("sketch", ("AE-GUP-4",)), ("upstream", ("AE-GUP-4",))]
+    assert "The proof of sketch does not rest on it" in done.output
+    assert "REFUTED: put: begins" in done.output
+    in_json = CliRunner().invoke(main, ["prove", "--without", "AE-GUP-4", "--json"])
+    assert [each["proved"] for each in json.loads(in_json.output)["others"]] == [False]
