@@ -261,7 +261,7 @@ def test_what_only_another_model_rests_on_fails_in_its_proof():
     assert "breaks AE-INV-1" in explored.output
     assert "(upstream, " in explored.output
     said = explored.output.partition("model upstream without AE-GUP-4")[2]
-    assert 'not kept: "before the bit is cleared"' in said
+    assert "REFUTED: gup rw pin slow: begins" in said
     assert explored.exit_code == 1
 
 
