@@ -25,7 +25,7 @@ from spec.removals import Row, duties
 from spec.rules import Rule
 
 RECORD = SOURCES / "records" / "refuted.json"
-MOST, MOST_OF_FOLIOS = 30_000, 500
+MOST, MOST_OF_FOLIOS = 30_000, 10_000
 """A section in which no counterexample is found is left at so many states.
 
 There are more things to look at where there are large folios, and more states.
@@ -65,6 +65,7 @@ class Refutation:
         reached: where exploration breaks its clause; none if it does not.
         states, sections: how much was explored for that.
         complete: that was all, or enough.
+        most: after how many states a section was left.
         model: whose proof it is.
         other: if the sketch's proof is kept, the same of the model that exploration
             breaks without the rule; none if it breaks the sketch, or nothing.
@@ -83,6 +84,7 @@ class Refutation:
     states: int
     sections: int
     complete: bool
+    most: int = MOST
     model: str = NORMATIVE
     other: Refutation | None = None
 
@@ -126,11 +128,13 @@ def of_model(model: str, rule: str) -> Refutation:
 
     made = prove_without(find_model(model), [rule])
     shown = made.shown
-    search, place = Reached(0, 0, True), None
+    search, place, most = Reached(0, 0, True), None, MOST
     row = records.rows().get(rule)
     if shown is not None and row is not None:
         where = [each.place for each in row.found.searched]
-        search = reach(model, [rule], shown, where, most(shown))
+        if scope_of(shown.operation).has_folios:
+            most = MOST_OF_FOLIOS
+        search = reach(model, [rule], shown, where, most)
         if search.run is not None:
             section, depth = str(search.run.place), search.run.depth
             place = Place(section, depth, search.function, search.before, search.same)
@@ -150,13 +154,9 @@ def of_model(model: str, rule: str) -> Refutation:
         states=search.states,
         sections=search.sections,
         complete=search.complete,
+        most=most,
         model=model,
     )
-
-
-def most(shown: Obligation) -> int:
-    """After how many states the search for a counterexample leaves a section."""
-    return MOST_OF_FOLIOS if scope_of(shown.operation).has_folios else MOST
 
 
 def read(path: Path = RECORD) -> dict[str, Refutation]:
@@ -246,8 +246,7 @@ def how_reached(found: Refutation, quote: str = "") -> str:
         quote: what code is put between.
     """
     if found.reached is None:
-        assert found.shown is not None, "it was looked for"
-        rest = "all" if found.complete else f"at most {most(found.shown):,} each"
+        rest = "all" if found.complete else f"at most {found.most:,} each"
         return (
             f"not reached: no state of {found.sections} sections ({rest}, "
             f"{found.states:,} states) breaks it"
