@@ -11,7 +11,7 @@ from spec.cells import SpecificationError
 from spec.memory import Pte
 from spec.migration_entry import MigrationEntry
 from spec.prover import domains
-from spec.prover.assertions import Proof, frames
+from spec.prover.assertions import Proof
 from spec.prover.deriving import derive
 from spec.prover.domains import HINT, NOTICING, TRAPS
 from spec.prover.guards import KINDS, together
@@ -30,7 +30,7 @@ def steps(operation):
     made = derive(find_model("sketch"), frozenset(), operation)
 
     def place(number):
-        spots = frames(made.places[number]) if number >= 0 else ()
+        spots = made.places[number].frames if number >= 0 else ()
         return tuple((name, next_statement(name, at)) for name, at, _ in spots)
 
     return {
