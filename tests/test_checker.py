@@ -68,7 +68,14 @@ def test_models_of_the_past_fail_as_they_did(store, model, guarantee):
     assert guarantee in {violation.property for violation in verdict.violations}
 
 
-@pytest.mark.parametrize("section", [RECLAIM[0], MIGRATION[6], PROTECT[0], MOVE[0]])
+@pytest.mark.parametrize(
+    "section",
+    [
+        MIGRATION[6],
+        PROTECT[0],
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (RECLAIM[0], MOVE[0])),
+    ],
+)
 def test_the_engines_agree_on_the_chapters_after_fork(section):
     """One small section of a chapter each, searched by both engines."""
     made = program(section, find_model("upstream"))

@@ -72,7 +72,9 @@ def found(verdict):
 # -- the same results ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wanted", ["numpy", "numba"])
+@pytest.mark.parametrize(
+    "wanted", ["numpy", pytest.param("numba", marks=pytest.mark.slow)]
+)
 def test_counts_are_those_of_one_machine(cluster, wanted):
     made = program(SMALL, find_model("upstream"))
     verdict = engine.explore_on(cluster, made, options=Options(wanted))
@@ -95,7 +97,11 @@ def test_violations_are_shown_alike(cluster, model, without):
 
 
 @pytest.mark.parametrize(
-    "options", [Options("numpy", memory=1), Options(symmetry=True)]
+    "options",
+    [
+        Options("numpy", memory=1),
+        pytest.param(Options(symmetry=True), marks=pytest.mark.slow),
+    ],
 )
 def test_levels_may_go_to_disk_and_names_may_be_alike(cluster, options, monkeypatch):
     monkeypatch.setattr(engine, "WORTH", 150)
@@ -133,7 +139,7 @@ def kill_one(cluster):
     os.kill(min(cluster.client.run(os.getpid).values()), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("at", [1, 25])
+@pytest.mark.parametrize("at", [1, pytest.param(25, marks=pytest.mark.slow)])
 def test_a_lost_worker_costs_a_level(cluster, monkeypatch, at):
     """At the first exchange, or in the middle of a level when many went well."""
     made = program(RECLAIM[0], find_model("sketch"))

@@ -78,7 +78,9 @@ def statuses(release: str, folder: Path) -> dict[str, int]:
     return {name: int(status) for name, status in found}
 
 
-@pytest.mark.parametrize("release", ["5.10", "6.12"])
+@pytest.mark.parametrize(
+    "release", [pytest.param("5.10", marks=pytest.mark.slow), "6.12"]
+)
 def test_a_program_shows_what_the_model_of_the_release_predicts(
     release: str, tmp_path: Path
 ) -> None:

@@ -80,7 +80,9 @@ def test_an_interrupt_keeps_what_was_found(
     assert not report.found.repeats
 
 
-@pytest.mark.parametrize("rule", ["AE-COW-1", "AE-UNS-1"])
+@pytest.mark.parametrize(
+    "rule", ["AE-COW-1", pytest.param("AE-UNS-1", marks=pytest.mark.slow)]
+)
 def test_a_model_without_a_rule_is_caught_and_shrunk(kernel: Kernel, rule: str) -> None:
     """By a program that agrees with the rule: it is the rule that is missed."""
     removed = frozenset({rule})
