@@ -1,6 +1,6 @@
 """How many states the abstraction of the proof was evaluated on, as recorded.
 
-``python -m spec.publish.agreed BOUNDS...`` records it; `standard` takes five minutes.
+``python -m spec.publish.agreed BOUNDS...`` records it; `standard` takes half an hour.
 """
 
 from __future__ import annotations
