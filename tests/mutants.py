@@ -203,6 +203,7 @@ MUTANTS = (
         "read",
         "ptl_lock",
         "owner is alone",
+        slow=True,
     ),
     Mutant(
         "the page is not held while it is copied",
@@ -232,6 +233,7 @@ MUTANTS = (
         "fork",
         "copy_present_pte",
         "before the child maps",
+        slow=True,
     ),
     Mutant(
         "fork clears the bit after the child maps the page",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import mutants
 import pytest
@@ -183,6 +184,12 @@ def test_greater_counts_give_no_other_steps(monkeypatch):
     assert steps() == few
 
 
+@cache
+def of_transient():
+    """The proof of an operation that asks for nothing; the lemma is of any."""
+    return Attempt(SKETCH, only=["transient"])
+
+
 @pytest.mark.parametrize(
     "premise",
     [
@@ -194,7 +201,7 @@ def test_greater_counts_give_no_other_steps(monkeypatch):
     ],
 )
 def test_the_lemma_needs_each_premise(premise):
-    attempt = Attempt(SKETCH, only=["transient"])
+    attempt = of_transient()
     prover = attempt.prover()
     (lemma,) = attempt.parts[False].lemmas
     assert prover.set_under(lemma).found == PROVED
@@ -242,8 +249,14 @@ def test_wrong_use_is_one_sentence(arguments, says):
     assert "Traceback" not in done.output
 
 
+@cache
+def failing():
+    """The removal of a rule without which the proof fails."""
+    return Removal(shortly(["AE-CLR-3"], "put"), ("put",), 0)
+
+
 def test_the_command_says_what_is_not_proved(monkeypatch):
-    removal = Removal(shortly(["AE-CLR-3"], "put"), ("put",), 0)
+    removal = failing()
     monkeypatch.setattr("spec.proving.worlds.prove_without", lambda *arguments: removal)
     done = CliRunner().invoke(main, ["prove", "--without", "AE-CLR-3"])
     assert done.exit_code == 1
@@ -267,12 +280,11 @@ def test_what_only_another_model_rests_on_fails_in_its_proof():
 
 def test_the_proof_is_asked_of_the_model_that_exploration_breaks(monkeypatch):
     kept = Removal(Result("sketch", ("AE-GUP-4",), [], 0.0), ("put",), 0)
-    fails = Removal(shortly(["AE-CLR-3"], "put"), ("put",), 0)
     asked = []
 
     def prove_without(model, rules, report):
         asked.append((model.name, tuple(rules)))
-        return {"sketch": kept, "upstream": fails}[model.name]
+        return {"sketch": kept, "upstream": failing()}[model.name]
 
     violation = Violation("AE-INV-1", "", Trace({}, ()))
     found = Ablation("AE-GUP-4", "upstream", "small", violation=violation)

@@ -114,6 +114,7 @@ CHANGES = {
 
 SLOWLY = (
     "the copy is of nothing",
+    "the slot is not read",
     "the page is clean before it is written",
     "the new page is not filled",
     "the new page looks clean",
@@ -192,9 +193,7 @@ WHERE = {
 QUICK = {
     *((model, "a device") for model in WRITTEN_FOR),
     ("sketch", "swap"),
-    ("sketch", "moves"),
     ("sketch", "a NUMA hint"),
-    ("upstream", "swap and migration"),
 }
 
 

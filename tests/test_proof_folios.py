@@ -234,8 +234,21 @@ COUNTED = tuple(
 """What a count of a folio says, and who holds it."""
 
 
-@pytest.mark.parametrize("name", WHERE)
-@pytest.mark.parametrize("model", WRITTEN_FOR)
+QUICK_STATES = {
+    ("sketch", "collapse beside GUP-fast"),
+    ("sketch", "split beside a fault"),
+    ("upstream", "fork beside GUP"),
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        pytest.param(m, n, marks=() if (m, n) in QUICK_STATES else pytest.mark.slow)
+        for m in WRITTEN_FOR
+        for n in WHERE
+    ],
+)
 def test_reachable_states_satisfy_the_invariant(model, name):
     """And counts say of them what holders say."""
     where = WHERE[name]
