@@ -221,12 +221,14 @@ def print_removal(found: Removal, explored: Iterable[Ablation] = ()) -> None:
 
 def print_failures(result: Result) -> None:
     """What is not discharged, and whether all was looked at."""
-    left = [each for each in result.failing if each.clauses == (LEFT,)]
+    left = 0
     for each in result.failing:
-        if each not in left:
+        if each.clauses == (LEFT,):
+            left += 1
+        else:
             print_failing(each)
     if result.interrupted:
-        click.echo(f"Interrupted; of {len(left)} obligations not all was asked.")
+        click.echo(f"Interrupted; of {left} obligations not all was asked.")
 
 
 def print_failing(obligation: Obligation) -> None:

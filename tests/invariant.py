@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from functools import cache
+from typing import Any
+
+import pytest
 
 from spec.bounds import program
 from spec.checker.program import Verdict
@@ -13,9 +16,18 @@ from spec.prover.abstraction import Comparison
 from spec.prover.assertions import Clause
 from spec.prover.concrete import Explored
 from spec.prover.logic import Symbolic
-from spec.prover.proving import Attempt, written
+from spec.prover.proving import WRITTEN_FOR, Attempt, written
 from spec.prover.scopes import BASE, SCOPES, Scope
 from spec.releases import find_model
+
+
+def of_each_model(names: Iterable[str], quick: Set[tuple[str, str]]) -> list[Any]:
+    """Each model with each section; those that are not quick are slow tests."""
+    return [
+        pytest.param(m, n, marks=() if (m, n) in quick else pytest.mark.slow)
+        for m in WRITTEN_FOR
+        for n in names
+    ]
 
 
 @cache

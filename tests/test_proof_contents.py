@@ -17,7 +17,7 @@ from spec.prover.removal import keys
 from spec.releases import find_model
 
 pytest.importorskip("z3", reason="the solver is not installed")
-from invariant import judged
+from invariant import judged, of_each_model
 
 from spec.prover.abstraction import COMPARISONS
 
@@ -197,14 +197,7 @@ QUICK = {
 }
 
 
-@pytest.mark.parametrize(
-    ("model", "name"),
-    [
-        pytest.param(m, n, marks=() if (m, n) in QUICK else pytest.mark.slow)
-        for m in WRITTEN_FOR
-        for n in WHERE
-    ],
-)
+@pytest.mark.parametrize(("model", "name"), of_each_model(WHERE, QUICK))
 def test_reachable_states_satisfy_the_invariant(model, name):
     """The clauses of contents; and a page that one PTE maps has one mapping."""
     clauses = written().everything()

@@ -23,7 +23,7 @@ from spec.releases import find_model
 from spec.rules import load
 
 pytest.importorskip("z3", reason="the solver is not installed")
-from invariant import judged
+from invariant import judged, of_each_model
 
 from spec.prover import folios
 from spec.prover.abstraction import Comparison
@@ -241,14 +241,7 @@ QUICK_STATES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("model", "name"),
-    [
-        pytest.param(m, n, marks=() if (m, n) in QUICK_STATES else pytest.mark.slow)
-        for m in WRITTEN_FOR
-        for n in WHERE
-    ],
-)
+@pytest.mark.parametrize(("model", "name"), of_each_model(WHERE, QUICK_STATES))
 def test_reachable_states_satisfy_the_invariant(model, name):
     """And counts say of them what holders say."""
     where = WHERE[name]
