@@ -15,7 +15,7 @@ from spec.prover.counting import counts
 from spec.prover.footprints import CANNOT_HAPPEN
 from spec.prover.guards import complete
 from spec.prover.operations import operations_of
-from spec.prover.proving import PROVED, WRITTEN_FOR, Attempt, prove
+from spec.prover.proving import PROVED, WRITTEN_FOR, Attempt, prove, written
 from spec.prover.removal import keys
 from spec.prover.scopes import LARGE
 from spec.publish import refuted
@@ -23,11 +23,12 @@ from spec.releases import find_model
 from spec.rules import load
 
 pytest.importorskip("z3", reason="the solver is not installed")
-from invariant import judged, of_each_model
+from invariant import judged, of_each_model, promising
 
 from spec.prover import folios
 from spec.prover.abstraction import Comparison
 from spec.prover.holders import HOLDERS, WHOLE
+from spec.prover.logic import constants
 
 SKETCH = find_model("sketch")
 RULES = [id for id in load() if id.startswith("AE-HUGE-")]
@@ -46,6 +47,13 @@ def test_large_folios_are_proved(model, store):
     every = operations_of(LARGE, find_model(model))
     assert {LARGE.named(each.name) for each in every} <= names
     assert {LARGE.named(f"invariant implies AE-INV-{n}") for n in (1, 2, 4, 7)} <= names
+
+
+def test_each_guarantee_that_is_implied_says_something():
+    before = promising("sketch", LARGE.name)
+    for clause in written(LARGE).every_consequence:
+        things = [constants(name[0], name)[0] for name in clause.variables]
+        assert clause.holds(before, *things) is not True, clause.of
 
 
 def shortly(only, without=(), known=frozenset()):
