@@ -149,11 +149,21 @@ def test_a_proof_of_another_model_that_does_not_tell_is_unexplained():
     assert "of its proof nothing is known at fork" in refuted.said(unknown)
 
 
-def test_the_page_has_the_rules_that_only_another_model_rests_on():
-    class Names:
-        def link(self, id: str, page: str) -> str:
-            return f"<{id}>"
+class Names:
+    """A site of which only the links are asked."""
 
+    def link(self, id: str, page: str) -> str:
+        return f"<{id}>"
+
+
+def test_the_page_says_why_the_proof_does_not_rest_on_rules_if_there_are_any():
+    said = "\n".join(counterexamples.not_rested_on(Names(), [KNOWN["AE-GUP-4"]]))
+    assert said.startswith("\n### Rules that the proof does not rest on\n")
+    assert "<AE-GUP-4>" in said
+    assert not list(counterexamples.not_rested_on(Names(), []))
+
+
+def test_the_page_has_the_rules_that_only_another_model_rests_on():
     others = [with_other(rule).other for rule in ELSEWHERE]
     said = "\n".join(counterexamples.of_other_models(Names(), others))
     assert "### Rules that only the proof of upstream rests on" in said

@@ -108,13 +108,7 @@ def without_each(site: Site) -> Iterator[str]:
     yield from unknown(site, [*found, *others])
     yield from worlds.without_each(site, PAGE, of_worlds)
     yield from of_other_models(site, elsewhere)
-    yield "\n### Rules that the proof does not rest on\n"
-    rows = [
-        (site.link(each.rule, PAGE), refuted.why_kept(each))
-        for each in kept
-        if each.rule not in told
-    ]
-    yield table(("Rule", "Why the invariant is kept without it"), rows, "ae-wrap")
+    yield from not_rested_on(site, [each for each in kept if each.rule not in told])
 
 
 def of_other_models(site: Site, found: list[Refutation]) -> Iterator[str]:
@@ -127,6 +121,15 @@ def of_other_models(site: Site, found: list[Refutation]) -> Iterator[str]:
             f"breaks nothing with it. Of {model} both fail.\n"
         )
         yield table(HEADER, [row(site, each) for each in of], "ae-wrap")
+
+
+def not_rested_on(site: Site, found: list[Refutation]) -> Iterator[str]:
+    """The rules that no proof rests on, and why, if there are any."""
+    if not found:
+        return
+    yield "\n### Rules that the proof does not rest on\n"
+    rows = [(site.link(each.rule, PAGE), refuted.why_kept(each)) for each in found]
+    yield table(("Rule", "Why the invariant is kept without it"), rows, "ae-wrap")
 
 
 def dated(found: list[Refutation]) -> Iterator[str]:
